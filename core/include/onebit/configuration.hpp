@@ -1,0 +1,36 @@
+// The configuration: a manifest resolved against the plugins that are there. Every table is validated, every default filled in;
+// nothing has been created yet. Two ranks may work together when their hashes are equal.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "onebit/manifest.hpp"
+#include "onebit/registry.hpp"
+
+namespace onebit {
+
+// A component that the manifest selected, with its options.
+struct Selection {
+  const ComponentInfo* component = nullptr;  // NULL: none selected (only the compressor may be left out)
+  const PluginInfo* plugin = nullptr;
+  ResolvedTable options;
+};
+
+struct Configuration {
+  // host_schemas: the schema of [train], which belongs to the host and not to the core; empty: the table is refused.
+  Configuration(const Registry& registry, const Manifest& manifest, const std::vector<const onebit_schema*>& train_schema = {});
+
+  ResolvedTable plugins, session, exchange, train;
+  Selection optimizer, compressor, communicator;
+
+  // Of everything on which ranks must agree: optimizer, compressor, exchange, their plugins' versions; not of the communicator,
+  // of worker threads or of [train].
+  uint64_t hash() const;
+  // The whole, as a manifest that gives the same configuration.
+  std::string to_toml(bool with_help = false) const;
+};
+
+}  // namespace onebit

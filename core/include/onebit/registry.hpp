@@ -1,0 +1,85 @@
+// The registry: every plugin library that was found, and the components in them, keyed by (kind, name, device). Libraries are
+// checked, loaded (RTLD_NOW | RTLD_LOCAL) and validated one by one; a library that fails leaves the rest working, and its reason
+// is told when somebody asks for a component that is not there. Libraries stay mapped for the life of the process.
+#pragma once
+
+#include <spdlog/logger.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "onebit/abi.h"
+#include "onebit/communicator.hpp"
+#include "onebit/compressor.hpp"
+#include "onebit/manifest.hpp"
+#include "onebit/metrics.hpp"
+#include "onebit/optimizer.hpp"
+
+namespace onebit {
+
+enum class Kind : int64_t {
+  optimizer = ONEBIT_KIND_OPTIMIZER,
+  compressor = ONEBIT_KIND_COMPRESSOR,
+  communicator = ONEBIT_KIND_COMMUNICATOR,
+};
+std::string_view name_of(Kind kind);         // "optimizer"
+std::string_view device_name(int64_t type);  // "cpu", "cuda"
+
+struct ComponentInfo {
+  Kind kind;
+  std::string name;
+  int64_t device;
+  std::vector<const onebit_schema*> options;
+  const void* api;  // onebit_<kind>_api
+};
+struct PluginInfo {
+  std::filesystem::path file;  // absolute
+  std::string name, version, toolchain;
+  uint64_t abi_minor;
+  std::string unavailable;  // why it can't be used on this machine; "" when it can
+  std::vector<ComponentInfo> components;
+};
+struct LoadFailure {
+  std::filesystem::path file;
+  std::string reason;
+};
+
+class Registry {
+ public:
+  // logger: where the core and its plugins log; NULL: nowhere. Must outlive the process's use of plugins.
+  explicit Registry(std::shared_ptr<spdlog::logger> logger = nullptr);
+  ~Registry();
+  Registry(const Registry&) = delete;
+  Registry& operator=(const Registry&) = delete;
+
+  // Loads one file, or throws with the reason. Loading a file that is already loaded does nothing.
+  const PluginInfo& load(const std::filesystem::path& file);
+  // Loads every *.so of a folder; failures are kept and logged as warnings. A missing folder is an error.
+  void load_folder(const std::filesystem::path& folder);
+  // Loads what the manifest's plugins.path names (files or folders, relative to the manifest), then default_folder().
+  void load(const Manifest& manifest);
+  // The plugins that were built or installed with this core: lib/onebit/plugins beside it.
+  static std::filesystem::path default_folder();
+
+  // Throws Error(unavailable) that says where was looked, what failed to load, and the nearest name.
+  const ComponentInfo& find(Kind kind, std::string_view name, int64_t device = ONEBIT_DEVICE_CPU) const;
+  std::vector<PluginInfo> plugins() const;
+  std::vector<LoadFailure> failures() const;
+
+  std::unique_ptr<Optimizer> make_optimizer(const ComponentInfo& component, const ResolvedTable& options) const;
+  std::unique_ptr<Compressor> make_compressor(const ComponentInfo& component, const ResolvedTable& options) const;
+  std::unique_ptr<Communicator> make_communicator(const ComponentInfo& component, const ResolvedTable& options,
+                                                  const onebit_rendezvous& rendezvous) const;
+
+  const std::shared_ptr<spdlog::logger>& logger() const;
+  Metrics& metrics() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace onebit

@@ -1,0 +1,107 @@
+// Session: one rank's part of a training run. The embedder keeps the model, the data and the loop; the session broadcasts the
+// parameters from rank 0 at the start, and each step() turns this rank's gradients into an update that is the same on all ranks.
+//
+//   onebit::Registry registry(logger);
+//   registry.load(manifest);
+//   onebit::Configuration configuration(registry, manifest);
+//   onebit::Session session(registry, configuration, rendezvous.at(rank), parameters);
+//   for (...) { compute gradients; session.step(gradients); }
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "onebit/communicator.hpp"
+#include "onebit/configuration.hpp"
+#include "onebit/registry.hpp"
+
+namespace onebit {
+
+// A tensor of the model: contiguous fp32, owned by the embedder, alive and in place as long as the session.
+struct Parameter {
+  std::string name;
+  std::vector<int64_t> shape;
+  float* data = nullptr;
+};
+
+struct StepReport {
+  int64_t number = 0;         // this step's; a skipped step's number is used again
+  bool skipped = false;       // a gradient on some rank was not finite: nothing was changed anywhere
+  bool compressed = false;    // this step had a compressed round
+  double gradient_norm = 0;   // sqrt(mean over ranks of the squared local norms); 0 unless session.clip_norm is set
+  double gradient_scale = 1;  // what gradients were multiplied by
+};
+
+// Bytes this rank handed to the communicator for other ranks, and the steps they belong to.
+struct Traffic {
+  uint64_t dense_bytes = 0, compressed_bytes = 0, agreement_bytes = 0, other_bytes = 0;
+  int64_t dense_steps = 0, compressed_steps = 0, local_steps = 0, skipped_steps = 0;
+  uint64_t total() const { return dense_bytes + compressed_bytes + agreement_bytes + other_bytes; }
+};
+
+// Bytes of memory that the host holds for this session on this rank.
+struct StateBytes {
+  std::string name;
+  uint64_t bytes = 0;
+};
+struct Footprint {
+  std::vector<StateBytes> state;        // declared by the optimizer, by name; released state is gone from the list
+  uint64_t worker_error = 0, server_error = 0, retained = 0;
+  uint64_t exchange_buffers = 0;        // payloads under way, tile scratch
+  uint64_t peak = 0;                    // the most that was held at once, all of the above
+  uint64_t held() const;                // state + errors + retained
+};
+
+class Session {
+ public:
+  // Collective: returns when every rank of the rendezvous has called it with the same configuration and tensors.
+  // The registry outlives the session; the configuration is used during the call only.
+  Session(const Registry& registry, const Configuration& configuration, const onebit_rendezvous& rendezvous,
+          std::vector<Parameter> parameters);
+  ~Session();
+  Session(Session&&) noexcept;
+
+  // Collective. gradients[i] belongs to parameters[i]: contiguous fp32, read-only, or NULL for a missing gradient (zeros).
+  // Throws Error; after that the session is unusable on every rank, its communicator has been aborted.
+  StepReport step(const std::vector<const float*>& gradients);
+
+  int rank() const;
+  int size() const;
+  // The number of the next step, 1 at first. Collective in effect: every rank must set the same.
+  int64_t next_step() const;
+  void set_next_step(int64_t number);
+  double learning_rate() const;
+  void set_learning_rate(double value);
+  // Gradients are multiplied by this, besides clipping: 1/k when k batches were accumulated. 1 at first.
+  void set_gradient_scale(double value);
+
+  // For the embedder's own collectives, between steps. Counted as other_bytes.
+  Communicator& communicator();
+  Traffic traffic() const;
+  Footprint footprint() const;
+  // A hash of every parameter: equal on all ranks after every step.
+  uint64_t parameter_hash() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// What a configuration costs for a model, without running it: bytes a parameter of state in each stage, bytes a rank sends a step.
+struct Cost {
+  int64_t parameters = 0;
+  double dense_state = 0, compressed_state = 0, peak_state = 0;  // bytes a parameter, worst rank
+  uint64_t dense_traffic = 0, compressed_traffic = 0;            // bytes a step and rank; agreement apart
+  uint64_t agreement_traffic = 0;
+  bool has_compressed_stage = false;
+};
+Cost cost_of(const Registry& registry, const Configuration& configuration, const std::vector<Parameter>& parameters, int ranks);
+
+// The schemas of the tables that belong to the core.
+std::vector<const onebit_schema*> plugins_schema();
+std::vector<const onebit_schema*> session_schema();
+std::vector<const onebit_schema*> exchange_schema();
+
+}  // namespace onebit

@@ -1,0 +1,106 @@
+// Optimizer: arithmetic, and nothing else. It declares its state, plans each step, and works on tiles; it sees no network, no
+// file and no memory management. The host runs a step as: plan, then per tile produce (what to send), the round, consume
+// (what came back), then combine once, then apply per tile where the plan asked.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "onebit/abi.h"
+#include "onebit/error.hpp"
+#include "onebit/options.hpp"
+#include "onebit/services.hpp"
+
+namespace onebit {
+
+using Block = onebit_block;
+using Group = onebit_group;
+using Step = onebit_step;
+using Tile = onebit_tile;
+using Totals = onebit_totals;
+using TensorInfo = onebit_tensor_info;
+
+enum class Scope : int32_t { replicated = ONEBIT_REPLICATED, rank_local = ONEBIT_RANK_LOCAL };
+enum class Reshard : int32_t { mean = ONEBIT_RESHARD_MEAN, zero = ONEBIT_RESHARD_ZERO, first = ONEBIT_RESHARD_FIRST };
+enum class RoundKind : int32_t { dense = ONEBIT_ROUND_DENSE, compressed = ONEBIT_ROUND_COMPRESSED };
+enum class Of : int32_t { gradient = ONEBIT_OF_GRADIENT, message = ONEBIT_OF_MESSAGE };
+
+// What declare talks to. Each call answers the slot under which tiles and totals present that state: fp32 for elements, doubles
+// for all else. Replicated state is the same on every rank; rank-local state says what becomes of it when the ranks change.
+class StateDeclarer {
+ public:
+  explicit StateDeclarer(const onebit_state* state) : state_(state) {}
+
+  int per_element(std::string_view name, Scope scope = Scope::replicated, Reshard reshard = Reshard::mean) {
+    return declare(name, ONEBIT_PER_ELEMENT, 1, static_cast<int32_t>(scope), static_cast<int32_t>(reshard));
+  }
+  int per_block(std::string_view name, int count = 1) { return declare(name, ONEBIT_PER_BLOCK, count); }
+  int per_tensor(std::string_view name, int count = 1) { return declare(name, ONEBIT_PER_TENSOR, count); }
+  int per_model(std::string_view name, int count = 1) { return declare(name, ONEBIT_PER_MODEL, count); }
+  // Asks for tiles that are whole tensors, for optimizers that work on matrices.
+  void whole_tensors() { state_->whole_tensors(state_->ctx); }
+
+ private:
+  int declare(std::string_view name, int32_t extent, int32_t count, int32_t scope = ONEBIT_REPLICATED,
+              int32_t reshard = ONEBIT_RESHARD_MEAN) {
+    const onebit_state_desc desc = {sizeof desc, str(name), extent, count, scope, reshard, 0.0, {ONEBIT_DTYPE_FLOAT, 32, 1}, 0};
+    const int slot = state_->declare(state_->ctx, &desc);
+    if (slot < 0) throw Error(Code::invalid_argument, "the host refused to declare state '" + std::string(name) + "'");
+    return slot;
+  }
+  const onebit_state* state_;
+};
+
+// A step's rounds in order (none: a local step), what may be freed afterwards, and whether a second pass is wanted.
+class Plan {
+ public:
+  struct Round {
+    RoundKind kind;
+    Of of;
+    bool retain;
+  };
+  void add_round(RoundKind kind, Of of, bool retain = false) {
+    if (round_count_ == rounds_.size()) throw Error(Code::invalid_argument, "a step has at most two rounds");
+    rounds_[round_count_++] = {kind, of, retain};
+  }
+  void release(int slot) {
+    if (release_count_ == releases_.size()) throw Error(Code::invalid_argument, "a step releases at most 16 slots");
+    releases_[release_count_++] = slot;
+  }
+  void clear() { *this = Plan(); }
+
+  bool apply = false;        // a second pass after combine
+  bool reset_error = false;  // forget worker and server errors before this step's first encode
+  Slice<const Round> rounds() const { return {rounds_.data(), round_count_}; }
+  Slice<const int32_t> releases() const { return {releases_.data(), release_count_}; }
+
+ private:
+  std::array<Round, 2> rounds_{};
+  std::array<int32_t, 16> releases_{};
+  size_t round_count_ = 0;
+  size_t release_count_ = 0;
+};
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  // Once, before all else: declares state for these tensors.
+  virtual void declare(Slice<const TensorInfo* const> tensors, StateDeclarer& state) = 0;
+  // A pure function of options, step and per-model state, the same on every rank.
+  virtual void plan(const Step& step, const Totals& totals, Plan& plan) = 0;
+  // (tile) Writes tile.message, and only that, from gradient * gradient_scale, state and tile.previous. Called for a round of a
+  // message, perhaps twice for one tile.
+  virtual void produce(const Step&, int /*round*/, const Tile&) const {
+    throw Error(Code::unsupported, "this optimizer plans a round of a message but has no produce");
+  }
+  // (tile) Updates state and parameters from tile.mean; in a step without a round called once, with mean NULL. The mean of a
+  // round of the gradient is already multiplied by gradient_scale.
+  virtual void consume(const Step& step, int round, const Tile& tile) const = 0;
+  // Once a step, after all tiles: partial sums to per-tensor and per-model state.
+  virtual void combine(const Step&, const Totals&) {}
+  // (tile) The second pass, when the plan asked for it.
+  virtual void apply(const Step&, const Tile&) const {}
+};
+
+}  // namespace onebit
