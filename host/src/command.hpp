@@ -1,0 +1,24 @@
+// The command `onebit`: one function a subcommand. Each adds itself to the app and, when it was chosen on the command line, leaves
+// what to do in run.chosen; main calls that once everything is parsed and the logger has its level.
+#pragma once
+
+#include <spdlog/logger.h>
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+
+namespace onebit::host {
+
+struct Run {
+  std::shared_ptr<spdlog::logger> logger;  // to stderr
+  std::function<void()> chosen;            // throws onebit::Error: printed as one line, exit code 1
+};
+
+void add_plugins(CLI::App& app, Run& run);
+void add_check(CLI::App& app, Run& run);
+// Weak: a build may leave these out (train needs libtorch), and main offers what is there.
+[[gnu::weak]] void add_train(CLI::App& app, Run& run);
+[[gnu::weak]] void add_replay(CLI::App& app, Run& run);
+
+}  // namespace onebit::host
