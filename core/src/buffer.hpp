@@ -1,0 +1,53 @@
+// Memory that the core owns: zeroed, aligned, on huge pages where it is large, and counted. Every byte of state, errors and
+// payloads goes through here, so a session can tell what it holds and what it held at most.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace onebit {
+
+class MemoryMeter {
+ public:
+  void add(uint64_t bytes) { peak_ = std::max(peak_, held_ += bytes); }
+  void remove(uint64_t bytes) { held_ -= bytes; }
+  uint64_t held() const { return held_; }
+  uint64_t peak() const { return peak_; }
+
+ private:
+  uint64_t held_ = 0, peak_ = 0;
+};
+
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(MemoryMeter& meter, size_t bytes);  // throws Error(out_of_memory) that says how much was wanted
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    Buffer(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~Buffer();
+
+  size_t size() const { return size_; }
+  std::byte* bytes() const { return data_; }
+  template <class T>
+  T* as() const {
+    return reinterpret_cast<T*>(data_);
+  }
+  void zero();
+
+ private:
+  void swap(Buffer& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(meter_, other.meter_);
+  }
+  std::byte* data_ = nullptr;
+  size_t size_ = 0;
+  MemoryMeter* meter_ = nullptr;
+};
+
+}  // namespace onebit

@@ -1,0 +1,61 @@
+// Counts what a rank hands to its communicator for other ranks, by the stage it is handed over in. The only source of the
+// figures for bytes sent and wire bits per parameter.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <utility>
+
+#include "onebit/communicator.hpp"
+
+namespace onebit {
+
+enum class Stage { dense, compressed, agreement, other };
+
+class MeteredCommunicator final : public Communicator {
+ public:
+  explicit MeteredCommunicator(std::unique_ptr<Communicator> inner) : inner_(std::move(inner)) {}
+
+  void enter(Stage stage) { stage_ = stage; }
+  uint64_t bytes(Stage stage) const { return bytes_[static_cast<size_t>(stage)]; }
+
+  int rank() const override { return inner_->rank(); }
+  int size() const override { return inner_->size(); }
+  Request* all_reduce(const Tensor& in, Tensor& out, ReduceOp op, const Call& call) override {
+    count(2 * bytes_of(in) * others() / static_cast<uint64_t>(size()));  // as a ring or two-phase all-reduce sends
+    return inner_->all_reduce(in, out, op, call);
+  }
+  Request* all_gather(const void* in, void* out, const Part* out_parts, const Call& call) override {
+    count(static_cast<uint64_t>(out_parts[rank()].bytes) * others());
+    return inner_->all_gather(in, out, out_parts, call);
+  }
+  Request* all_to_all(const void* in, const Part* in_parts, void* out, const Part* out_parts, const Call& call) override {
+    for (int peer = 0; peer < size(); ++peer)
+      if (peer != rank()) count(static_cast<uint64_t>(in_parts[peer].bytes));
+    return inner_->all_to_all(in, in_parts, out, out_parts, call);
+  }
+  Request* broadcast(Tensor& io, int root, const Call& call) override {
+    if (root == rank()) count(bytes_of(io) * others());
+    return inner_->broadcast(io, root, call);
+  }
+  void barrier(const Call& call) override { inner_->barrier(call); }
+  bool test(Request* request) override { return inner_->test(request); }
+  void wait(Request* request, int64_t timeout_ns) override { inner_->wait(request, timeout_ns); }
+  std::unique_ptr<Communicator> split(int color, int key) override { return inner_->split(color, key); }
+  void abort(std::string_view reason) override { inner_->abort(reason); }
+
+ private:
+  static uint64_t bytes_of(const Tensor& tensor) {
+    uint64_t bytes = tensor.dtype.bits / 8U * tensor.dtype.lanes;
+    for (int32_t d = 0; d < tensor.ndim; ++d) bytes *= static_cast<uint64_t>(tensor.shape[d]);
+    return bytes;
+  }
+  uint64_t others() const { return static_cast<uint64_t>(size() - 1); }
+  void count(uint64_t bytes) { bytes_[static_cast<size_t>(stage_)] += bytes; }
+
+  std::unique_ptr<Communicator> inner_;
+  Stage stage_ = Stage::other;
+  std::array<uint64_t, 4> bytes_{};
+};
+
+}  // namespace onebit

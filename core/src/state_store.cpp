@@ -1,0 +1,94 @@
+#include "state_store.hpp"
+
+#include <algorithm>
+
+namespace onebit {
+
+StateStore::StateStore(Optimizer& optimizer, const std::vector<const onebit_tensor_info*>& tensors) {
+  const onebit_state state = {sizeof(onebit_state), this, declare,
+                              [](void* self) { static_cast<StateStore*>(self)->whole_tensors_ = true; }};
+  StateDeclarer declarer(&state);
+  try {
+    optimizer.declare({tensors.data(), tensors.size()}, declarer);
+  } catch (const Error& e) {
+    if (refusal_.empty()) throw;
+    throw Error(e.code(), std::string(e.what()) + ": " + refusal_);
+  }
+  pointers_.assign(slots_.size(), nullptr);
+  totals_pointers_.assign(slots_.size(), nullptr);
+}
+
+int32_t StateStore::declare(void* self, const onebit_state_desc* desc) noexcept {
+  auto& store = *static_cast<StateStore*>(self);
+  try {
+    return store.add(*desc);
+  } catch (...) {
+    return -1;
+  }
+}
+
+int32_t StateStore::add(const onebit_state_desc& desc) {
+  const std::string name(view(desc.name));
+  const bool element = desc.extent == ONEBIT_PER_ELEMENT;
+  if (name.empty())
+    refusal_ = "state needs a name";
+  else if (desc.extent < ONEBIT_PER_ELEMENT || desc.extent > ONEBIT_PER_MODEL)
+    refusal_ = "unknown extent " + std::to_string(desc.extent);
+  else if (desc.count < 1 || desc.count > 4096 || (element && desc.count != 1))
+    refusal_ = "count " + std::to_string(desc.count) + (element ? ", expected 1 per element" : ", expected 1 to 4096");
+  else if (element && (desc.dtype.code != ONEBIT_DTYPE_FLOAT || desc.dtype.bits != 32 || desc.dtype.lanes != 1))
+    refusal_ = "per-element state is float 32";
+  else if (std::any_of(slots_.begin(), slots_.end(), [&](const StateSlot& slot) { return slot.name == name; }))
+    refusal_ = "declared twice";
+  if (!refusal_.empty()) return -1;
+  slots_.push_back({name, desc.extent, desc.count, desc.scope, desc.reshard, desc.initial, {}});
+  return static_cast<int32_t>(slots_.size()) - 1;
+}
+
+uint64_t StateStore::bytes_of(const StateSlot& slot, const Layout& layout) {
+  const auto doubles = sizeof(double) * static_cast<uint64_t>(slot.count);
+  switch (slot.extent) {
+    case ONEBIT_PER_ELEMENT: return sizeof(float) * static_cast<uint64_t>(layout.flat);
+    case ONEBIT_PER_BLOCK: return doubles * layout.blocks.size();
+    case ONEBIT_PER_TENSOR: return doubles * layout.elements.size();
+    default: return doubles;
+  }
+}
+
+void StateStore::allocate_slot(size_t index, const Layout& layout, MemoryMeter& meter) {
+  StateSlot& slot = slots_[index];
+  const uint64_t bytes = bytes_of(slot, layout);
+  slot.memory = Buffer(meter, bytes);
+  pointers_[index] = slot.memory.bytes();
+  if (slot.extent != ONEBIT_PER_ELEMENT) totals_pointers_[index] = slot.memory.bytes();
+  if (slot.initial == 0) return;
+  if (slot.extent == ONEBIT_PER_ELEMENT)
+    std::fill_n(slot.memory.as<float>(), bytes / sizeof(float), static_cast<float>(slot.initial));
+  else
+    std::fill_n(slot.memory.as<double>(), bytes / sizeof(double), slot.initial);
+}
+
+void StateStore::allocate(const Layout& layout, MemoryMeter& meter) {
+  for (size_t i = 0; i < slots_.size(); ++i) allocate_slot(i, layout, meter);
+}
+
+void StateStore::allocate_totals(const Layout& layout, MemoryMeter& meter) {
+  for (size_t i = 0; i < slots_.size(); ++i)
+    if (slots_[i].extent != ONEBIT_PER_ELEMENT) allocate_slot(i, layout, meter);
+}
+
+void StateStore::release(int slot) {
+  if (slot < 0 || static_cast<size_t>(slot) >= slots_.size())
+    throw Error(Code::invalid_argument, "the optimizer's plan releases slot " + std::to_string(slot) + ", but it declared " +
+                                            std::to_string(slots_.size()));
+  const auto index = static_cast<size_t>(slot);
+  slots_[index].memory = Buffer();
+  pointers_[index] = totals_pointers_[index] = nullptr;
+}
+
+void StateStore::zero_partial_sums() {
+  for (StateSlot& slot : slots_)
+    if (slot.extent == ONEBIT_PER_BLOCK) slot.memory.zero();
+}
+
+}  // namespace onebit

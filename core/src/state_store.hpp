@@ -1,0 +1,50 @@
+// The state an optimizer declared: allocated, presented by slot, released and reported here. Plugins hold none of their own.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "buffer.hpp"
+#include "layout.hpp"
+#include "onebit/optimizer.hpp"
+
+namespace onebit {
+
+struct StateSlot {
+  std::string name;
+  int32_t extent = 0, count = 0, scope = 0, reshard = 0;
+  double initial = 0;
+  Buffer memory;
+};
+
+class StateStore {
+ public:
+  // Asks the optimizer to declare for these tensors.
+  StateStore(Optimizer& optimizer, const std::vector<const onebit_tensor_info*>& tensors);
+  StateStore(const StateStore&) = delete;
+  StateStore& operator=(const StateStore&) = delete;
+
+  bool whole_tensors() const { return whole_tensors_; }
+  const std::vector<StateSlot>& slots() const { return slots_; }
+  // Bytes a slot takes in a model laid out so.
+  static uint64_t bytes_of(const StateSlot& slot, const Layout& layout);
+
+  void allocate(const Layout& layout, MemoryMeter& meter);
+  void allocate_totals(const Layout& layout, MemoryMeter& meter);  // all but per-element state: what plan and combine see
+  void release(int slot);
+  void zero_partial_sums();
+  void* const* tile_slots() const { return pointers_.data(); }
+  void* const* totals_slots() const { return totals_pointers_.data(); }
+
+ private:
+  static int32_t declare(void* self, const onebit_state_desc* desc) noexcept;
+  int32_t add(const onebit_state_desc& desc);
+  void allocate_slot(size_t index, const Layout& layout, MemoryMeter& meter);
+
+  std::vector<StateSlot> slots_;
+  std::vector<void*> pointers_, totals_pointers_;
+  std::string refusal_;
+  bool whole_tensors_ = false;
+};
+
+}  // namespace onebit
