@@ -1,0 +1,261 @@
+// Reading safetensors: the header is checked as a whole, so that whatever passes can be read without another thought.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <tuple>
+
+#include "onebit/error.hpp"
+#include "onebit/safetensors.hpp"
+
+namespace onebit {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "the format is little-endian, and data is copied as it is");
+using json = nlohmann::json;
+using Entry = SafetensorsReader::Entry;
+
+constexpr uint64_t kMaximumHeader = 100'000'000;  // the reference implementation's limit
+constexpr int kDeepest = 3;                       // the header, a tensor, its shape
+
+struct Dtype {
+  std::string_view name;
+  uint64_t bytes;
+};
+constexpr std::array<Dtype, 15> kDtypes = {{{"BOOL", 1},
+                                            {"U8", 1},
+                                            {"I8", 1},
+                                            {"F8_E4M3", 1},
+                                            {"F8_E5M2", 1},
+                                            {"U16", 2},
+                                            {"I16", 2},
+                                            {"F16", 2},
+                                            {"BF16", 2},
+                                            {"U32", 4},
+                                            {"I32", 4},
+                                            {"F32", 4},
+                                            {"U64", 8},
+                                            {"I64", 8},
+                                            {"F64", 8}}};
+
+// A name from the file, quoted and escaped, and short enough for an error.
+std::string in_quotes(std::string_view name) {
+  constexpr size_t kLongest = 120;
+  const std::string text = json(name).dump(-1, ' ', true, json::error_handler_t::replace);
+  return text.size() <= kLongest ? text : text.substr(0, kLongest) + "...\"";
+}
+
+// What every check needs to say where it failed.
+struct Reading {
+  const std::filesystem::path& file;
+
+  [[noreturn]] void fail(const std::string& what, Code code = Code::invalid_argument) const {
+    throw Error(code, file.string() + ": " + what);
+  }
+  [[noreturn]] void fail_tensor(std::string_view name, const std::string& what) const {
+    fail("tensor " + in_quotes(name) + ": " + what);
+  }
+  [[noreturn]] void fail_system(const std::string& what) const {
+    const int error = errno;
+    throw Error(Code::unavailable, file.string() + ": " + what + ": " + std::strerror(error), error);
+  }
+};
+
+void read_fully(const Reading& reading, int descriptor, void* out, uint64_t bytes, uint64_t offset) {
+  auto* to = static_cast<char*>(out);
+  while (bytes > 0) {
+    const ssize_t got = ::pread(descriptor, to, std::min<uint64_t>(bytes, 1u << 30), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) reading.fail_system("cannot be read");
+    if (got == 0) reading.fail("became shorter while it was read");
+    to += got;
+    offset += static_cast<uint64_t>(got);
+    bytes -= static_cast<uint64_t>(got);
+  }
+}
+
+// Opens a regular file (a pipe would wait for ever) and answers its size.
+uint64_t open_regular(const Reading& reading, int& descriptor) {
+  descriptor = ::open(reading.file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) reading.fail_system("cannot be opened");
+  struct stat status = {};
+  if (::fstat(descriptor, &status) != 0) reading.fail_system("cannot be examined");
+  if (!S_ISREG(status.st_mode)) reading.fail("is not a regular file");
+  return static_cast<uint64_t>(status.st_size);
+}
+
+std::string read_header(const Reading& reading, int descriptor, uint64_t file_size) {
+  uint64_t size = 0;
+  if (file_size < sizeof size)
+    reading.fail("has " + std::to_string(file_size) + " bytes; a safetensors file begins with 8 bytes of header length");
+  read_fully(reading, descriptor, &size, sizeof size, 0);
+  if (size > kMaximumHeader)
+    reading.fail("header length " + std::to_string(size) + " is above the format's limit of " + std::to_string(kMaximumHeader) +
+                 " bytes; is this a safetensors file?");
+  if (size > file_size - sizeof size)
+    reading.fail("header length " + std::to_string(size) + " goes beyond the end of the file (" + std::to_string(file_size) +
+                 " bytes); the file is truncated or not in the safetensors format");
+  std::string text(size, '\0');
+  read_fully(reading, descriptor, text.data(), size, sizeof size);
+  return text;
+}
+
+// The parser keeps the last of two equal keys without a word, and would follow any depth; this refuses both.
+json parse_header(const Reading& reading, const std::string& text) {
+  std::vector<std::set<std::string>> keys;
+  const auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
+    if (depth > kDeepest) reading.fail("header is nested deeper than the format allows");
+    if (event == json::parse_event_t::object_start) keys.emplace_back();
+    if (event == json::parse_event_t::object_end) keys.pop_back();
+    if (event == json::parse_event_t::key && !keys.back().insert(parsed.get_ref<const std::string&>()).second)
+      reading.fail("header has the key " + in_quotes(parsed.get_ref<const std::string&>()) + " twice");
+    return true;
+  };
+  json header;
+  try {
+    header = json::parse(text, watch);
+  } catch (const json::exception& e) {
+    reading.fail(std::string("header is not JSON: ") + e.what());
+  }
+  if (!header.is_object()) reading.fail(std::string("header is a JSON ") + header.type_name() + ", expected an object");
+  return header;
+}
+
+TensorMetadata parse_metadata(const Reading& reading, const json& header) {
+  TensorMetadata metadata;
+  const auto found = header.find("__metadata__");
+  if (found == header.end()) return metadata;
+  if (!found->is_object()) reading.fail("__metadata__ is not an object");
+  for (const auto& [key, value] : found->items()) {
+    if (!value.is_string()) reading.fail("__metadata__ " + in_quotes(key) + " is not a string");
+    metadata.emplace(key, value.get<std::string>());
+  }
+  return metadata;
+}
+
+const json& member(const Reading& reading, const std::string& name, const json& tensor, const char* key) {
+  const auto found = tensor.find(key);
+  if (found == tensor.end()) reading.fail_tensor(name, std::string("has no ") + key);
+  return *found;
+}
+
+std::vector<uint64_t> whole_numbers(const Reading& reading, const std::string& name, const json& tensor, const char* key) {
+  const json& array = member(reading, name, tensor, key);
+  const auto whole = [](const json& number) { return number.is_number_unsigned(); };
+  if (!array.is_array() || !std::all_of(array.begin(), array.end(), whole))
+    reading.fail_tensor(name, std::string(key) + " is not an array of whole numbers from 0");
+  return array.get<std::vector<uint64_t>>();
+}
+
+const Dtype& parse_dtype(const Reading& reading, const std::string& name, const json& tensor) {
+  const json& dtype = member(reading, name, tensor, "dtype");
+  if (!dtype.is_string()) reading.fail_tensor(name, "dtype is not a string");
+  const auto& text = dtype.get_ref<const std::string&>();
+  const auto* known = std::find_if(kDtypes.begin(), kDtypes.end(), [&](const Dtype& d) { return d.name == text; });
+  if (known == kDtypes.end()) reading.fail_tensor(name, "unknown dtype " + in_quotes(text));
+  return *known;
+}
+
+// dims multiplied, or nothing when that or a dimension does not fit in an int64_t.
+std::optional<uint64_t> elements_of(const std::vector<uint64_t>& dims) {
+  constexpr auto kMost = static_cast<uint64_t>(INT64_MAX);
+  uint64_t product = 1;
+  for (const uint64_t dim : dims) {
+    if (dim > kMost || __builtin_mul_overflow(product, dim, &product)) return std::nullopt;
+  }
+  return product <= kMost ? std::optional(product) : std::nullopt;
+}
+
+Entry parse_tensor(const Reading& reading, const std::string& name, const json& tensor, uint64_t data_begin,
+                   uint64_t data_size) {
+  if (!tensor.is_object()) reading.fail_tensor(name, "is not described by an object");
+  const Dtype& dtype = parse_dtype(reading, name, tensor);
+  const std::vector<uint64_t> shape = whole_numbers(reading, name, tensor, "shape");
+  const std::vector<uint64_t> range = whole_numbers(reading, name, tensor, "data_offsets");
+  if (range.size() != 2 || range[0] > range[1]) reading.fail_tensor(name, "data_offsets are not [begin, end]");
+  if (range[1] > data_size)
+    reading.fail_tensor(name, "data ends at byte " + std::to_string(range[1]) + ", but the file has " +
+                                  std::to_string(data_size) + " bytes of data; the file is truncated or its header is wrong");
+  const std::optional<uint64_t> elements = elements_of(shape);
+  uint64_t bytes = 0;
+  if (!elements || __builtin_mul_overflow(*elements, dtype.bytes, &bytes))
+    reading.fail_tensor(name, "shape " + tensor["shape"].dump().substr(0, 200) + " has more elements than can be counted");
+  if (bytes != range[1] - range[0])
+    reading.fail_tensor(
+        name, "shape and dtype make " + std::to_string(bytes) + " bytes, data_offsets " + std::to_string(range[1] - range[0]));
+  return {name, std::string(dtype.name), {shape.begin(), shape.end()}, *elements, data_begin + range[0], bytes};
+}
+
+// Data must cover the file exactly: bytes of two tensors or of none are a lie, or somebody's hidden message.
+void check_cover(const Reading& reading, const std::vector<Entry>& sorted, uint64_t data_begin, uint64_t file_size) {
+  uint64_t end = data_begin;
+  for (const Entry& entry : sorted) {
+    if (entry.offset < end) reading.fail_tensor(entry.name, "its data overlaps that of another tensor");
+    if (entry.offset > end)
+      reading.fail_tensor(entry.name,
+                          "there are " + std::to_string(entry.offset - end) + " bytes of no tensor before its data");
+    end = entry.offset + entry.bytes;
+  }
+  if (end != file_size) reading.fail("has " + std::to_string(file_size - end) + " bytes after the last tensor");
+}
+
+}  // namespace
+
+SafetensorsReader::SafetensorsReader(const std::filesystem::path& file) : file_(file) {
+  const Reading reading{file_};
+  try {
+    const uint64_t file_size = open_regular(reading, descriptor_);
+    const std::string text = read_header(reading, descriptor_, file_size);
+    const json header = parse_header(reading, text);
+    const uint64_t data_begin = sizeof(uint64_t) + text.size();
+    metadata_ = parse_metadata(reading, header);
+    for (const auto& [name, tensor] : header.items())
+      if (name != "__metadata__") entries_.push_back(parse_tensor(reading, name, tensor, data_begin, file_size - data_begin));
+    const auto place = [](const Entry& e) { return std::tie(e.offset, e.bytes, e.name); };
+    std::sort(entries_.begin(), entries_.end(), [&](const Entry& a, const Entry& b) { return place(a) < place(b); });
+    check_cover(reading, entries_, data_begin, file_size);
+    for (size_t i = 0; i < entries_.size(); ++i) by_name_.emplace(entries_[i].name, i);
+  } catch (...) {
+    if (descriptor_ >= 0) ::close(descriptor_);
+    throw;
+  }
+}
+
+SafetensorsReader::~SafetensorsReader() { ::close(descriptor_); }
+
+const Entry* SafetensorsReader::find(std::string_view name) const {
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : &entries_[found->second];
+}
+
+const Entry& SafetensorsReader::at(std::string_view name) const {
+  const Entry* entry = find(name);
+  if (entry == nullptr) Reading{file_}.fail("has no tensor " + in_quotes(name));
+  return *entry;
+}
+
+void SafetensorsReader::read(const Entry& entry, float* out) const {
+  const Reading reading{file_};
+  if (entry.dtype != "F32")
+    reading.fail("tensor " + in_quotes(entry.name) + " has dtype " + entry.dtype + ", only F32 can be read; convert it first",
+                 Code::unsupported);
+  read_fully(reading, descriptor_, out, entry.bytes, entry.offset);
+}
+
+std::vector<float> SafetensorsReader::read(std::string_view name) const {
+  const Entry& entry = at(name);
+  if (entry.dtype != "F32") read(entry, nullptr);  // refuses before memory is taken for it
+  std::vector<float> values(entry.elements);
+  read(entry, values.data());
+  return values;
+}
+
+}  // namespace onebit
