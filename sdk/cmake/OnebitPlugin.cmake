@@ -1,7 +1,7 @@
 # onebit_add_plugin(NAME source...): a plugin library as the host expects it. Loaded, never linked; exports its entry alone;
 # resolves every symbol at load; finds its own neighbours beside it.
-set(ONEBIT_PLUGIN_EXPORTS ${CMAKE_CURRENT_LIST_DIR}/plugin.map)
 function(onebit_add_plugin name)
+  set(exports ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/plugin.map)
   add_library(${name} MODULE ${ARGN})
   target_link_libraries(${name} PRIVATE onebit::sdk)
   set_target_properties(${name} PROPERTIES
@@ -12,9 +12,9 @@ function(onebit_add_plugin name)
     VISIBILITY_INLINES_HIDDEN ON
     BUILD_RPATH "$ORIGIN"
     INSTALL_RPATH "$ORIGIN"
-    LINK_DEPENDS ${ONEBIT_PLUGIN_EXPORTS})
+    LINK_DEPENDS ${exports})
   target_compile_options(${name} PRIVATE -ffp-contract=off)
-  target_link_options(${name} PRIVATE -Wl,-z,now -Wl,--version-script=${ONEBIT_PLUGIN_EXPORTS})
+  target_link_options(${name} PRIVATE -Wl,-z,now -Wl,--version-script=${exports})
   if(NOT ONEBIT_SANITIZE) # sanitizer runtimes are resolved by the host process
     target_link_options(${name} PRIVATE -Wl,-z,defs)
   endif()

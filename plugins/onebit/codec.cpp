@@ -1,0 +1,177 @@
+// The codec's loops, 32 elements at a time: their 32 lanes of a sum, or their one word of sign bits.
+#include "codec.hpp"
+
+#include <cmath>
+#include <cstring>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "codec.cpp"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "onebit/lanes.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace onebit {
+namespace HWY_NAMESPACE {
+
+using FloatMask = hn::Mask<FloatTag>;
+constexpr FloatTag d;
+
+HWY_INLINE FloatVector load_sum(const float* values, const float* errors, int64_t i) {
+  return hn::Add(hn::LoadU(d, values + i), hn::LoadU(d, errors + i));
+}
+
+// What a sum is of. factor is a power of two that keeps squares away from overflow and underflow.
+struct Magnitude {
+  HWY_INLINE FloatVector operator()(FloatVector x) const { return hn::Abs(x); }
+};
+struct Square {
+  HWY_INLINE FloatVector operator()(FloatVector x) const { return hn::Mul(x, x); }
+};
+struct ScaledSquare {
+  HWY_INLINE FloatVector operator()(FloatVector x) const {
+    const FloatVector scaled = hn::Mul(x, hn::Set(d, factor));
+    return hn::Mul(scaled, scaled);
+  }
+  float factor;
+};
+
+template <class Term>
+HWY_INLINE void add_terms(LaneSum& sum, const Term& term, const float* values, const float* errors) {
+  for (int64_t k = 0; k < kVectors; ++k) sum.add(k, term(load_sum(values, errors, k * kWidth)));
+}
+
+template <class Term>
+HWY_INLINE float sum_terms(const Term& term, const float* values, const float* errors, int64_t count) {
+  LaneSum sum;
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) add_terms(sum, term, values + i, errors + i);
+  if (i < count) add_terms(sum, term, Padded(values + i, count - i).values, Padded(errors + i, count - i).values);
+  return sum.total();
+}
+
+float sum_magnitudes(const float* values, const float* errors, int64_t count) {
+  return sum_terms(Magnitude(), values, errors, count);
+}
+float sum_squares(const float* values, const float* errors, int64_t count) {
+  return sum_terms(Square(), values, errors, count);
+}
+float sum_scaled_squares(const float* values, const float* errors, int64_t count, float factor) {
+  return sum_terms(ScaledSquare{factor}, values, errors, count);
+}
+
+HWY_INLINE uint32_t bits_of(FloatMask mask) {
+  uint8_t bytes[8] = {};
+  hn::StoreMaskBits(d, mask, bytes);
+  uint32_t word;
+  std::memcpy(&word, bytes, sizeof word);
+  return word;
+}
+HWY_INLINE FloatMask mask_of(uint32_t bits) {
+  uint8_t bytes[8] = {};
+  std::memcpy(bytes, &bits, sizeof bits);
+  return hn::LoadMaskBits(d, bytes);
+}
+
+// 32 elements: their new errors, and their word.
+HWY_INLINE uint32_t encode_group(const float* values, const float* errors, float* new_errors, FloatVector scale) {
+  const FloatVector minus = hn::Neg(scale);
+  uint32_t negative = 0;
+  for (int64_t k = 0; k < kVectors; ++k) {
+    const FloatVector x = load_sum(values, errors, k * kWidth);
+    const FloatMask is_negative = hn::Lt(x, hn::Zero(d));
+    hn::StoreU(hn::Sub(x, hn::IfThenElse(is_negative, minus, scale)), d, new_errors + k * kWidth);
+    negative |= bits_of(is_negative) << (k * kWidth);
+  }
+  return ~negative;
+}
+
+void encode_words(const float* values, const float* errors, float* new_errors, int64_t count, float scale, std::byte* words) {
+  const FloatVector scales = hn::Set(d, scale);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const uint32_t word = encode_group(values + i, errors + i, new_errors + i, scales);
+    std::memcpy(words + i / 8, &word, sizeof word);
+  }
+  if (i == count) return;
+  const int64_t rest = count - i;
+  const Padded value(values + i, rest);
+  Padded error(errors + i, rest);
+  const uint32_t word = encode_group(value.values, error.values, error.values, scales) & ((uint32_t{1} << rest) - 1);
+  std::memcpy(words + i / 8, &word, sizeof word);
+  std::memcpy(new_errors + i, error.values, static_cast<size_t>(rest) * sizeof(float));
+}
+
+template <bool add>
+HWY_INLINE void decode_group(uint32_t word, FloatVector plus, float* out) {
+  const FloatVector minus = hn::Neg(plus);
+  for (int64_t k = 0; k < kVectors; ++k) {
+    const FloatVector x = hn::IfThenElse(mask_of(word >> (k * kWidth)), plus, minus);
+    hn::StoreU(add ? hn::Add(hn::LoadU(d, out + k * kWidth), x) : x, d, out + k * kWidth);
+  }
+}
+
+template <bool add>
+void decode_words(const std::byte* words, int64_t count, float scale, float* out) {
+  const FloatVector plus = hn::Set(d, scale);
+  int64_t i = 0;
+  uint32_t word;
+  for (; i + kLanes <= count; i += kLanes) {
+    std::memcpy(&word, words + i / 8, sizeof word);
+    decode_group<add>(word, plus, out + i);
+  }
+  if (i == count) return;
+  Padded rest(out + i, add ? count - i : 0);
+  std::memcpy(&word, words + i / 8, sizeof word);
+  decode_group<add>(word, plus, rest.values);
+  std::memcpy(out + i, rest.values, static_cast<size_t>(count - i) * sizeof(float));
+}
+
+void decode_set(const std::byte* words, int64_t count, float scale, float* out) {
+  decode_words<false>(words, count, scale, out);
+}
+void decode_add(const std::byte* words, int64_t count, float scale, float* out) {
+  decode_words<true>(words, count, scale, out);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace onebit
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace onebit {
+
+HWY_EXPORT(sum_magnitudes);
+HWY_EXPORT(sum_squares);
+HWY_EXPORT(sum_scaled_squares);
+HWY_EXPORT(encode_words);
+HWY_EXPORT(decode_set);
+HWY_EXPORT(decode_add);
+
+namespace codec {
+
+void encode(const float* values, const float* errors, float* new_errors, int64_t count, float scale, std::byte* payload) {
+  std::memcpy(payload, &scale, sizeof scale);
+  HWY_DYNAMIC_DISPATCH(encode_words)(values, errors, new_errors, count, scale, payload + sizeof scale);
+}
+
+void decode(const std::byte* payload, int64_t count, float weight, bool add, float* out) {
+  float scale;
+  std::memcpy(&scale, payload, sizeof scale);
+  const auto words = add ? HWY_DYNAMIC_DISPATCH(decode_add) : HWY_DYNAMIC_DISPATCH(decode_set);
+  words(payload + sizeof scale, count, weight * scale, out);
+}
+
+double sum(Norm norm, const float* values, const float* errors, int64_t count) {
+  if (norm == Norm::l1) return HWY_DYNAMIC_DISPATCH(sum_magnitudes)(values, errors, count);
+  return HWY_DYNAMIC_DISPATCH(sum_squares)(values, errors, count);
+}
+
+float scale_of(Norm norm, double sum, double count) {
+  if (!(count > 0)) return 0;
+  return static_cast<float>(norm == Norm::l2 ? std::sqrt(sum / count) : sum / count);
+}
+
+}  // namespace codec
+}  // namespace onebit
+#endif
