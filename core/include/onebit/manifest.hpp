@@ -4,9 +4,9 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -17,19 +17,20 @@
 
 namespace onebit {
 
-// Where a value was written; file is "--set" for overrides (line and column 0).
+// Where something was written; for an override, file is "--set optimizer.lr=abc" and the line is 0.
 struct Location {
   std::string file;
   int64_t line = 0;
   int64_t column = 0;
-  std::string text() const;  // "configs/adam.toml:12:3"
+  std::string text() const;  // "configs/adam.toml:12:3", or file alone when there is no line
 };
 
 using Value = std::variant<bool, int64_t, double, std::string, std::vector<double>, std::vector<std::string>>;
 
 struct Setting {
   Value value;
-  Location where;
+  Location where;  // of the value
+  Location key;
 };
 
 class Manifest {
@@ -58,31 +59,27 @@ class Manifest {
   std::string name_;
 };
 
-// One table, validated against a schema and completed with its defaults, in the form that components receive.
+// One table, validated against a schema and completed with its defaults, in the form that components receive. Immutable; copies
+// share their contents.
 class ResolvedTable {
  public:
-  ResolvedTable() = default;
+  ResolvedTable();
   // Throws Error(invalid_argument) for an unknown key, a wrong type, a value out of range or a missing required key.
   // accept_plugin: the key `plugin` is the host's own and not part of the schema.
   ResolvedTable(const Manifest& manifest, std::string_view table, const std::vector<const onebit_schema*>& schema,
                 bool accept_plugin = false);
 
-  Options options() const { return Options(&config_); }
-  const onebit_config* config() const { return &config_; }
-  // As TOML, one `key = value` line per schema entry, in schema order, each with its help and default as a comment when asked.
+  // Both are good as long as this table or a copy of it lives.
+  Options options() const { return Options(config()); }
+  const onebit_config* config() const;
+  // As TOML, one `key = value` line per schema entry, in schema order; with_help puts meaning, range and default above each.
   std::string to_toml(bool with_help = false) const;
+  // The same without the keys named.
+  std::string to_toml_without(const std::vector<std::string_view>& keys) const;
 
  private:
-  void add(const onebit_schema& schema, const Value& value, const Location& where);
-
-  struct Line {
-    std::string key, value, help, fallback;
-  };
-  std::vector<Line> lines_;
-  std::deque<std::string> strings_;  // what options_ point into
-  std::deque<onebit_option> options_;
-  std::vector<const onebit_option*> pointers_;
-  onebit_config config_{sizeof(onebit_config), 0, nullptr};
+  struct Contents;
+  std::shared_ptr<const Contents> contents_;
 };
 
 }  // namespace onebit

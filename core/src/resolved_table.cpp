@@ -1,0 +1,150 @@
+// One table against its schema: every key known, every value fitting, every default filled in, as C options.
+#include <algorithm>
+#include <deque>
+
+#include "nearest.hpp"
+#include "onebit/manifest.hpp"
+#include "schema_text.hpp"
+#include "toml_reader.hpp"
+
+namespace onebit {
+
+using Schema = std::vector<const onebit_schema*>;
+
+// Pointers run between the members, so contents are built in place, never copied and never moved.
+struct ResolvedTable::Contents {
+  struct Line {
+    std::string key, value, help;
+  };
+  std::vector<Line> lines;
+  std::deque<std::string> strings;
+  std::deque<onebit_option> options;
+  std::vector<const onebit_option*> pointers;
+  onebit_config config{sizeof(onebit_config), 0, nullptr};
+
+  Contents() = default;
+  Contents(const Contents&) = delete;
+  Contents& operator=(const Contents&) = delete;
+
+  void add(const onebit_schema& schema, const Value& value);
+  void add_option(const std::string& key, const Value& value);
+  void finish() {
+    for (const onebit_option& option : options) pointers.push_back(&option);
+    config.count = pointers.size();
+    config.options = pointers.data();
+  }
+  onebit_str keep(const std::string& text) { return str(strings.emplace_back(text)); }
+};
+
+void ResolvedTable::Contents::add_option(const std::string& key, const Value& value) {
+  onebit_option option = {sizeof(onebit_option), keep(key), 0, 0, 0, {nullptr, 0}};
+  if (const bool* flag = std::get_if<bool>(&value)) {
+    option.type = ONEBIT_VALUE_BOOL;
+    option.integer = *flag;
+  } else if (const int64_t* integer = std::get_if<int64_t>(&value)) {
+    option.type = ONEBIT_VALUE_INT;
+    option.integer = *integer;
+    option.real = static_cast<double>(*integer);
+  } else if (const double* real = std::get_if<double>(&value)) {
+    option.type = ONEBIT_VALUE_FLOAT;
+    option.real = *real;
+  } else {
+    option.type = ONEBIT_VALUE_STRING;
+    option.string = keep(std::get<std::string>(value));
+  }
+  options.push_back(option);
+}
+
+void ResolvedTable::Contents::add(const onebit_schema& schema, const Value& value) {
+  const std::string key(view(schema.key));
+  const std::string fallback(view(schema.fallback));
+  std::string help(view(schema.help));
+  if (!help.empty() && help.back() == '.') help.pop_back();
+  if (!help.empty()) help += ": ";
+  lines.push_back({key, write_value(value), help + expectation(schema) + (fallback.empty() ? "; required" : "; default " + fallback)});
+  const auto element = [&](size_t i) { return key + '.' + std::to_string(i); };
+  if (const auto* reals = std::get_if<std::vector<double>>(&value)) {
+    const bool real = (schema.types & ONEBIT_VALUE_FLOAT) != 0;
+    for (size_t i = 0; i < reals->size(); ++i)
+      add_option(element(i), real ? Value((*reals)[i]) : Value(static_cast<int64_t>((*reals)[i])));
+  } else if (const auto* strings = std::get_if<std::vector<std::string>>(&value)) {
+    for (size_t i = 0; i < strings->size(); ++i) add_option(element(i), (*strings)[i]);
+  } else {
+    add_option(key, value);
+  }
+}
+
+namespace {
+
+[[noreturn]] void refuse(const Location& where, const std::string& reason) {
+  throw Error(Code::invalid_argument, where.text() + ": " + reason);
+}
+
+void check_keys(const Manifest& manifest, const std::string& table, const Schema& schema, bool accept_plugin) {
+  std::vector<std::string_view> known;
+  for (const onebit_schema* entry : schema) known.push_back(view(entry->key));
+  if (accept_plugin) known.push_back("plugin");
+  const std::string plugin = accept_plugin ? manifest.plugin(table) : "";
+  for (const auto& [key, setting] : manifest.table(table))
+    if (std::find(known.begin(), known.end(), key) == known.end())
+      refuse(setting.key, "unknown key '" + key + "' in [" + table + "]" + (plugin.empty() ? "" : " with plugin '" + plugin + "'") +
+                              suggestion(key, known, "known keys"));
+}
+
+Value fitting(const std::string& table, const onebit_schema& schema, const Setting& setting) {
+  if (const std::optional<Value> value = fitted(schema, setting.value)) return *value;
+  std::string hint;
+  if (const std::string* word = std::get_if<std::string>(&setting.value); word != nullptr && schema.choices.size > 0)
+    if (const std::string_view near = nearest(*word, choices_of(schema)); !near.empty())
+      hint = "; did you mean \"" + std::string(near) + "\"?";
+  refuse(setting.where, table + '.' + std::string(view(schema.key)) + ": expected " + expectation(schema) + ", found " +
+                            describe_value(setting.value) + hint);
+}
+
+Value fallback_of(const Manifest& manifest, const std::string& table, const onebit_schema& schema) {
+  const std::string key(view(schema.key));
+  if (schema.fallback.size == 0)
+    refuse(manifest.where(table),
+           "[" + table + "] lacks the required key '" + key + "': expected " + expectation(schema) + " (" + std::string(view(schema.help)) + ")");
+  const std::optional<Value> value = read_value(view(schema.fallback));
+  const std::optional<Value> fit = value ? fitted(schema, *value) : std::nullopt;
+  if (!fit) throw Error(Code::internal, table + '.' + key + ": the schema is unsound: " + defect_of(schema));
+  return *fit;
+}
+
+}  // namespace
+
+ResolvedTable::ResolvedTable() : contents_(std::make_shared<Contents>()) {}
+
+ResolvedTable::ResolvedTable(const Manifest& manifest, std::string_view name, const Schema& schema, bool accept_plugin) {
+  const std::string table(name);
+  check_keys(manifest, table, schema, accept_plugin);
+  const auto contents = std::make_shared<Contents>();
+  const auto& settings = manifest.table(table);
+  for (const onebit_schema* entry : schema) {
+    const auto found = settings.find(view(entry->key));
+    contents->add(*entry, found == settings.end() ? fallback_of(manifest, table, *entry) : fitting(table, *entry, found->second));
+  }
+  contents->finish();
+  contents_ = contents;
+}
+
+const onebit_config* ResolvedTable::config() const { return &contents_->config; }
+
+std::string ResolvedTable::to_toml(bool with_help) const {
+  std::string text;
+  for (const Contents::Line& line : contents_->lines) {
+    if (with_help) text += "# " + line.help + "\n";
+    text += line.key + " = " + line.value + "\n";
+  }
+  return text;
+}
+
+std::string ResolvedTable::to_toml_without(const std::vector<std::string_view>& keys) const {
+  std::string text;
+  for (const Contents::Line& line : contents_->lines)
+    if (std::find(keys.begin(), keys.end(), line.key) == keys.end()) text += line.key + " = " + line.value + "\n";
+  return text;
+}
+
+}  // namespace onebit

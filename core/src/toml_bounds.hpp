@@ -1,0 +1,16 @@
+// Limits of a manifest, checked before toml11 sees the text: it reads nested arrays and dotted keys by recursion, and a hostile
+// file must not end the process.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace onebit {
+
+inline constexpr size_t most_manifest_bytes = size_t{1} << 20;
+
+// Throws Error(invalid_argument) with the location where the text is too large, too wide or too deep.
+void check_toml_bounds(std::string_view text, const std::string& name);
+
+}  // namespace onebit

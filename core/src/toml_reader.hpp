@@ -1,0 +1,30 @@
+// The one place that knows toml11: text to tables of settings with their locations, and single values to and from TOML.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "onebit/manifest.hpp"
+
+namespace onebit {
+
+struct TomlTable {
+  Location where;
+  std::map<std::string, Setting, std::less<>> settings;
+};
+using TomlDocument = std::map<std::string, TomlTable, std::less<>>;
+
+// Throws Error(invalid_argument) with the location for text that is no TOML, for settings outside a table, and for values that no
+// option can have (dates, nested tables, arrays of arrays).
+TomlDocument read_toml(std::string_view text, const std::string& name);
+
+// One TOML value, such as `1e-3`, `"l2"` or `[0.9, 0.999]`; nothing when the text is no such value.
+std::optional<Value> read_value(std::string_view text);
+// The value as TOML that reads back as the same value.
+std::string write_value(const Value& value);
+// "the integer 3", `the string "abc"`, "an array of 3 numbers".
+std::string describe_value(const Value& value);
+
+}  // namespace onebit
