@@ -1,0 +1,20 @@
+#include "components.hpp"
+
+namespace onebit::bench {
+
+const Registry& registry() {
+  static const auto loaded = [] {
+    auto made = std::make_unique<Registry>();
+    made->load_folder(Registry::default_folder());
+    return made;
+  }();
+  return *loaded;
+}
+
+std::unique_ptr<Compressor> make_onebit() {
+  const Manifest manifest = Manifest::parse("[compressor]\nplugin = \"onebit\"\n", "bench", ".");
+  const ComponentInfo& component = registry().find(Kind::compressor, "onebit");
+  return registry().make_compressor(component, ResolvedTable(manifest, "compressor", component.options, true));
+}
+
+}  // namespace onebit::bench

@@ -1,0 +1,15 @@
+// The components under test, as a host gets them: from the plugins beside the core, through its registry.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "onebit/registry.hpp"
+
+namespace onebit::bench {
+
+const Registry& registry();
+// The compressor `onebit` with its default options.
+std::unique_ptr<Compressor> make_onebit();
+
+}  // namespace onebit::bench

@@ -1,0 +1,47 @@
+// A row of the table: work whose speed is limited by memory, told as a share of the triad's bandwidth. The machine's own speed
+// changes from second to second, so each sample lies between two runs of the triad, and the row quotes the median of the
+// samples.
+#pragma once
+
+#include <benchmark/benchmark.h>
+
+#include <functional>
+#include <string>
+
+#include "triad.hpp"
+
+namespace onebit::bench {
+
+struct Row {
+  std::string what;
+  int64_t elements;
+  double bytes;       // an element, that the work must move
+  std::string terms;  // what these bytes are
+  int threads;        // of the work, and of the triad that it is compared with
+  double goal;        // the least share of the triad; 0: none
+};
+
+// The seconds of one run of the work; made anew, with its memory, when the row's turn comes.
+using Work = std::function<double()>;
+void add_row(const Row& row, std::function<Work()> make);
+
+// What a call through the plugin boundary costs more than the same call without: nanoseconds, at most `most`.
+void add_overhead(const std::string& what, double most, std::function<Work()> make_direct, std::function<Work()> make_crossing,
+                  int64_t calls);
+
+// Each registers the rows of one part; the program's parts in the order of the table.
+void add_triad_rows();
+void add_codec_rows();
+void add_call_rows();
+
+// The counters by which rows reach the table.
+namespace counter {
+inline constexpr char elements[] = "elements";
+inline constexpr char bytes[] = "bytes_per_element";
+inline constexpr char nanoseconds[] = "ns_per_element";
+inline constexpr char gigabytes[] = "GB_per_second";
+inline constexpr char ratio[] = "of_triad";
+inline constexpr char goal[] = "goal";
+}  // namespace counter
+
+}  // namespace onebit::bench

@@ -1,0 +1,59 @@
+#include "table.hpp"
+
+#include <fmt/core.h>
+
+#include <ostream>
+#include <string>
+
+#include "row.hpp"
+
+namespace onebit::bench {
+namespace {
+
+using Run = benchmark::BenchmarkReporter::Run;
+
+double value(const Run& run, const char* name) {
+  const auto found = run.counters.find(name);
+  return found == run.counters.end() ? 0 : found->second.value;
+}
+
+std::string count(double elements) { return fmt::format("{:.0f}M", elements / static_cast<double>(mega)); }
+
+void print_bandwidth(std::ostream& out, const Run& run) {
+  const double goal = value(run, counter::goal), ratio = value(run, counter::ratio);
+  const std::string verdict = goal == 0 ? "" : fmt::format(">= {:.2f} {}", goal, ratio >= goal ? "yes" : "NO");
+  out << fmt::format("{:<38}{:>9}{:>8.1f}{:>12.3f}{:>9.2f}{:>10.3f}  {:<12} {}\n", run.run_name.function_name,
+                     count(value(run, counter::elements)), value(run, counter::bytes), value(run, counter::nanoseconds),
+                     value(run, counter::gigabytes), ratio, verdict, run.report_label);
+}
+
+void print_overhead(std::ostream& out, const Run& run) {
+  const double goal = value(run, counter::goal), cost = value(run, counter::nanoseconds);
+  out << fmt::format("{:<38}{:>9}{:>8}{:>12.3f}{:>9}{:>10}  {:<12} {}\n", run.run_name.function_name,
+                     count(value(run, counter::elements)), "", cost, "", "",
+                     fmt::format("< {:.0f} ns {}", goal, cost < goal ? "yes" : "NO"), run.report_label);
+}
+
+}  // namespace
+
+bool Table::ReportContext(const Context& context) {
+  GetOutputStream() << fmt::format("{} processors, {:.0f} MHz; medians, each sample between two runs of the triad\n\n",
+                                   context.cpu_info.num_cpus, context.cpu_info.cycles_per_second / 1e6)
+                    << fmt::format("{:<38}{:>9}{:>8}{:>12}{:>9}{:>10}  {:<12} {}\n", "what", "elements", "B/elem.",
+                                   "ns/element", "GB/s", "of triad", "goal", "bytes that must move");
+  return true;
+}
+
+void Table::ReportRuns(const std::vector<Run>& runs) {
+  for (const Run& run : runs) {
+    if (run.error_occurred)
+      GetErrorStream() << run.run_name.function_name << ": " << run.error_message << '\n';
+    else if (run.counters.count(counter::ratio) != 0)
+      print_bandwidth(GetOutputStream(), run);
+    else
+      print_overhead(GetOutputStream(), run);
+  }
+  GetOutputStream().flush();
+}
+
+}  // namespace onebit::bench
