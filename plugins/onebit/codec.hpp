@@ -1,7 +1,7 @@
 // The codec's work on one block, compiled for every SIMD target and chosen at run time; the same bits on each.
 //
-// Payload of a block of n elements, little-endian: the scale (fp32), then ceil(n / 32) words of sign bits. Element i is bit i mod 8,
-// least significant first, of byte i / 8: 1 = not negative. Bits beyond n are 0.
+// Payload of a block of n elements, little-endian: the scale (fp32), then ceil(n / 32) words of sign bits. Element i is bit i
+// mod 8, least significant first, of byte i / 8: 1 = not negative. Bits beyond n are 0.
 #pragma once
 
 #include <cstddef>

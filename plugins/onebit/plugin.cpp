@@ -18,8 +18,10 @@ class OneBit final : public BlockCompressor {
     static const onebit_schema schema[] = {
         text_option("scale", "\"block\"", "block|tensor|bucket",
                     "what shares one scale: a block, a tensor or a bucket; tensor and bucket are the papers'"),
-        text_option("norm", "\"l2\"", "l2|l1", "the scale: l2, the root mean square; l1, the mean magnitude, which has the least error"),
-        integer_option("block", "4096", 32, 65536, "elements a block, a multiple of 32; 4096 cost 1.008 bits an element and fit L1")};
+        text_option("norm", "\"l2\"", "l2|l1",
+                    "the scale: l2, the root mean square; l1, the mean magnitude, which has the least error"),
+        integer_option("block", "4096", 32, 65536,
+                       "elements a block, a multiple of 32; 4096 cost 1.008 bits an element and fit L1")};
     return {schema, std::size(schema)};
   }
 
@@ -28,8 +30,8 @@ class OneBit final : public BlockCompressor {
         norm_(options.text("norm") == "l1" ? codec::Norm::l1 : codec::Norm::l2),
         block_(options.integer("block")) {
     if (block_ < 32 || block_ > 65536 || block_ % 32 != 0)
-      throw Error(Code::invalid_argument, "compressor onebit: block is " + std::to_string(block_) +
-                                              "; it must be a multiple of 32 from 32 to 65536");
+      throw Error(Code::invalid_argument,
+                  "compressor onebit: block is " + std::to_string(block_) + "; it must be a multiple of 32 from 32 to 65536");
   }
 
   Codec describe() const override { return {sizeof(Codec), block_, 2, static_cast<int32_t>(span_), 1}; }

@@ -1,0 +1,22 @@
+// Adam's loop over one block, compiled for every SIMD target and chosen at run time; the same bits on each.
+#pragma once
+
+#include <cstdint>
+
+#include "onebit/adam.hpp"
+
+namespace onebit {
+
+// Arrays of count elements; gradient is the mean over ranks. keep = 1 - learning rate * weight decay.
+struct AdamBlock {
+  int64_t count;
+  const float* gradient;
+  float* momentum;
+  float* variance;
+  float* parameter;
+  float learning_rate;
+  float keep;
+};
+void update_block(const AdamScalars& scalars, const AdamBlock& block);
+
+}  // namespace onebit

@@ -1,0 +1,38 @@
+// 1-bit Adam, one element, after the freeze (Tang et al., arXiv 2102.02888, with a preconditioned message). Before it, it is
+// Adam.
+#pragma once
+
+#include "onebit/adam.hpp"
+
+namespace onebit {
+
+// The frozen reciprocal r of an element: 0 where it has never seen a gradient. floor: of the corrected variance.
+ONEBIT_HOST_DEVICE float frozen_reciprocal(const AdamScalars& s, float variance, float floor) {
+  const float corrected = variance * s.correct2;
+  const float raised = corrected > floor ? corrected : floor;
+  const float reciprocal = 1.0f / (sqrtf(raised) + s.eps);
+  return variance > 0.0f ? reciprocal : 0.0f;
+}
+
+ONEBIT_HOST_DEVICE float clamped(float x, float limit) {
+  const float below = x > limit ? limit : x;
+  return below < -limit ? -limit : below;
+}
+
+// The gradient as the preconditioned message takes it.
+ONEBIT_HOST_DEVICE float preconditioned(float reciprocal, float gradient, float limit) {
+  return clamped(reciprocal * gradient, limit);
+}
+
+// p - lr (direction + decay p).
+ONEBIT_HOST_DEVICE float stepped(float parameter, float direction, float learning_rate, float weight_decay) {
+  return parameter - learning_rate * (direction + weight_decay * parameter);
+}
+// The same where the element is alive (r > 0), else untouched.
+ONEBIT_HOST_DEVICE float stepped_if_alive(float parameter, float direction, float learning_rate, float weight_decay,
+                                          float reciprocal) {
+  const float moved = stepped(parameter, direction, learning_rate, weight_decay);
+  return reciprocal > 0.0f ? moved : parameter;
+}
+
+}  // namespace onebit

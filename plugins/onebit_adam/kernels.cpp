@@ -1,0 +1,136 @@
+// The loops are plain: the compiler vectorises them for each target that Highway asks for.
+#include "kernels.hpp"
+
+#include "arithmetic.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels.cpp"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "onebit/lanes.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace onebit {
+namespace HWY_NAMESPACE {
+
+using kernels::Rates;
+using Input = const float* HWY_RESTRICT;
+using Output = float* HWY_RESTRICT;
+
+void update_dense(const AdamScalars& scalars, Rates rates, int64_t count, Input gradient, Output momentum, Output variance,
+                  Output parameter) {
+  const AdamScalars s = scalars;
+  for (int64_t i = 0; i < count; ++i) {
+    const float m = adam_momentum(s, momentum[i], gradient[i]);
+    const float v = adam_variance(s, variance[i], gradient[i]);
+    momentum[i] = m;
+    variance[i] = v;
+    parameter[i] = stepped(parameter[i], adam_direction(s, m, v), rates.learning_rate, rates.weight_decay);
+  }
+}
+
+kernels::VarianceSum sum_variance(Input variance, int64_t count) {
+  int64_t zeros = 0;
+  for (int64_t i = 0; i < count; ++i) zeros += variance[i] > 0.0f ? 0 : 1;
+  return {sum_lanes(variance, count), zeros};
+}
+
+void freeze(const AdamScalars& scalars, float floor, int64_t count, Output variance) {
+  const AdamScalars s = scalars;
+  for (int64_t i = 0; i < count; ++i) variance[i] = frozen_reciprocal(s, variance[i], floor);
+}
+
+void produce_momentum(const AdamScalars& scalars, float gradient_scale, int64_t count, Input before, Input gradient,
+                      Output message) {
+  const AdamScalars s = scalars;
+  for (int64_t i = 0; i < count; ++i) message[i] = adam_momentum(s, before[i], gradient[i] * gradient_scale);
+}
+
+void produce_update(const AdamScalars& scalars, float gradient_scale, float limit, int64_t count, Input before,
+                    Input reciprocal, Input gradient, Output message) {
+  const AdamScalars s = scalars;
+  for (int64_t i = 0; i < count; ++i)
+    message[i] = adam_momentum(s, before[i], preconditioned(reciprocal[i], gradient[i] * gradient_scale, limit));
+}
+
+void produce_first_update(const AdamScalars& scalars, float gradient_scale, float limit, int64_t count, Input momentum,
+                          Input reciprocal, Input gradient, Output message) {
+  const AdamScalars s = scalars;
+  for (int64_t i = 0; i < count; ++i)
+    message[i] =
+        adam_momentum(s, momentum[i] * reciprocal[i], preconditioned(reciprocal[i], gradient[i] * gradient_scale, limit));
+}
+
+void consume_momentum(const AdamScalars& scalars, Rates rates, int64_t count, Input mean, Input reciprocal, Output parameter) {
+  const float correct = scalars.correct1;
+  for (int64_t i = 0; i < count; ++i)
+    parameter[i] = stepped_if_alive(parameter[i], reciprocal[i] * (mean[i] * correct), rates.learning_rate, rates.weight_decay,
+                                    reciprocal[i]);
+}
+
+void consume_update(const AdamScalars& scalars, Rates rates, int64_t count, Input mean, Input reciprocal, Output parameter) {
+  const float correct = scalars.correct1;
+  for (int64_t i = 0; i < count; ++i)
+    parameter[i] = stepped_if_alive(parameter[i], mean[i] * correct, rates.learning_rate, rates.weight_decay, reciprocal[i]);
+}
+
+void consume_update_alive(const AdamScalars& scalars, Rates rates, int64_t count, Input mean, Output parameter) {
+  const float correct = scalars.correct1;
+  for (int64_t i = 0; i < count; ++i)
+    parameter[i] = stepped(parameter[i], mean[i] * correct, rates.learning_rate, rates.weight_decay);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace onebit
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace onebit {
+
+HWY_EXPORT(update_dense);
+HWY_EXPORT(sum_variance);
+HWY_EXPORT(freeze);
+HWY_EXPORT(produce_momentum);
+HWY_EXPORT(produce_update);
+HWY_EXPORT(produce_first_update);
+HWY_EXPORT(consume_momentum);
+HWY_EXPORT(consume_update);
+HWY_EXPORT(consume_update_alive);
+
+namespace kernels {
+
+void update_dense(const AdamScalars& s, Rates rates, int64_t count, const float* gradient, float* momentum, float* variance,
+                  float* parameter) {
+  HWY_DYNAMIC_DISPATCH(update_dense)(s, rates, count, gradient, momentum, variance, parameter);
+}
+VarianceSum sum_variance(const float* variance, int64_t count) { return HWY_DYNAMIC_DISPATCH(sum_variance)(variance, count); }
+void freeze(const AdamScalars& s, float floor, int64_t count, float* variance) {
+  HWY_DYNAMIC_DISPATCH(freeze)(s, floor, count, variance);
+}
+void produce_momentum(const AdamScalars& s, float gradient_scale, int64_t count, const float* before, const float* gradient,
+                      float* message) {
+  HWY_DYNAMIC_DISPATCH(produce_momentum)(s, gradient_scale, count, before, gradient, message);
+}
+void produce_update(const AdamScalars& s, float gradient_scale, float limit, int64_t count, const float* before,
+                    const float* reciprocal, const float* gradient, float* message) {
+  HWY_DYNAMIC_DISPATCH(produce_update)(s, gradient_scale, limit, count, before, reciprocal, gradient, message);
+}
+void produce_first_update(const AdamScalars& s, float gradient_scale, float limit, int64_t count, const float* momentum,
+                          const float* reciprocal, const float* gradient, float* message) {
+  HWY_DYNAMIC_DISPATCH(produce_first_update)(s, gradient_scale, limit, count, momentum, reciprocal, gradient, message);
+}
+void consume_momentum(const AdamScalars& s, Rates rates, int64_t count, const float* mean, const float* reciprocal,
+                      float* parameter) {
+  HWY_DYNAMIC_DISPATCH(consume_momentum)(s, rates, count, mean, reciprocal, parameter);
+}
+void consume_update(const AdamScalars& s, Rates rates, int64_t count, const float* mean, const float* reciprocal,
+                    float* parameter) {
+  HWY_DYNAMIC_DISPATCH(consume_update)(s, rates, count, mean, reciprocal, parameter);
+}
+void consume_update_alive(const AdamScalars& s, Rates rates, int64_t count, const float* mean, float* parameter) {
+  HWY_DYNAMIC_DISPATCH(consume_update_alive)(s, rates, count, mean, parameter);
+}
+
+}  // namespace kernels
+}  // namespace onebit
+#endif

@@ -1,0 +1,74 @@
+// The arithmetic that the optimizers of the Adam family share, one element at a time: for loops on the CPU and for CUDA
+// kernels. Branch-free, so that compilers vectorise a loop over it; every operation rounds once (no fma), so that all of them
+// agree.
+#pragma once
+
+#include <math.h>
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "onebit/error.hpp"
+
+// Before a function that CUDA compiles for host and device.
+#if defined(__CUDACC__)
+#define ONEBIT_HOST_DEVICE __host__ __device__ __forceinline__
+#else
+#define ONEBIT_HOST_DEVICE inline
+#endif
+
+namespace onebit {
+
+// The option betas, [beta1, beta2].
+struct AdamBetas {
+  static AdamBetas checked(const std::string& optimizer, const std::vector<double>& values) {
+    if (values.size() != 2)
+      throw Error(Code::invalid_argument, "optimizer " + optimizer + ": betas has " + std::to_string(values.size()) +
+                                              " numbers; it must have two, [beta1, beta2]");
+    for (const double beta : values)
+      if (!(beta >= 0 && beta < 1))
+        throw Error(Code::invalid_argument, "optimizer " + optimizer + ": betas has " + std::to_string(beta) +
+                                                "; both must be at least 0 and less than 1");
+    return {values[0], values[1]};
+  }
+  double first, second;
+};
+
+// What Adam's formulas need besides the element, once a step. Formed in double and rounded once: 1 - 0.999f would be 5e-5 off.
+struct AdamScalars {
+  AdamScalars() = default;
+  // update: t of the bias correction, from 1; 0: no correction.
+  AdamScalars(AdamBetas betas, double epsilon, int64_t update)
+      : beta1(static_cast<float>(betas.first)),
+        beta2(static_cast<float>(betas.second)),
+        rest1(static_cast<float>(1 - betas.first)),
+        rest2(static_cast<float>(1 - betas.second)),
+        eps(static_cast<float>(epsilon)) {
+    if (update == 0) return;
+    const double t = static_cast<double>(update);
+    correct1 = static_cast<float>(1 / (1 - std::pow(betas.first, t)));
+    correct2 = static_cast<float>(1 / (1 - std::pow(betas.second, t)));
+    root_correct2 = static_cast<float>(1 / std::sqrt(1 - std::pow(betas.second, t)));
+  }
+
+  float beta1 = 0, beta2 = 0;             // decay of momentum and variance
+  float rest1 = 1, rest2 = 1;             // 1 - beta
+  float eps = 0;                          // added to the root of the variance
+  float correct1 = 1;                     // 1 / (1 - beta1^t)
+  float correct2 = 1, root_correct2 = 1;  // 1 / (1 - beta2^t), and its root
+};
+
+ONEBIT_HOST_DEVICE float adam_momentum(const AdamScalars& s, float momentum, float gradient) {
+  return s.beta1 * momentum + s.rest1 * gradient;
+}
+ONEBIT_HOST_DEVICE float adam_variance(const AdamScalars& s, float variance, float gradient) {
+  return s.beta2 * variance + s.rest2 * (gradient * gradient);
+}
+// Bias-corrected momentum / (root of the bias-corrected variance + eps).
+ONEBIT_HOST_DEVICE float adam_direction(const AdamScalars& s, float momentum, float variance) {
+  return (momentum * s.correct1) / (sqrtf(variance) * s.root_correct2 + s.eps);
+}
+
+}  // namespace onebit
