@@ -47,8 +47,9 @@ Buffer::Buffer(MemoryMeter& meter, size_t bytes) {
   const size_t rounded = round_up(bytes, is_large(bytes) ? 4096 : vector_line);
   data_ = static_cast<std::byte*>(allocate(rounded));
   if (data_ == nullptr)
-    throw Error(Code::out_of_memory, "no memory for " + std::to_string(bytes) + " bytes of state; " +
-                                         std::to_string(meter.held()) + " bytes are held already",
+    throw Error(Code::out_of_memory,
+                "no memory for " + std::to_string(bytes) + " bytes of state; " + std::to_string(meter.held()) +
+                    " bytes are held already",
                 ENOMEM);
   size_ = rounded;
   meter_ = &meter;

@@ -4,7 +4,8 @@
 
 namespace onebit {
 
-void DenseCodec::encode_block(const float* values, const float*, float*, int64_t count, const double*, std::byte* payload) const {
+void DenseCodec::encode_block(const float* values, const float*, float*, int64_t count, const double*,
+                              std::byte* payload) const {
   std::memcpy(payload, values, payload_size(count));
 }
 

@@ -121,8 +121,8 @@ std::vector<std::vector<Layout::Segment>> Layout::gather() const {
 void Layout::cut_run(Bucket& bucket, int64_t tensor, int64_t first, int64_t last, int32_t owner) {
   for (; first < last; first += options_.block) {
     const int64_t count = std::min(options_.block, last - first);
-    blocks.push_back({static_cast<int64_t>(blocks.size()), tensor, 0, first, tensor_flat_[static_cast<size_t>(tensor)] + first, 0,
-                      count, nullptr, nullptr});
+    blocks.push_back({static_cast<int64_t>(blocks.size()), tensor, 0, first, tensor_flat_[static_cast<size_t>(tensor)] + first,
+                      0, count, nullptr, nullptr});
     if (owner >= 0) bucket.owner.push_back(owner);
   }
 }

@@ -14,28 +14,28 @@ namespace onebit {
 
 struct LayoutOptions {
   int rank = 0, ranks = 1;
-  int64_t block = 4096;             // most elements of a block
-  int32_t span = ONEBIT_SPAN_BLOCK; // over what one scale is taken
-  int64_t bucket_bytes = 25'000'000; // of fp32
-  int64_t dense_below = 0;           // tensors with fewer elements travel as fp32 in compressed rounds, too
-  bool whole_tensors = false;        // tiles are whole tensors
+  int64_t block = 4096;                         // most elements of a block
+  int32_t span = ONEBIT_SPAN_BLOCK;             // over what one scale is taken
+  int64_t bucket_bytes = 25'000'000;            // of fp32
+  int64_t dense_below = 0;                      // tensors with fewer elements travel as fp32 in compressed rounds, too
+  bool whole_tensors = false;                   // tiles are whole tensors
   std::function<size_t(int64_t)> payload_size;  // compressed bytes of a block; unset: nothing is ever compressed
 };
 
 // Bytes on the way: where each block's payload is in a bucket's buffer (chunk after chunk), and each rank's share of it.
 struct Wire {
-  std::vector<onebit_piece> pieces;  // by block of the bucket; first: in the block's tile
-  std::vector<onebit_piece> served;  // by own block; payload counted from the own chunk's start, first: in its served tile
-  std::vector<onebit_part> parts;    // by rank: its chunk in the buffer
-  std::vector<onebit_part> incoming; // by rank: where its copy of the own chunk arrives
-  int64_t bytes = 0;                 // of the whole bucket
+  std::vector<onebit_piece> pieces;   // by block of the bucket; first: in the block's tile
+  std::vector<onebit_piece> served;   // by own block; payload counted from the own chunk's start, first: in its served tile
+  std::vector<onebit_part> parts;     // by rank: its chunk in the buffer
+  std::vector<onebit_part> incoming;  // by rank: where its copy of the own chunk arrives
+  int64_t bytes = 0;                  // of the whole bucket
 };
 
 struct TileRange {  // blocks [first, first + count) of their bucket (worker's role) or of its served list (server's role)
   int64_t first = 0, count = 0;
-  int64_t base = 0;     // its first element, in the flat space or among the served elements
-  int64_t extent = 0;   // elements it spans
-  bool raw = false;     // travels as fp32 in compressed rounds
+  int64_t base = 0;    // its first element, in the flat space or among the served elements
+  int64_t extent = 0;  // elements it spans
+  bool raw = false;    // travels as fp32 in compressed rounds
 };
 
 struct SpanRange {  // the coded blocks over which one scale is taken, numbered as `ordinal` counts them
@@ -43,8 +43,8 @@ struct SpanRange {  // the coded blocks over which one scale is taken, numbered 
 };
 struct Spans {
   std::vector<SpanRange> ranges;
-  std::vector<int32_t> of_block;    // span of each block; -1 for raw blocks
-  std::vector<int64_t> ordinal;     // number of each block among the coded ones
+  std::vector<int32_t> of_block;  // span of each block; -1 for raw blocks
+  std::vector<int64_t> ordinal;   // number of each block among the coded ones
   int64_t coded = 0;
 };
 
@@ -64,14 +64,14 @@ class Layout {
   const LayoutOptions& options() const { return options_; }
   bool wide_spans() const { return options_.ranks > 1 && options_.span != ONEBIT_SPAN_BLOCK; }
 
-  std::vector<onebit_block> blocks;          // parameter and gradient are the session's to fill
-  std::vector<int64_t> first_block;          // by tensor, and one more
-  std::vector<int64_t> elements;             // by tensor
+  std::vector<onebit_block> blocks;  // parameter and gradient are the session's to fill
+  std::vector<int64_t> first_block;  // by tensor, and one more
+  std::vector<int64_t> elements;     // by tensor
   std::vector<Bucket> buckets;
-  int64_t parameters = 0;                    // elements of the model
-  int64_t flat = 0;                          // elements of the flat space: each tensor starts on a vector line
-  int64_t served = 0;                        // elements this rank serves
-  int64_t largest_tile = 0;                  // elements of the largest tile of either role
+  int64_t parameters = 0;    // elements of the model
+  int64_t flat = 0;          // elements of the flat space: each tensor starts on a vector line
+  int64_t served = 0;        // elements this rank serves
+  int64_t largest_tile = 0;  // elements of the largest tile of either role
   size_t most_tile_blocks = 0;
 
  private:

@@ -48,10 +48,14 @@ int32_t StateStore::add(const onebit_state_desc& desc) {
 uint64_t StateStore::bytes_of(const StateSlot& slot, const Layout& layout) {
   const auto doubles = sizeof(double) * static_cast<uint64_t>(slot.count);
   switch (slot.extent) {
-    case ONEBIT_PER_ELEMENT: return sizeof(float) * static_cast<uint64_t>(layout.flat);
-    case ONEBIT_PER_BLOCK: return doubles * layout.blocks.size();
-    case ONEBIT_PER_TENSOR: return doubles * layout.elements.size();
-    default: return doubles;
+    case ONEBIT_PER_ELEMENT:
+      return sizeof(float) * static_cast<uint64_t>(layout.flat);
+    case ONEBIT_PER_BLOCK:
+      return doubles * layout.blocks.size();
+    case ONEBIT_PER_TENSOR:
+      return doubles * layout.elements.size();
+    default:
+      return doubles;
   }
 }
 

@@ -1,0 +1,13 @@
+// What a layout and the optimizer's rehearsed plans cost: bytes of state a parameter, bytes a rank sends a step.
+#pragma once
+
+#include "layout.hpp"
+#include "onebit/compressor.hpp"
+#include "onebit/session.hpp"
+#include "rehearsal.hpp"
+
+namespace onebit {
+
+Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor);
+
+}  // namespace onebit

@@ -1,0 +1,173 @@
+// The order of a step: preparation, the pipeline over buckets, the second pass, the commit. The roles are in
+// exchange_worker.cpp (send, receive) and exchange_server.cpp (serve).
+#include "exchange.hpp"
+
+#include <algorithm>
+#include <string>
+
+namespace onebit {
+
+Exchange::Exchange(const ExchangeParts& parts)
+    : layout_(parts.layout),
+      state_(parts.state),
+      optimizer_(parts.optimizer),
+      compressor_(parts.compressor),
+      communicator_(parts.communicator),
+      workers_(parts.workers),
+      meter_(parts.meter),
+      retained_(parts.layout, parts.meter) {
+  if (compressor_ != nullptr) description_ = compressor_->describe();
+  const auto tile = static_cast<size_t>(layout_.largest_tile + 15) / 16 * 16;
+  const size_t statistics = layout_.most_tile_blocks * static_cast<size_t>(std::max<int64_t>(description_.statistics, 1));
+  for (int w = 0; w < workers_.count(); ++w) {
+    Scratch scratch;
+    scratch.memory = Buffer(meter_, 3 * tile * sizeof(float) + statistics * sizeof(double));
+    scratch.message = scratch.memory.as<float>();
+    scratch.mean = scratch.message + tile;
+    scratch.previous = scratch.mean + tile;
+    scratch.statistics = reinterpret_cast<double*>(scratch.previous + tile);
+    scratch_.push_back(std::move(scratch));
+  }
+}
+
+uint64_t Exchange::buffer_bytes() const {
+  uint64_t total = block_statistics_.size() + span_statistics_.size();
+  for (const Scratch& scratch : scratch_) total += scratch.memory.size();
+  for (const auto& round : flights_)
+    for (const Flight& flight : round) total += flight.payload.size() + flight.incoming.size();
+  return total;
+}
+
+void Exchange::run(const Step& step, const Plan& plan, float gradient_scale) {
+  step_ = &step;
+  gradient_scale_ = gradient_scale;
+  prepare(plan);
+  if (round_count_ == 0) return local_step();
+  const size_t buckets = layout_.buckets.size();
+  for (size_t turn = 0; turn < buckets + depth - 1; ++turn) {
+    if (turn < buckets) send(turn);
+    if (turn >= 1 && turn - 1 < buckets) serve(turn - 1);
+    if (turn >= 2 && turn - 2 < buckets) receive(turn - 2);
+  }
+}
+
+void Exchange::prepare(const Plan& plan) {
+  round_count_ = 0;
+  for (const Plan::Round& round : plan.rounds()) {
+    rounds_[round_count_] = {round.kind, round.of, round.retain, static_cast<int>(round_count_)};
+    prepare_flights(rounds_[round_count_]);
+    if (round.retain) retained_.prepare(round.kind);
+    ++round_count_;
+  }
+  if (plan.reset_error) {
+    worker_error_.zero();
+    server_error_.zero();
+  }
+}
+
+// Allocates what a round needs the first time it is planned, and nothing after.
+void Exchange::prepare_flights(const Round& round) {
+  int64_t payload = 0, own = 0;
+  for (const Bucket& bucket : layout_.buckets) {
+    payload = std::max(payload, wire(round, bucket).bytes);
+    own = std::max(own, wire(round, bucket).parts[static_cast<size_t>(layout_.options().rank)].bytes);
+  }
+  const bool alone = layout_.options().ranks == 1;
+  const size_t incoming = alone ? 0 : static_cast<size_t>(own * layout_.options().ranks);
+  const size_t under_way = std::min(depth, layout_.buckets.size());
+  for (size_t i = 0; i < under_way; ++i) {
+    Flight& flight = flights_[static_cast<size_t>(round.index)][i];
+    if (flight.payload.size() < static_cast<size_t>(payload)) flight.payload = Buffer(meter_, static_cast<size_t>(payload));
+    if (flight.incoming.size() < incoming) flight.incoming = Buffer(meter_, incoming);
+  }
+  if (round.kind == RoundKind::dense || alone) return;
+  if (compressor_ == nullptr)
+    throw Error(Code::invalid_argument,
+                "the optimizer plans a compressed round, but no compressor is configured: add [compressor]");
+  if (description_.feedback != 0 && worker_error_.size() == 0 && layout_.flat > 0) {
+    worker_error_ = Buffer(meter_, static_cast<size_t>(layout_.flat) * sizeof(float));
+    server_error_ = Buffer(meter_, static_cast<size_t>(layout_.served) * sizeof(float));
+  }
+  if (layout_.wide_spans() && block_statistics_.size() == 0) prepare_spans();
+}
+
+void Exchange::prepare_spans() {
+  size_t blocks = 0, spans = 0;
+  for (const Bucket& bucket : layout_.buckets) {
+    blocks = std::max(blocks, static_cast<size_t>(bucket.worker_spans.coded));
+    spans = std::max({spans, bucket.worker_spans.ranges.size(), bucket.server_spans.ranges.size()});
+  }
+  const size_t width = static_cast<size_t>(description_.statistics) * sizeof(double);
+  block_statistics_ = Buffer(meter_, blocks * width);
+  span_statistics_ = Buffer(meter_, spans * width);
+}
+
+const Wire& Exchange::wire(const Round& round, const Bucket& bucket) const {
+  return round.kind == RoundKind::dense ? bucket.dense : bucket.compressed;
+}
+
+const Compressor& Exchange::codec(const Round& round, const TileRange& tile) const {
+  if (round.kind == RoundKind::dense || tile.raw) return dense_codec_;
+  return *compressor_;
+}
+
+std::byte* Exchange::gathered(const Round& round, size_t bucket) {
+  return round.retain ? retained_.next(round.kind, bucket) : flight(round, bucket).payload.bytes();
+}
+
+onebit_batch Exchange::batch(const std::vector<onebit_piece>& pieces, const TileRange& tile) const {
+  return {sizeof(onebit_batch),
+          static_cast<size_t>(tile.count),
+          pieces.data() + tile.first,
+          nullptr,
+          static_cast<uint64_t>(step_->number),
+          static_cast<uint64_t>(step_->rank),
+          nullptr,
+          nullptr};
+}
+
+onebit_tile Exchange::tile_of(const Bucket& bucket, const TileRange& tile, const Scratch& scratch) const {
+  static const onebit_stream cpu = {sizeof(onebit_stream), {ONEBIT_DEVICE_CPU, 0}, nullptr};
+  return {sizeof(onebit_tile),
+          static_cast<size_t>(tile.count),
+          layout_.blocks.data() + bucket.first_block + tile.first,
+          nullptr,
+          nullptr,
+          nullptr,
+          retained_.kind() ? scratch.previous : nullptr,
+          state_.tile_slots(),
+          &gradient_scale_,
+          nullptr,
+          &cpu};
+}
+
+void Exchange::apply(const Step& step) {
+  for (const Bucket& bucket : layout_.buckets)
+    workers_.run(static_cast<int64_t>(bucket.tiles.size()), [&](int worker, int64_t t) {
+      onebit_tile tile = tile_of(bucket, bucket.tiles[static_cast<size_t>(t)], scratch_[static_cast<size_t>(worker)]);
+      tile.previous = nullptr;
+      optimizer_.apply(step, tile);
+    });
+}
+
+void Exchange::commit(const Plan& plan) {
+  for (const Plan::Round& round : plan.rounds())
+    if (round.retain) retained_.commit(round.kind);
+}
+
+void Exchange::local_step() {
+  for (size_t b = 0; b < layout_.buckets.size(); ++b)
+    workers_.run(static_cast<int64_t>(layout_.buckets[b].tiles.size()), [&](int worker, int64_t t) {
+      const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
+      const TileRange& range = layout_.buckets[b].tiles[static_cast<size_t>(t)];
+      decode_previous(b, range, scratch);
+      optimizer_.consume(*step_, 0, tile_of(layout_.buckets[b], range, scratch));
+    });
+}
+
+void Exchange::wait(Flight& flight) {
+  communicator_.wait(flight.pending, -1);
+  flight.pending = nullptr;
+}
+
+}  // namespace onebit

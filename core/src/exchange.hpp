@@ -1,0 +1,135 @@
+// Exchange: the rounds of a step. The only place that knows the two-phase mean, error feedback and pipelining, and so
+// everything that could deadlock.
+//
+// A round is a mean over ranks, bucket by bucket:
+//   send     tile by tile: the optimizer's message (or the gradient) + worker error -> payload;   all-to-all: chunk j to rank j
+//   serve    own chunk: mean of all ranks' payloads + server error -> payload;                    all-gather of all chunks
+//   receive  tile by tile: payload -> mean -> the optimizer's consume
+// A dense round is the same with an fp32 codec and no errors: sums run over ranks 0 to n-1 on every communicator.
+//
+// Pipeline: while bucket b is received, b + 1 is served and b + 2 is sent, so transfers overlap with work. Collectives are
+// issued by one thread in one fixed order, the same on every rank: all-to-all(b), all-gather(b - 1), ... (1-bit Adam, arXiv
+// 2102.02888, section 4 and figure 3.)
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "buffer.hpp"
+#include "dense_codec.hpp"
+#include "layout.hpp"
+#include "metered_communicator.hpp"
+#include "onebit/compressor.hpp"
+#include "onebit/optimizer.hpp"
+#include "retained.hpp"
+#include "state_store.hpp"
+#include "workers.hpp"
+
+namespace onebit {
+
+// What an exchange works on; all owned by the session. compressor: NULL when none is configured.
+struct ExchangeParts {
+  const Layout& layout;
+  StateStore& state;
+  Optimizer& optimizer;
+  const Compressor* compressor;
+  MeteredCommunicator& communicator;
+  Workers& workers;
+  MemoryMeter& meter;
+};
+
+class Exchange {
+ public:
+  explicit Exchange(const ExchangeParts& parts);
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+
+  // All rounds of a step, up to the last consume. gradient_scale multiplies every gradient.
+  void run(const Step& step, const Plan& plan, float gradient_scale);
+  // The second pass.
+  void apply(const Step& step);
+  // After combine and apply: retained means become the previous ones.
+  void commit(const Plan& plan);
+
+  uint64_t worker_error_bytes() const { return worker_error_.size(); }
+  uint64_t server_error_bytes() const { return server_error_.size(); }
+  uint64_t retained_bytes() const { return retained_.bytes(); }
+  uint64_t buffer_bytes() const;
+
+ private:
+  static constexpr size_t depth = 3;  // buckets under way at once
+  // One round of one bucket under way.
+  struct Flight {
+    Buffer payload;   // sent, then (unless retained) gathered into
+    Buffer incoming;  // the own chunk from every rank
+    Request* pending = nullptr;
+  };
+  // What one worker writes on; fits the first-level cache with a block of state.
+  struct Scratch {
+    Buffer memory;
+    float* message = nullptr;
+    float* mean = nullptr;
+    float* previous = nullptr;
+    double* statistics = nullptr;
+  };
+  // A round of this step, resolved.
+  struct Round {
+    RoundKind kind;
+    Of of;
+    bool retain;
+    int index;
+  };
+
+  void prepare(const Plan& plan);
+  void prepare_flights(const Round& round);
+  void prepare_spans();
+  const Wire& wire(const Round& round, const Bucket& bucket) const;
+  const Compressor& codec(const Round& round, const TileRange& tile) const;
+  bool wide(const Round& round) const { return round.kind == RoundKind::compressed && layout_.wide_spans(); }
+  Flight& flight(const Round& round, size_t bucket) { return flights_[static_cast<size_t>(round.index)][bucket % depth]; }
+  std::byte* gathered(const Round& round, size_t bucket);
+  onebit_batch batch(const std::vector<onebit_piece>& pieces, const TileRange& tile) const;
+  onebit_tile tile_of(const Bucket& bucket, const TileRange& tile, const Scratch& scratch) const;
+
+  void send(size_t bucket);
+  void encode_messages(const Round& round, size_t bucket, std::byte* payload);
+  void encode_tile(const Round& round, size_t bucket, const TileRange& tile, std::byte* payload, const Scratch& scratch);
+  void measure_spans(const Round& round, size_t bucket);
+  void write_message(const Round& round, size_t bucket, const TileRange& tile, const Scratch& scratch);
+  void serve(size_t bucket);
+  void serve_chunk(const Round& round, size_t bucket);
+  void serve_tile(const Round& round, size_t bucket, const TileRange& tile, std::byte* out, const Scratch& scratch);
+  void average(const Round& round, size_t bucket, const TileRange& tile, float* mean);
+  void measure_served_spans(const Round& round, size_t bucket);
+  void fold(const Spans& spans);
+  void spread(const Spans& spans, const TileRange& tile, double* statistics) const;
+  void receive(size_t bucket);
+  void receive_tile(size_t bucket, const TileRange& tile, const Scratch& scratch);
+  void decode_previous(size_t bucket, const TileRange& tile, const Scratch& scratch);
+  void local_step();
+  void wait(Flight& flight);
+
+  const Layout& layout_;
+  StateStore& state_;
+  Optimizer& optimizer_;
+  const Compressor* compressor_;
+  MeteredCommunicator& communicator_;
+  Workers& workers_;
+  MemoryMeter& meter_;
+  DenseCodec dense_codec_;
+  Codec description_{};
+  Retained retained_;
+  std::vector<Scratch> scratch_;
+  std::array<std::array<Flight, depth>, 2> flights_;  // by round
+  Buffer worker_error_, server_error_;
+  Buffer block_statistics_, span_statistics_;  // of one bucket, for spans wider than a block
+
+  // of the step that runs
+  const Step* step_ = nullptr;
+  std::array<Round, 2> rounds_{};
+  size_t round_count_ = 0;
+  float gradient_scale_ = 1;
+};
+
+}  // namespace onebit

@@ -1,0 +1,18 @@
+// The one pass over the gradients before the agreement: is every value finite and small enough to be squared and summed over a
+// block in fp32 (at most 2^55 in magnitude), and what is the sum of squares.
+#pragma once
+
+#include <cstdint>
+
+namespace onebit {
+
+inline constexpr float largest_gradient = 36028797018963968.0F;  // 2^55: 2^110 * 65,536 elements stays below fp32's 2^128
+
+struct GradientScan {
+  bool finite = true;
+  double squares = 0;  // float, 32 lanes (element i in lane i mod 32), halved 16, 8, 4, 2, 1: the same on every machine
+};
+// squares stays 0 unless wanted.
+GradientScan scan_gradient(const float* values, int64_t count, bool want_squares);
+
+}  // namespace onebit

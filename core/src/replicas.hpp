@@ -1,0 +1,33 @@
+// Replicas: the parameters, which are the same on every rank: sent from rank 0 at the start, and compared when asked.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "metered_communicator.hpp"
+#include "onebit/session.hpp"
+
+namespace onebit {
+
+class Replicas {
+ public:
+  Replicas(std::vector<Parameter> parameters, MeteredCommunicator& communicator);
+
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  const std::vector<int64_t>& elements() const { return elements_; }
+  // Of names and shapes: what must be equal before anything is sent.
+  uint64_t model_hash() const;
+  uint64_t hash() const;
+  // Collective.
+  void broadcast();
+  // Collective. Throws Error(state_mismatch) that names the first tensor that differs, and on which rank.
+  void verify(int64_t step);
+
+ private:
+  std::vector<Parameter> parameters_;
+  std::vector<int64_t> elements_;
+  std::vector<uint64_t> tensor_hashes_, all_hashes_;
+  MeteredCommunicator& communicator_;
+};
+
+}  // namespace onebit

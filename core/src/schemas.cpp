@@ -1,0 +1,51 @@
+// The options of the manifest's tables that belong to the core.
+#include "onebit/session.hpp"
+
+namespace onebit {
+namespace {
+
+template <size_t n>
+std::vector<const onebit_schema*> pointers(const onebit_schema (&schemas)[n]) {
+  std::vector<const onebit_schema*> result;
+  for (const onebit_schema& schema : schemas) result.push_back(&schema);
+  return result;
+}
+
+onebit_schema path_option() {
+  onebit_schema schema = text_option("path", "[]", "",
+                                     "plugin files, or folders of them, to load beside the built-in ones; "
+                                     "relative to this file");
+  schema.array_max = 256;
+  return schema;
+}
+
+}  // namespace
+
+std::vector<const onebit_schema*> plugins_schema() {
+  static const onebit_schema schemas[] = {path_option()};
+  return pointers(schemas);
+}
+
+std::vector<const onebit_schema*> session_schema() {
+  static const onebit_schema schemas[] = {
+      text_option("device", "\"cpu\"", "cpu", "where tensors live; selects the components built for it"),
+      integer_option("threads", "1", 1, 256, "worker threads of a rank, its own included; any number gives the same bits"),
+      real_option("clip_norm", "0", 0, 1e30,
+                  "gradients are scaled so that sqrt(mean over ranks of their squared norms) is at most this; 0: no clipping"),
+      integer_option("verify_every", "0", 0, 1e9,
+                     "every so many steps all ranks compare a hash of each parameter tensor and stop if one differs; 0: never"),
+  };
+  return pointers(schemas);
+}
+
+std::vector<const onebit_schema*> exchange_schema() {
+  static const onebit_schema schemas[] = {
+      integer_option("bucket_bytes", "25000000", 4096, 4e9,
+                     "bytes of fp32 that one collective carries, before compression; buckets are pipelined"),
+      integer_option("dense_below", "0", 0, 1e18,
+                     "tensors with fewer elements than this travel as fp32 in compressed rounds, too"),
+  };
+  return pointers(schemas);
+}
+
+}  // namespace onebit

@@ -1,0 +1,165 @@
+// How a session is put together, and what it tells about itself.
+#include "session_impl.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "cost.hpp"
+#include "rehearsal.hpp"
+
+namespace onebit {
+namespace {
+
+// The tensors as the optimizer sees them at declare; lives for that call.
+class TensorInfos {
+ public:
+  explicit TensorInfos(const std::vector<Parameter>& parameters) : shapes_(parameters.size()), strides_(parameters.size()) {
+    tensors_.reserve(parameters.size());
+    infos_.reserve(parameters.size());
+    for (size_t t = 0; t < parameters.size(); ++t) {
+      const Parameter& parameter = parameters[t];
+      shapes_[t] = parameter.shape;
+      strides_[t].assign(parameter.shape.size(), 1);
+      for (size_t d = parameter.shape.size(); d-- > 1;) strides_[t][d - 1] = strides_[t][d] * parameter.shape[d];
+      tensors_.push_back({parameter.data,
+                          {ONEBIT_DEVICE_CPU, 0},
+                          static_cast<int32_t>(parameter.shape.size()),
+                          {ONEBIT_DTYPE_FLOAT, 32, 1},
+                          shapes_[t].data(),
+                          strides_[t].data(),
+                          0});
+      infos_.push_back({sizeof(onebit_tensor_info), str(parameter.name), &tensors_[t], 0});
+      pointers_.push_back(&infos_[t]);
+    }
+  }
+  const std::vector<const onebit_tensor_info*>& pointers() const { return pointers_; }
+
+ private:
+  std::vector<std::vector<int64_t>> shapes_, strides_;
+  std::vector<onebit_tensor> tensors_;
+  std::vector<onebit_tensor_info> infos_;
+  std::vector<const onebit_tensor_info*> pointers_;
+};
+
+std::unique_ptr<Compressor> make_compressor(const Registry& registry, const Configuration& configuration) {
+  if (configuration.compressor.component == nullptr) return nullptr;
+  return registry.make_compressor(*configuration.compressor.component, configuration.compressor.options);
+}
+
+LayoutOptions layout_options(const Configuration& configuration, const Compressor* compressor, bool whole_tensors, int rank,
+                             int ranks) {
+  LayoutOptions options;
+  options.rank = rank;
+  options.ranks = ranks;
+  options.whole_tensors = whole_tensors;
+  options.bucket_bytes = configuration.exchange.options().integer("bucket_bytes");
+  options.dense_below = configuration.exchange.options().integer("dense_below");
+  if (compressor == nullptr) return options;
+  const Codec codec = compressor->describe();
+  options.block = codec.block;
+  options.span = codec.span;
+  options.payload_size = [compressor](int64_t count) { return compressor->payload_size(count); };
+  return options;
+}
+
+Group initial_group(const Configuration& configuration) {
+  Group group = {0, 0};
+  for (const onebit_schema* schema : configuration.optimizer.component->options) {
+    if (view(schema->key) == "lr") group.learning_rate = configuration.optimizer.options.options().real("lr");
+    if (view(schema->key) == "weight_decay")
+      group.weight_decay = configuration.optimizer.options.options().real("weight_decay");
+  }
+  return group;
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const Registry& registry, const Configuration& configuration) {
+  return registry.make_optimizer(*configuration.optimizer.component, configuration.optimizer.options);
+}
+
+Rehearsal rehearse_fresh(const Registry& registry, const Configuration& configuration, const Layout& layout) {
+  const Rehearsal result = rehearse(*make_optimizer(registry, configuration), layout);
+  if (result.first_compressed > 0 && configuration.compressor.component == nullptr)
+    throw Error(Code::invalid_argument, "optimizer '" + configuration.optimizer.component->name +
+                                            "' has a compressed stage, but no compressor is configured: add a table "
+                                            "[compressor] with plugin = \"onebit\"");
+  return result;
+}
+
+}  // namespace
+
+Session::Impl::Impl(const Registry& host, const Configuration& configuration, const onebit_rendezvous& rendezvous,
+                    std::vector<Parameter> parameters)
+    : registry(host),
+      clip_norm(configuration.session.options().real("clip_norm")),
+      verify_every(configuration.session.options().integer("verify_every")),
+      configuration_hash(configuration.hash()),
+      optimizer(make_optimizer(host, configuration)),
+      compressor(make_compressor(host, configuration)),
+      communicator(
+          host.make_communicator(*configuration.communicator.component, configuration.communicator.options, rendezvous)),
+      replicas(std::move(parameters), communicator),
+      state(*optimizer, TensorInfos(replicas.parameters()).pointers()),
+      layout(replicas.elements(),
+             layout_options(configuration, compressor.get(), state.whole_tensors(), communicator.rank(), communicator.size())),
+      workers(static_cast<int>(configuration.session.options().integer("threads"))),
+      exchange({layout, state, *optimizer, compressor.get(), communicator, workers, meter}),
+      agreement(communicator),
+      group(initial_group(configuration)) {
+  (void)rehearse_fresh(host, configuration, layout);
+  int64_t largest_block = 0;
+  for (onebit_block& block : layout.blocks) {
+    block.parameter = replicas.parameters()[static_cast<size_t>(block.tensor)].data + block.first;
+    largest_block = std::max(largest_block, block.count);
+  }
+  no_gradient = Buffer(meter, static_cast<size_t>(largest_block) * sizeof(float));
+  state.allocate(layout, meter);
+  pointed.assign(replicas.parameters().size(), nullptr);
+  block_squares.assign(layout.blocks.size(), 0);
+  worker_finite.assign(static_cast<size_t>(workers.count()), 1);
+}
+
+// Collective: ranks that do not belong together are told before the first byte of a parameter is sent.
+void Session::Impl::start() {
+  require_same(agreement.vote({0, configuration_hash, 0, 0}), communicator.rank(), "its configuration or plugin versions");
+  require_same(agreement.vote({0, replicas.model_hash(), 0, 0}), communicator.rank(), "the names or shapes of its parameters");
+  replicas.broadcast();
+}
+
+Traffic Session::Impl::traffic() const {
+  Traffic result = counts;
+  result.dense_bytes = communicator.bytes(Stage::dense);
+  result.compressed_bytes = communicator.bytes(Stage::compressed);
+  result.agreement_bytes = communicator.bytes(Stage::agreement);
+  result.other_bytes = communicator.bytes(Stage::other);
+  return result;
+}
+
+Footprint Session::Impl::footprint() const {
+  Footprint result;
+  for (const StateSlot& slot : state.slots())
+    if (slot.memory.size() > 0) result.state.push_back({slot.name, slot.memory.size()});
+  result.worker_error = exchange.worker_error_bytes();
+  result.server_error = exchange.server_error_bytes();
+  result.retained = exchange.retained_bytes();
+  result.exchange_buffers = exchange.buffer_bytes() + no_gradient.size();
+  result.peak = meter.peak();
+  return result;
+}
+
+Cost cost_of(const Registry& registry, const Configuration& configuration, const std::vector<Parameter>& parameters,
+             int ranks) {
+  std::vector<int64_t> elements;
+  for (const Parameter& parameter : parameters) {
+    elements.push_back(1);
+    for (const int64_t extent : parameter.shape) elements.back() *= extent;
+  }
+  const std::unique_ptr<Optimizer> optimizer = make_optimizer(registry, configuration);
+  const std::unique_ptr<Compressor> compressor = make_compressor(registry, configuration);
+  const StateStore state(*optimizer, TensorInfos(parameters).pointers());
+  const Layout layout(elements, layout_options(configuration, compressor.get(), state.whole_tensors(), 0, ranks));
+  const Rehearsal plans = rehearse_fresh(registry, configuration, layout);
+  return price(layout, plans, compressor.get());
+}
+
+}  // namespace onebit

@@ -1,0 +1,89 @@
+// The parts of a session, and the order of a step.
+#pragma once
+
+#include <exception>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agreement.hpp"
+#include "buffer.hpp"
+#include "exchange.hpp"
+#include "layout.hpp"
+#include "metered_communicator.hpp"
+#include "onebit/session.hpp"
+#include "replicas.hpp"
+#include "state_store.hpp"
+#include "workers.hpp"
+
+namespace onebit {
+
+struct Session::Impl {
+  Impl(const Registry& registry, const Configuration& configuration, const onebit_rendezvous& rendezvous,
+       std::vector<Parameter> parameters);
+
+  void start();
+  StepReport step(const std::vector<const float*>& gradients);
+  // Runs f; when it throws, the communicator is aborted, so that no other rank waits for this one, and the session ends.
+  template <class F>
+  auto guarded(F&& f);
+
+  // The steps of a step, in order.
+  void point_at(const std::vector<const float*>& gradients);
+  Ballot scan(const Plan& plan);
+  bool agree(const Plan& plan, StepReport& report);
+  void clip(const std::vector<Ballot>& ballots, StepReport& report);
+  void commit(const Plan& plan, StepReport& report);
+  uint64_t plan_hash(const Plan& plan) const;
+
+  Totals totals() const;
+  Traffic traffic() const;
+  Footprint footprint() const;
+
+  const Registry& registry;
+  const double clip_norm;
+  const int64_t verify_every;
+  const uint64_t configuration_hash;
+
+  MemoryMeter meter;
+  std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<Compressor> compressor;
+  MeteredCommunicator communicator;
+  Replicas replicas;
+  StateStore state;
+  Layout layout;
+  Workers workers;
+  Exchange exchange;
+  Agreement agreement;
+
+  Group group;
+  double gradient_scale = 1;
+  float applied_scale = 1;
+  int64_t next_step = 1;
+  bool missed_local = false;
+  Plan plan;
+  Traffic counts;                     // of steps; bytes are the communicator's
+  Buffer no_gradient;                 // zeros, where the model gives none
+  std::vector<const float*> pointed;  // the gradients that the blocks point at
+  std::vector<double> block_squares;
+  std::vector<uint8_t> worker_finite;
+  std::string ended;  // why the session can't go on; "" while it can
+};
+
+template <class F>
+auto Session::Impl::guarded(F&& f) {
+  if (!ended.empty()) throw Error(Code::aborted, "this session ended with an earlier error: " + ended);
+  try {
+    return f();
+  } catch (const std::exception& e) {
+    ended = e.what();
+    try {
+      communicator.abort(ended);
+    } catch (const Error&) {
+      // the first error is the one to tell; the peers' own timeouts end their waits
+    }
+    throw;
+  }
+}
+
+}  // namespace onebit

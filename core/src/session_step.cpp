@@ -1,0 +1,143 @@
+// A step, from gradients to the commit.
+#include <algorithm>
+#include <cmath>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "float_environment.hpp"
+#include "gradient_scan.hpp"
+#include "session_impl.hpp"
+
+namespace onebit {
+namespace {
+
+bool has_round(const Plan& plan, RoundKind kind) {
+  return std::any_of(plan.rounds().begin(), plan.rounds().end(), [&](const Plan::Round& round) { return round.kind == kind; });
+}
+
+}  // namespace
+
+StepReport Session::Impl::step(const std::vector<const float*>& gradients) {
+  const FloatEnvironment environment;
+  point_at(gradients);
+  const Step now = {sizeof(Step), next_step, communicator.rank(), communicator.size(), 0, &group, 1};
+  plan.clear();
+  optimizer->plan(now, totals(), plan);
+  StepReport report;
+  report.number = next_step;
+  report.compressed = has_round(plan, RoundKind::compressed);
+  const bool usable = agree(plan, report);
+  report.skipped = !usable;
+  const bool local = plan.rounds().size == 0;
+  if (!usable && !local) {
+    ++counts.skipped_steps;
+    if (registry.logger())
+      registry.logger()->warn("step {}: a gradient is not finite, or larger than 2^55; all ranks skip it", next_step);
+    return report;
+  }
+  state.zero_partial_sums();
+  if (usable) exchange.run(now, plan, applied_scale);
+  optimizer->combine(now, totals());
+  if (plan.apply && usable) exchange.apply(now);
+  commit(plan, report);
+  return report;
+}
+
+void Session::Impl::point_at(const std::vector<const float*>& gradients) {
+  const size_t count = replicas.parameters().size();
+  if (gradients.size() != count)
+    throw Error(Code::invalid_argument, "step() got " + std::to_string(gradients.size()) + " gradients for " +
+                                            std::to_string(count) + " parameters; a missing one is NULL");
+  for (size_t t = 0; t < count; ++t) {
+    if (gradients[t] == pointed[t] && gradients[t] != nullptr) continue;
+    for (int64_t b = layout.first_block[t]; b < layout.first_block[t + 1]; ++b) {
+      onebit_block& block = layout.blocks[static_cast<size_t>(b)];
+      block.gradient = gradients[t] != nullptr ? gradients[t] + block.first : no_gradient.as<float>();
+    }
+    pointed[t] = gradients[t];
+  }
+}
+
+// The one pass over the gradients.
+Ballot Session::Impl::scan(const Plan& planned) {
+  const bool squares = clip_norm > 0;
+  std::fill(worker_finite.begin(), worker_finite.end(), uint8_t{1});
+  workers.run(static_cast<int64_t>(layout.blocks.size()), [&](int worker, int64_t b) {
+    const onebit_block& block = layout.blocks[static_cast<size_t>(b)];
+    const GradientScan found = scan_gradient(block.gradient, block.count, squares);
+    if (!found.finite) worker_finite[static_cast<size_t>(worker)] = 0;
+    block_squares[static_cast<size_t>(b)] = found.squares;
+  });
+  Ballot own;
+  own.step = next_step;
+  own.hash = plan_hash(planned);
+  if (std::count(worker_finite.begin(), worker_finite.end(), 0) > 0) own.flags |= ballot_not_finite;
+  if (missed_local) own.flags |= ballot_missed_local;
+  for (const double block : block_squares) own.squares += block;
+  return own;
+}
+
+// Whether this step can be taken. A local step has no agreement: what a rank found is told at the next one.
+bool Session::Impl::agree(const Plan& planned, StepReport& report) {
+  applied_scale = static_cast<float>(gradient_scale);
+  const Ballot own = scan(planned);
+  const bool usable = (own.flags & ballot_not_finite) == 0;
+  if (planned.rounds().size == 0) {
+    missed_local = missed_local || !usable;
+    return usable;
+  }
+  const std::vector<Ballot>& ballots = agreement.vote(own);
+  require_same(ballots, communicator.rank(), "its plan of this step, learning rate or weight decay");
+  missed_local = false;
+  for (size_t rank = 0; rank < ballots.size(); ++rank)
+    if ((ballots[rank].flags & ballot_missed_local) != 0 && registry.logger())
+      registry.logger()->warn("step {}: rank {} skipped a local step since the last round, its gradient was not finite",
+                              next_step, rank);
+  if (std::any_of(ballots.begin(), ballots.end(), [](const Ballot& b) { return (b.flags & ballot_not_finite) != 0; }))
+    return false;
+  clip(ballots, report);
+  return true;
+}
+
+void Session::Impl::clip(const std::vector<Ballot>& ballots, StepReport& report) {
+  if (clip_norm > 0) {
+    double squares = 0;
+    for (const Ballot& ballot : ballots) squares += ballot.squares;
+    report.gradient_norm = std::fabs(gradient_scale) * std::sqrt(squares / static_cast<double>(ballots.size()));
+    if (report.gradient_norm > clip_norm) applied_scale = static_cast<float>(gradient_scale * clip_norm / report.gradient_norm);
+  }
+  report.gradient_scale = applied_scale;
+}
+
+void Session::Impl::commit(const Plan& planned, StepReport& report) {
+  if (!report.skipped) exchange.commit(planned);
+  for (const int32_t slot : planned.releases()) state.release(slot);
+  counts.dense_steps += has_round(planned, RoundKind::dense) ? 1 : 0;
+  counts.compressed_steps += report.compressed ? 1 : 0;
+  counts.local_steps += planned.rounds().size == 0 ? 1 : 0;
+  if (verify_every > 0 && next_step % verify_every == 0 && planned.rounds().size > 0) replicas.verify(next_step);
+  ++next_step;
+}
+
+uint64_t Session::Impl::plan_hash(const Plan& planned) const {
+  uint64_t hash = XXH64(&group, sizeof group, configuration_hash);
+  for (const Plan::Round& round : planned.rounds()) {
+    const int32_t words[] = {static_cast<int32_t>(round.kind), static_cast<int32_t>(round.of), round.retain ? 1 : 0};
+    hash = XXH64(words, sizeof words, hash);
+  }
+  const int32_t words[] = {planned.apply ? 1 : 0, planned.reset_error ? 1 : 0};
+  return XXH64(words, sizeof words, hash);
+}
+
+Totals Session::Impl::totals() const {
+  return {sizeof(Totals),
+          static_cast<int64_t>(layout.elements.size()),
+          layout.first_block.data(),
+          layout.elements.data(),
+          state.totals_slots(),
+          nullptr,
+          nullptr};
+}
+
+}  // namespace onebit
