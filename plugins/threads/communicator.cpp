@@ -1,0 +1,118 @@
+// Each collective: check what this rank brings, and post it.
+#include "communicator.hpp"
+
+#include "arguments.hpp"
+#include "meeting.hpp"
+#include "world.hpp"
+
+namespace onebit::threads {
+namespace {
+
+int64_t timeout_of(const Options& options) {
+  const double seconds = options.real("timeout");
+  if (!(seconds > 0 && seconds <= 1e9))
+    throw Error(Code::invalid_argument,
+                "option 'timeout' is " + std::to_string(seconds) + " s; it must be above 0, and at most 1e9");
+  return std::max(int64_t{1}, static_cast<int64_t>(seconds * 1e9));
+}
+
+}  // namespace
+
+Slice<const onebit_schema> ThreadsCommunicator::options() {
+  static const onebit_schema schema[] = {
+      real_option("timeout", "300", 1e-3, 1e9, "Seconds that a rank waits for the others before it gives up with an error")};
+  return {schema, std::size(schema)};
+}
+
+ThreadsCommunicator::ThreadsCommunicator(const Services&, const Options& options, const Rendezvous& rendezvous)
+    : timeout_ns_(timeout_of(options)), seat_(meet(rendezvous, timeout_ns_)) {}
+
+ThreadsCommunicator::ThreadsCommunicator(Seat seat, int64_t timeout_ns) : timeout_ns_(timeout_ns), seat_(std::move(seat)) {}
+
+int ThreadsCommunicator::size() const { return seat_.world().size(); }
+
+// A call that this rank can't make counts as its part in the operation, or the other ranks would wait for it.
+template <class F>
+Post* ThreadsCommunicator::start(Kind kind, const Call& call, F&& fill) {
+  Offer offer;
+  offer.kind = kind;
+  offer.tag = call.tag;
+  offer.timeout_ns = call.timeout_ns < 0 ? timeout_ns_ : call.timeout_ns;
+  try {
+    check_call(call);
+    fill(offer);
+  } catch (const Error& why) {
+    seat_.world().refuse(rank(), kind, why);
+    throw;
+  }
+  return seat_.world().post(rank(), offer);
+}
+
+Request* ThreadsCommunicator::all_reduce(const Tensor& in, Tensor& out, ReduceOp op, const Call& call) {
+  return start(Kind::all_reduce, call, [&](Offer& offer) {
+    check_reduction(op, in.dtype);
+    offer.reduce = op;
+    offer.in = check_tensor("in", in, offer);
+    check_same_shape(in, out, offer);
+    offer.out = offer.count == 0 ? nullptr : static_cast<char*>(out.data) + out.byte_offset;
+  });
+}
+
+Request* ThreadsCommunicator::all_gather(const void* in, void* out, const Part* out_parts, const Call& call) {
+  return start(Kind::all_gather, call, [&](Offer& offer) {
+    check_parts("out_parts", out, out_parts, size());
+    check_gather_input(in, out, out_parts, rank(), size());
+    offer.in = static_cast<const char*>(in);
+    offer.out = static_cast<char*>(out);
+    offer.out_parts = out_parts;
+  });
+}
+
+Request* ThreadsCommunicator::all_to_all(const void* in, const Part* in_parts, void* out, const Part* out_parts,
+                                         const Call& call) {
+  return start(Kind::all_to_all, call, [&](Offer& offer) {
+    check_parts("in_parts", in, in_parts, size());
+    check_parts("out_parts", out, out_parts, size());
+    check_apart(in, in_parts, out, out_parts, size());
+    offer.in = static_cast<const char*>(in);
+    offer.in_parts = in_parts;
+    offer.out = static_cast<char*>(out);
+    offer.out_parts = out_parts;
+  });
+}
+
+Request* ThreadsCommunicator::broadcast(Tensor& io, int root, const Call& call) {
+  return start(Kind::broadcast, call, [&](Offer& offer) {
+    check_root(root, size());
+    offer.root = root;
+    offer.out = check_tensor("io", io, offer);
+    offer.in = offer.out;
+  });
+}
+
+void ThreadsCommunicator::barrier(const Call& call) {
+  seat_.world().wait(*start(Kind::barrier, call, [](Offer&) {}), -1);
+}
+
+std::unique_ptr<Communicator> ThreadsCommunicator::split(int color, int key) {
+  Post* post = start(Kind::split, Call(), [&](Offer& offer) {
+    offer.color = color;
+    offer.key = key;
+  });
+  Seat seat = seat_.world().wait(*post, -1);
+  if (!seat) return nullptr;
+  return std::make_unique<ThreadsCommunicator>(std::move(seat), timeout_ns_);
+}
+
+Post& ThreadsCommunicator::own(Request* request) const {
+  Post* post = static_cast<Post*>(request);
+  if (post == nullptr || post->operation->world != &seat_.world() || post->rank != rank())
+    throw Error(Code::invalid_argument, "the request is not one of this communicator");
+  return *post;
+}
+
+bool ThreadsCommunicator::test(Request* request) { return seat_.world().test(own(request)); }
+void ThreadsCommunicator::wait(Request* request, int64_t timeout_ns) { seat_.world().wait(own(request), timeout_ns); }
+void ThreadsCommunicator::abort(std::string_view reason) { seat_.world().abort(rank(), reason); }
+
+}  // namespace onebit::threads

@@ -1,0 +1,6 @@
+// The plugin `threads`: the communicator of ranks that are threads of one process.
+#include "onebit/plugin.hpp"
+
+#include "communicator.hpp"
+
+ONEBIT_PLUGIN("threads", "0.1.0", onebit::component<onebit::threads::ThreadsCommunicator>("threads"))
