@@ -23,9 +23,8 @@ void check_table(const std::string& name, const Location& where) {
 }
 
 bool is_key(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '_' || c == '-';
-  });
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; });
 }
 
 // What a shell hands over without quotes: words, paths, numbers with units, host:port.
@@ -44,7 +43,8 @@ std::string read_file(const std::filesystem::path& file) {
   std::string text(most_manifest_bytes + 1, '\0');  // one more than allowed: the reader then says so
   if (in) in.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (!in.is_open() || in.bad())
-    throw Error(Code::invalid_argument, file.string() + ": the manifest can't be read: " + std::strerror(errno ? errno : EIO), errno);
+    throw Error(Code::invalid_argument, file.string() + ": the manifest can't be read: " + std::strerror(errno ? errno : EIO),
+                errno);
   text.resize(static_cast<size_t>(in.gcount()));
   return text;
 }
@@ -103,7 +103,8 @@ std::string Manifest::plugin(std::string_view name) const {
   if (found == settings.end()) return "";
   if (const std::string* plugin = std::get_if<std::string>(&found->second.value)) return *plugin;
   throw Error(Code::invalid_argument, found->second.where.text() + ": " + std::string(name) +
-                                          ".plugin: expected the name of a plugin, found " + describe_value(found->second.value));
+                                          ".plugin: expected the name of a plugin, found " +
+                                          describe_value(found->second.value));
 }
 
 Location Manifest::where(std::string_view name, std::string_view key) const {

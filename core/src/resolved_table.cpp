@@ -61,7 +61,8 @@ void ResolvedTable::Contents::add(const onebit_schema& schema, const Value& valu
   std::string help(view(schema.help));
   if (!help.empty() && help.back() == '.') help.pop_back();
   if (!help.empty()) help += ": ";
-  lines.push_back({key, write_value(value), help + expectation(schema) + (fallback.empty() ? "; required" : "; default " + fallback)});
+  lines.push_back(
+      {key, write_value(value), help + expectation(schema) + (fallback.empty() ? "; required" : "; default " + fallback)});
   const auto element = [&](size_t i) { return key + '.' + std::to_string(i); };
   if (const auto* reals = std::get_if<std::vector<double>>(&value)) {
     const bool real = (schema.types & ONEBIT_VALUE_FLOAT) != 0;
@@ -87,8 +88,8 @@ void check_keys(const Manifest& manifest, const std::string& table, const Schema
   const std::string plugin = accept_plugin ? manifest.plugin(table) : "";
   for (const auto& [key, setting] : manifest.table(table))
     if (std::find(known.begin(), known.end(), key) == known.end())
-      refuse(setting.key, "unknown key '" + key + "' in [" + table + "]" + (plugin.empty() ? "" : " with plugin '" + plugin + "'") +
-                              suggestion(key, known, "known keys"));
+      refuse(setting.key, "unknown key '" + key + "' in [" + table + "]" +
+                              (plugin.empty() ? "" : " with plugin '" + plugin + "'") + suggestion(key, known, "known keys"));
 }
 
 Value fitting(const std::string& table, const onebit_schema& schema, const Setting& setting) {
@@ -104,8 +105,8 @@ Value fitting(const std::string& table, const onebit_schema& schema, const Setti
 Value fallback_of(const Manifest& manifest, const std::string& table, const onebit_schema& schema) {
   const std::string key(view(schema.key));
   if (schema.fallback.size == 0)
-    refuse(manifest.where(table),
-           "[" + table + "] lacks the required key '" + key + "': expected " + expectation(schema) + " (" + std::string(view(schema.help)) + ")");
+    refuse(manifest.where(table), "[" + table + "] lacks the required key '" + key + "': expected " + expectation(schema) +
+                                      " (" + std::string(view(schema.help)) + ")");
   const std::optional<Value> value = read_value(view(schema.fallback));
   const std::optional<Value> fit = value ? fitted(schema, *value) : std::nullopt;
   if (!fit) throw Error(Code::internal, table + '.' + key + ": the schema is unsound: " + defect_of(schema));
@@ -123,7 +124,8 @@ ResolvedTable::ResolvedTable(const Manifest& manifest, std::string_view name, co
   const auto& settings = manifest.table(table);
   for (const onebit_schema* entry : schema) {
     const auto found = settings.find(view(entry->key));
-    contents->add(*entry, found == settings.end() ? fallback_of(manifest, table, *entry) : fitting(table, *entry, found->second));
+    contents->add(*entry,
+                  found == settings.end() ? fallback_of(manifest, table, *entry) : fitting(table, *entry, found->second));
   }
   contents->finish();
   contents_ = contents;

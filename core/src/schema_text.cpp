@@ -31,7 +31,8 @@ std::string quoted_choices(const onebit_schema& schema) {
 
 std::string array_expectation(const onebit_schema& schema) {
   const std::string most = fmt::format("an array of at most {} ", schema.array_max);
-  if (!takes(schema, ONEBIT_VALUE_STRING)) return most + (takes(schema, ONEBIT_VALUE_FLOAT) ? "numbers" : "integers") + range_text(schema);
+  if (!takes(schema, ONEBIT_VALUE_STRING))
+    return most + (takes(schema, ONEBIT_VALUE_FLOAT) ? "numbers" : "integers") + range_text(schema);
   return most + "strings" + (schema.choices.size ? ", each one of " + quoted_choices(schema) : "");
 }
 
@@ -78,7 +79,7 @@ struct Fit {
   Result operator()(const std::vector<std::string>& values) const {
     const auto fits = [&](const std::string& word) { return allowed(schema, word); };
     return array(ONEBIT_VALUE_STRING, values.size()) && std::all_of(values.begin(), values.end(), fits) ? Result(values)
-                                                                                                          : Result();
+                                                                                                        : Result();
   }
 };
 

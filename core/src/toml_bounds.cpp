@@ -73,7 +73,8 @@ class Scanner {
 
 void check_toml_bounds(std::string_view text, const std::string& name) {
   if (text.size() > most_manifest_bytes)
-    throw Error(Code::invalid_argument, name + ": a manifest has at most 1 MiB, found " + std::to_string(text.size()) + " bytes");
+    throw Error(Code::invalid_argument,
+                name + ": a manifest has at most 1 MiB, found " + std::to_string(text.size()) + " bytes");
   Scanner(text, name).run();
 }
 

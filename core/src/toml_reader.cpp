@@ -51,8 +51,11 @@ Value array_of(const toml::value& value, const Location& where) {
     if (element.is_string())
       strings.push_back(element.as_string().str);
     else if (element.is_integer() || element.is_floating())
-      std::visit([&](const auto& v) { if constexpr (std::is_arithmetic_v<std::decay_t<decltype(v)>>) numbers.push_back(static_cast<double>(v)); },
-                 number_of(element, where));
+      std::visit(
+          [&](const auto& v) {
+            if constexpr (std::is_arithmetic_v<std::decay_t<decltype(v)>>) numbers.push_back(static_cast<double>(v));
+          },
+          number_of(element, where));
     else
       refuse(where, "an array holds numbers or strings");
   }
@@ -63,13 +66,19 @@ Value array_of(const toml::value& value, const Location& where) {
 
 Value value_of(const toml::value& value, const Location& where) {
   switch (value.type()) {
-    case toml::value_t::boolean: return value.as_boolean();
+    case toml::value_t::boolean:
+      return value.as_boolean();
     case toml::value_t::integer:
-    case toml::value_t::floating: return number_of(value, where);
-    case toml::value_t::string: return value.as_string().str;
-    case toml::value_t::array: return array_of(value, where);
-    case toml::value_t::table: refuse(where, "expected a value, found a table; tables are not nested");
-    default: refuse(where, "expected a boolean, a number, a string or an array, found a date or time");
+    case toml::value_t::floating:
+      return number_of(value, where);
+    case toml::value_t::string:
+      return value.as_string().str;
+    case toml::value_t::array:
+      return array_of(value, where);
+    case toml::value_t::table:
+      refuse(where, "expected a value, found a table; tables are not nested");
+    default:
+      refuse(where, "expected a boolean, a number, a string or an array, found a date or time");
   }
 }
 
@@ -78,7 +87,8 @@ TomlTable table_of(const toml::value& value, const std::string& key, const std::
   if (value.is_array() && !value.as_array().empty() && value.as_array()[0].is_table())
     refuse(table.where, "expected the table [" + key + "] once, found an array of tables [[" + key + "]]");
   if (!value.is_table())
-    refuse(key_location(value, key, name), "'" + key + "' stands outside of a table; a setting belongs under a heading such as [optimizer]");
+    refuse(key_location(value, key, name),
+           "'" + key + "' stands outside of a table; a setting belongs under a heading such as [optimizer]");
   for (const auto& [inner, setting] : value.as_table()) {
     const Location where = location_of(setting, name);
     table.settings.emplace(inner, Setting{value_of(setting, where), where, key_location(setting, inner, name)});
@@ -126,7 +136,8 @@ std::string line_of(std::string_view text, int64_t line) {
 [[noreturn]] void syntax_error(const toml::exception& e, std::string_view text, const std::string& name) {
   const toml::source_location at = e.location();
   const Caret caret = caret_of(e.what(), at.line());
-  const Location where = {name, static_cast<int64_t>(at.line()), caret.column ? caret.column : static_cast<int64_t>(at.column())};
+  const Location where = {name, static_cast<int64_t>(at.line()),
+                          caret.column ? caret.column : static_cast<int64_t>(at.column())};
   std::string reason = "not valid TOML: " + headline(e.what());
   if (!caret.remark.empty() && caret.remark != "here") reason += " (" + caret.remark + ")";
   const std::string line = line_of(text, where.line);

@@ -16,8 +16,8 @@ struct TomlTable {
 };
 using TomlDocument = std::map<std::string, TomlTable, std::less<>>;
 
-// Throws Error(invalid_argument) with the location for text that is no TOML, for settings outside a table, and for values that no
-// option can have (dates, nested tables, arrays of arrays).
+// Throws Error(invalid_argument) with the location for text that is no TOML, for settings outside a table, and for values that
+// no option can have (dates, nested tables, arrays of arrays).
 TomlDocument read_toml(std::string_view text, const std::string& name);
 
 // One TOML value, such as `1e-3`, `"l2"` or `[0.9, 0.999]`; nothing when the text is no such value.

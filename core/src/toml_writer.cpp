@@ -51,7 +51,8 @@ struct Describer {
   std::string operator()(double value) const { return "the number " + Writer()(value); }
   std::string operator()(const std::string& value) const { return "the string " + Writer()(value); }
   std::string operator()(const std::vector<double>& values) const {
-    return values.empty() ? "an empty array" : fmt::format("an array of {} number{}", values.size(), values.size() == 1 ? "" : "s");
+    return values.empty() ? "an empty array"
+                          : fmt::format("an array of {} number{}", values.size(), values.size() == 1 ? "" : "s");
   }
   std::string operator()(const std::vector<std::string>& values) const {
     return fmt::format("an array of {} string{}", values.size(), values.size() == 1 ? "" : "s");

@@ -1,5 +1,5 @@
-// The command `onebit`: one function a subcommand. Each adds itself to the app and, when it was chosen on the command line, leaves
-// what to do in run.chosen; main calls that once everything is parsed and the logger has its level.
+// The command `onebit`: one function a subcommand. Each adds itself to the app and, when it was chosen on the command line,
+// leaves what to do in run.chosen; main calls that once everything is parsed and the logger has its level.
 #pragma once
 
 #include <spdlog/logger.h>

@@ -23,8 +23,8 @@ struct Source {
   void add_to(CLI::App& command);
 };
 
-// The manifest, every plugin it can reach, and the configuration they make. In place: the configuration points into the registry.
-// Throws Error for whatever is wrong with any of them.
+// The manifest, every plugin it can reach, and the configuration they make. In place: the configuration points into the
+// registry. Throws Error for whatever is wrong with any of them.
 struct Loaded {
   Loaded(const Source& source, std::shared_ptr<spdlog::logger> logger);
 

@@ -1,6 +1,7 @@
 // The registry: every plugin library that was found, and the components in them, keyed by (kind, name, device). Libraries are
-// checked, loaded (RTLD_NOW | RTLD_LOCAL) and validated one by one; a library that fails leaves the rest working, and its reason
-// is told when somebody asks for a component that is not there. Libraries stay mapped for the life of the process.
+// checked, loaded (RTLD_NOW | RTLD_LOCAL) and validated one by one; a library that fails leaves the rest working, and its
+// reason is told when somebody asks for a component that is not there. Libraries stay mapped for the life of the process, so
+// objects may outlive the registry that made them.
 #pragma once
 
 #include <spdlog/logger.h>
@@ -55,17 +56,22 @@ class Registry {
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
-  // Loads one file, or throws with the reason. Loading a file that is already loaded does nothing.
+  // Loads one file, or throws with the reason. Loading a file that is already loaded does nothing. May be called from any
+  // thread, as may all that follows. The answer lives as long as the registry.
   const PluginInfo& load(const std::filesystem::path& file);
-  // Loads every *.so of a folder; failures are kept and logged as warnings. A missing folder is an error.
+  // Loads every *.so of a folder, in the order of their names; failures are kept and logged as warnings. A missing folder is an
+  // error.
   void load_folder(const std::filesystem::path& folder);
-  // Loads what the manifest's plugins.path names (files or folders, relative to the manifest), then default_folder().
-  void load(const Manifest& manifest);
+  // Loads what the manifest's plugins.path names (files or folders, relative to the manifest), then what `search` names (the
+  // embedder's own, such as the folders of an environment variable), then default_folder(), if it exists.
+  void load(const Manifest& manifest, const std::vector<std::filesystem::path>& search = {});
   // The plugins that were built or installed with this core: lib/onebit/plugins beside it.
   static std::filesystem::path default_folder();
 
   // Throws Error(unavailable) that says where was looked, what failed to load, and the nearest name.
   const ComponentInfo& find(Kind kind, std::string_view name, int64_t device = ONEBIT_DEVICE_CPU) const;
+  // The plugin of a component that find answered.
+  const PluginInfo& plugin_of(const ComponentInfo& component) const;
   std::vector<PluginInfo> plugins() const;
   std::vector<LoadFailure> failures() const;
 

@@ -40,6 +40,8 @@ class StateDeclarer {
   int per_model(std::string_view name, int count = 1) { return declare(name, ONEBIT_PER_MODEL, count); }
   // Asks for tiles that are whole tensors, for optimizers that work on matrices.
   void whole_tensors() { state_->whole_tensors(state_->ctx); }
+  // For hosts that pass it on to a plugin.
+  const onebit_state* table() const { return state_; }
 
  private:
   int declare(std::string_view name, int32_t extent, int32_t count, int32_t scope = ONEBIT_REPLICATED,

@@ -1,0 +1,48 @@
+// The host's side of a call into a plugin: a code and a message come back, an onebit::Error goes up, naming the component.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "onebit/abi.h"
+#include "onebit/error.hpp"
+
+namespace onebit {
+
+std::string code_name(onebit_code code);  // "INVALID_ARGUMENT"
+
+// Where a call leaves its message. Only the head is set: zeroing 496 bytes would cost more than the call.
+struct CallError : onebit_error {
+  CallError() {
+    struct_size = sizeof(onebit_error);
+    native = 0;
+    message[0] = '\0';
+  }
+  // The message, or words for its absence; whole UTF-8 letters, terminated whatever the plugin did.
+  std::string reason();
+};
+
+// A component as its adapter holds it: its name for errors, and its plugin kept from shutting down.
+class Boundary {
+ public:
+  Boundary(std::string who, std::shared_ptr<const onebit_plugin> plugin) : who_(std::move(who)), plugin_(std::move(plugin)) {}
+
+  const std::string& who() const { return who_; }
+
+  template <class F>
+  void call(F&& f) const {
+    CallError err;
+    if (const onebit_code code = f(&err); code != ONEBIT_OK) [[unlikely]]
+      fail(code, err);
+  }
+  [[noreturn]] void fail(onebit_code code, CallError& err) const;
+  // For what the plugin answered with OK and yet is not acceptable.
+  [[noreturn]] void refuse(const std::string& reason) const;
+
+ private:
+  std::string who_;
+  std::shared_ptr<const onebit_plugin> plugin_;
+};
+
+}  // namespace onebit

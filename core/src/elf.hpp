@@ -1,0 +1,20 @@
+// A small reader of ELF files: what a shared library is and exports, found out without running any of it. Every read is checked
+// against the file's size: truncated and lying files give an error, never a crash.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace onebit {
+
+struct ElfLibrary {
+  // Throws Error(invalid_argument) when the file is no whole shared library for this machine.
+  explicit ElfLibrary(const std::filesystem::path& file);
+
+  std::vector<std::string> exported;  // defined global and weak symbols of .dynsym
+  std::vector<std::string> needed;    // DT_NEEDED
+  bool has_sections = true;           // false: stripped of its section headers, symbols and needed are unknown
+};
+
+}  // namespace onebit

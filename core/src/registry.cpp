@@ -1,0 +1,268 @@
+// The registry: what was loaded, from where, and what failed. One lock around everything; loading is rare and looking up is
+// too.
+#include "onebit/registry.hpp"
+
+#include <dlfcn.h>
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/sinks/null_sink.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <tuple>
+
+#include "adapters.hpp"
+#include "host_services.hpp"
+#include "library.hpp"
+#include "nearest.hpp"
+#include "onebit/session.hpp"
+
+namespace onebit {
+namespace {
+
+namespace fs = std::filesystem;
+using Key = std::tuple<Kind, std::string, int64_t>;
+
+std::shared_ptr<spdlog::logger> or_silent(std::shared_ptr<spdlog::logger> logger) {
+  if (logger != nullptr) return logger;
+  return std::make_shared<spdlog::logger>("onebit", std::make_shared<spdlog::sinks::null_sink_mt>());
+}
+
+std::string text_of(const Key& key) {
+  return fmt::format("{} '{}' for {}", name_of(std::get<Kind>(key)), std::get<std::string>(key),
+                     device_name(std::get<int64_t>(key)));
+}
+
+fs::path real_path(const fs::path& file) {
+  std::error_code error;
+  const fs::path real = fs::canonical(file, error);
+  if (error) throw Error(Code::unavailable, plugin_label(fs::absolute(file)) + ": the file can't be found: " + error.message());
+  return real;
+}
+
+}  // namespace
+
+std::string_view name_of(Kind kind) {
+  switch (kind) {
+    case Kind::optimizer:
+      return "optimizer";
+    case Kind::compressor:
+      return "compressor";
+    case Kind::communicator:
+      return "communicator";
+  }
+  return "component of an unknown kind";
+}
+
+std::string_view device_name(int64_t type) {
+  return type == ONEBIT_DEVICE_CPU ? "cpu" : type == ONEBIT_DEVICE_CUDA ? "cuda" : "an unknown device";
+}
+
+struct Registry::Impl {
+  explicit Impl(std::shared_ptr<spdlog::logger> given) : services(HostServices::make(or_silent(std::move(given)))) {}
+
+  mutable std::mutex mutex;
+  HostServices& services;
+  std::deque<Library> libraries;  // addresses stay
+  std::map<Key, std::pair<const Library*, const ComponentInfo*>> components;
+  std::map<Key, fs::path> rivals;  // found again in a folder: asking for such a component is ambiguous
+  std::vector<LoadFailure> failures;
+  std::vector<fs::path> looked_in;
+
+  const Library& open(const fs::path& file, bool in_folder);
+  void check_rivals(const Library& library, bool in_folder);
+  void announce(const PluginInfo& info) const;
+  void scan(const fs::path& folder);
+  std::string absence(const Key& key) const;
+  std::string other_offer(const Key& key) const;
+  Boundary boundary(const ComponentInfo& component, Kind kind) const;
+  const std::pair<const Library*, const ComponentInfo*>& owner(const ComponentInfo& component) const;
+};
+
+const Library& Registry::Impl::open(const fs::path& file, bool in_folder) {
+  const fs::path real = real_path(file);
+  for (const Library& library : libraries)
+    if (std::error_code ignored; library.info.file == real || fs::equivalent(library.info.file, real, ignored)) return library;
+  try {
+    // A link may lie where others can turn it: the name is trusted as little as the file.
+    Library library = open_library(fs::absolute(file).lexically_normal(), services.table());
+    library.info.file = real;
+    check_rivals(library, in_folder);
+    const Library& kept = libraries.emplace_back(std::move(library));
+    for (const ComponentInfo& component : kept.info.components)
+      components.emplace(Key(component.kind, component.name, component.device), std::pair(&kept, &component));
+    announce(kept.info);
+    return kept;
+  } catch (const Error& e) {
+    failures.push_back({real, e.what()});
+    throw;
+  }
+}
+
+void Registry::Impl::check_rivals(const Library& library, bool in_folder) {
+  for (const ComponentInfo& component : library.info.components) {
+    const Key key(component.kind, component.name, component.device);
+    const auto found = components.find(key);
+    if (found == components.end()) continue;
+    if (in_folder) rivals.emplace(key, library.info.file);
+    throw Error(Code::invalid_argument,
+                fmt::format("{}: {} is already in {}; load only one of the two", plugin_label(library.info.file), text_of(key),
+                            found->second.first->info.file.string()));
+  }
+}
+
+void Registry::Impl::announce(const PluginInfo& info) const {
+  std::string offered;
+  for (const ComponentInfo& component : info.components)
+    offered += fmt::format("{}{}/{} ({})", offered.empty() ? "" : ", ", name_of(component.kind), component.name,
+                           device_name(component.device));
+  services.logger()->info("plugin {} {}: {}; {}, ABI {}.{}, {}{}", info.name, info.version, offered, info.file.string(),
+                          ONEBIT_ABI_MAJOR, info.abi_minor, info.toolchain,
+                          info.unavailable.empty() ? "" : "; unavailable: " + info.unavailable);
+}
+
+void Registry::Impl::scan(const fs::path& folder) {
+  std::error_code error;
+  std::vector<fs::path> files;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    if (entry->path().extension() == ".so") files.push_back(entry->path());
+  if (error) throw Error(Code::unavailable, "the plugin folder " + folder.string() + " can't be read: " + error.message());
+  std::sort(files.begin(), files.end());
+  looked_in.push_back(folder);
+  for (const fs::path& file : files) {
+    try {
+      open(file, true);
+    } catch (const Error& e) {
+      services.logger()->warn("{}", e.what());
+    }
+  }
+}
+
+// The same name under another kind or for another device: a hint worth more than a list.
+std::string Registry::Impl::other_offer(const Key& key) const {
+  for (const auto& [other, found] : components)
+    if (std::get<std::string>(other) == std::get<std::string>(key)) return "; there is a " + text_of(other);
+  return "";
+}
+
+std::string Registry::Impl::absence(const Key& key) const {
+  const auto& [kind, name, device] = key;
+  std::vector<std::string_view> offered;
+  for (const auto& [other, found] : components)
+    if (std::get<Kind>(other) == kind && std::get<int64_t>(other) == device) offered.push_back(std::get<std::string>(other));
+  std::string text = "no " + text_of(key);
+  const std::string offer = other_offer(key);
+  text += offer.empty() ? suggestion(name, offered, fmt::format("{}s that are there", name_of(kind))) : offer;
+  if (!looked_in.empty()) text += "; looked in";
+  for (size_t i = 0; i < looked_in.size(); ++i) text += (i ? ", " : " ") + looked_in[i].string();
+  for (const LoadFailure& failure : failures) text += "; failed to load: " + failure.reason;
+  return text;
+}
+
+const std::pair<const Library*, const ComponentInfo*>& Registry::Impl::owner(const ComponentInfo& component) const {
+  const auto found = components.find(Key(component.kind, component.name, component.device));
+  if (found == components.end() || found->second.second != &component)
+    throw Error(Code::invalid_argument, fmt::format("the component '{}' is not from this registry", component.name));
+  return found->second;
+}
+
+Boundary Registry::Impl::boundary(const ComponentInfo& component, Kind kind) const {
+  const std::lock_guard lock(mutex);
+  if (component.kind != kind)
+    throw Error(Code::invalid_argument,
+                fmt::format("'{}' is a {}, expected a {}", component.name, name_of(component.kind), name_of(kind)));
+  return Boundary(fmt::format("{} '{}'", name_of(kind), component.name), owner(component).first->table);
+}
+
+Registry::Registry(std::shared_ptr<spdlog::logger> logger) : impl_(std::make_unique<Impl>(std::move(logger))) {}
+Registry::~Registry() {
+  while (!impl_->libraries.empty()) impl_->libraries.pop_back();  // the last loaded shuts down first
+}
+
+const PluginInfo& Registry::load(const fs::path& file) {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->open(file, false).info;
+}
+
+void Registry::load_folder(const fs::path& folder) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->scan(folder);
+}
+
+void Registry::load(const Manifest& manifest, const std::vector<fs::path>& search) {
+  const ResolvedTable plugins(manifest, "plugins", plugins_schema());
+  const Location where = manifest.where("plugins", "path");
+  const auto load_either = [&](const fs::path& path) { fs::is_directory(path) ? load_folder(path) : void(load(path)); };
+  for (size_t i = 0; i < plugins.config()->count; ++i) {
+    try {
+      load_either(manifest.folder() / std::string(view(plugins.config()->options[i]->string)));
+    } catch (const Error& e) {
+      throw Error(e.code(), where.text() + ": " + e.what(), e.native());
+    }
+  }
+  for (const fs::path& path : search) load_either(path);
+  if (const fs::path folder = default_folder(); fs::is_directory(folder)) load_folder(folder);
+}
+
+fs::path Registry::default_folder() {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<const void*>(&device_name), &info) == 0 || info.dli_fname == nullptr) return {};
+  std::error_code error;
+  const fs::path core = fs::canonical(info.dli_fname, error);
+  return error ? fs::path() : core.parent_path() / "onebit" / "plugins";
+}
+
+const ComponentInfo& Registry::find(Kind kind, std::string_view name, int64_t device) const {
+  const std::lock_guard lock(impl_->mutex);
+  const Key key(kind, std::string(name), device);
+  const auto found = impl_->components.find(key);
+  if (found == impl_->components.end()) throw Error(Code::unavailable, impl_->absence(key));
+  const PluginInfo& plugin = found->second.first->info;
+  if (const auto rival = impl_->rivals.find(key); rival != impl_->rivals.end())
+    throw Error(Code::invalid_argument, fmt::format("{} is there twice: in {} and in {}; remove one of the two", text_of(key),
+                                                    plugin.file.string(), rival->second.string()));
+  if (!plugin.unavailable.empty())
+    throw Error(Code::unavailable, fmt::format("{}: {} can't be used on this machine: {}", plugin_label(plugin.file),
+                                               text_of(key), plugin.unavailable));
+  return *found->second.second;
+}
+
+const PluginInfo& Registry::plugin_of(const ComponentInfo& component) const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->owner(component).first->info;
+}
+
+std::vector<PluginInfo> Registry::plugins() const {
+  const std::lock_guard lock(impl_->mutex);
+  std::vector<PluginInfo> infos;
+  for (const Library& library : impl_->libraries) infos.push_back(library.info);
+  return infos;
+}
+
+std::vector<LoadFailure> Registry::failures() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->failures;
+}
+
+std::unique_ptr<Optimizer> Registry::make_optimizer(const ComponentInfo& component, const ResolvedTable& options) const {
+  return adapt_optimizer(impl_->boundary(component, Kind::optimizer), *static_cast<const onebit_optimizer_api*>(component.api),
+                         impl_->services.table(), options.config());
+}
+
+std::unique_ptr<Compressor> Registry::make_compressor(const ComponentInfo& component, const ResolvedTable& options) const {
+  return adapt_compressor(impl_->boundary(component, Kind::compressor),
+                          *static_cast<const onebit_compressor_api*>(component.api), impl_->services.table(), options.config());
+}
+
+std::unique_ptr<Communicator> Registry::make_communicator(const ComponentInfo& component, const ResolvedTable& options,
+                                                          const onebit_rendezvous& rendezvous) const {
+  return adapt_communicator(impl_->boundary(component, Kind::communicator),
+                            *static_cast<const onebit_communicator_api*>(component.api), impl_->services.table(),
+                            options.config(), rendezvous);
+}
+
+const std::shared_ptr<spdlog::logger>& Registry::logger() const { return impl_->services.logger(); }
+Metrics& Registry::metrics() const { return impl_->services.metrics(); }
+
+}  // namespace onebit
