@@ -38,6 +38,16 @@ void use_one_thread() {
   static_cast<void>(set);
 }
 
+// libtorch's errors come with a C++ backtrace that helps nobody who runs a command.
+template <class F>
+auto telling(F&& f) {
+  try {
+    return f();
+  } catch (const c10::Error& e) {
+    throw Error(Code::internal, std::string("libtorch: ") + e.what_without_backtrace());
+  }
+}
+
 class TorchModel final : public Model {
  public:
   TorchModel(const std::string& name, uint64_t seed) {
@@ -49,16 +59,18 @@ class TorchModel final : public Model {
   std::vector<Parameter> parameters() override { return parameters_of(net_); }
   double learn(const Batch& batch) override {
     use_one_thread();
-    net_.zero_grad();
-    const torch::Tensor loss = torch::nn::functional::cross_entropy(net_.forward(images(batch)), labels(batch));
-    loss.backward();
-    return loss.item<double>();
+    return telling([&] {
+      net_.zero_grad();
+      const torch::Tensor loss = torch::nn::functional::cross_entropy(net_.forward(images(batch)), labels(batch));
+      loss.backward();
+      return loss.item<double>();
+    });
   }
   std::vector<const float*> gradients() override { return gradients_of(net_); }
   int64_t correct(const Batch& batch) override {
     use_one_thread();
     const torch::NoGradGuard no_gradients;
-    return net_.forward(images(batch)).argmax(1).eq(labels(batch)).sum().item<int64_t>();
+    return telling([&] { return net_.forward(images(batch)).argmax(1).eq(labels(batch)).sum().item<int64_t>(); });
   }
   std::string backend() const override { return std::string("libtorch ") + TORCH_VERSION; }
 
@@ -73,16 +85,6 @@ class TorchModel final : public Model {
 
   Cnn net_;
 };
-
-// libtorch's errors come with a C++ backtrace that helps nobody who runs a command.
-template <class F>
-auto telling(F&& f) {
-  try {
-    return f();
-  } catch (const c10::Error& e) {
-    throw Error(Code::internal, std::string("libtorch: ") + e.what_without_backtrace());
-  }
-}
 
 }  // namespace
 

@@ -1,0 +1,36 @@
+// The outcome of a training run, as DIR/summary.json has it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "onebit/session.hpp"
+
+namespace onebit::host {
+
+struct Summary {
+  std::string config, optimizer, compressor, communicator;
+  std::map<std::string, std::string> versions;  // of onebit, its plugins, libtorch
+  std::optional<double> final_test_accuracy;    // none when the run was interrupted
+  std::optional<double> final_train_loss;       // mean over the last epoch's steps and all ranks; none when no step was taken
+  double train_seconds = 0;                     // in training steps; evaluation and start apart
+  int64_t steps = 0;                            // committed
+  int64_t parameters = 0;
+  int ranks = 0;
+  bool interrupted = false;
+  uint64_t parameter_hash = 0;
+  Traffic traffic;  // of rank 0
+};
+
+// Bits that crossed the wire per parameter and direction: 8 x bytes / (steps x parameters x 2 (n - 1) / n). None without steps
+// or with one rank.
+std::optional<double> wire_bits(uint64_t bytes, int64_t steps, int64_t parameters, int ranks);
+
+std::string to_json(const Summary& summary);
+// Writes text so that the file is there whole or not at all.
+void write_whole(const std::filesystem::path& file, const std::string& text);
+
+}  // namespace onebit::host
