@@ -17,8 +17,7 @@ struct Run {
 
 void add_plugins(CLI::App& app, Run& run);
 void add_check(CLI::App& app, Run& run);
-// Weak: a build may leave these out (train needs libtorch), and main offers what is there.
-[[gnu::weak]] void add_train(CLI::App& app, Run& run);
-[[gnu::weak]] void add_replay(CLI::App& app, Run& run);
+void add_train(CLI::App& app, Run& run);
+void add_replay(CLI::App& app, Run& run);
 
 }  // namespace onebit::host

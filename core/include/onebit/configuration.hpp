@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,16 +21,18 @@ struct Selection {
 };
 
 struct Configuration {
-  // host_schemas: the schema of [train], which belongs to the host and not to the core; empty: the table is refused.
+  // train_schema: of [train], which belongs to the host and not to the core; empty: the table is refused.
+  // Throws Error, at the first thing that is wrong. The registry outlives the configuration.
   Configuration(const Registry& registry, const Manifest& manifest, const std::vector<const onebit_schema*>& train_schema = {});
 
+  std::filesystem::path folder;  // what plugins.path is relative to
   ResolvedTable plugins, session, exchange, train;
   Selection optimizer, compressor, communicator;
 
-  // Of everything on which ranks must agree: optimizer, compressor, exchange, their plugins' versions; not of the communicator,
-  // of worker threads or of [train].
+  // Of everything on which ranks must agree: optimizer, compressor, exchange, session and the plugins' versions; not of the
+  // communicator, of worker threads, of the device, of where plugins lie or of [train].
   uint64_t hash() const;
-  // The whole, as a manifest that gives the same configuration.
+  // The whole, as a manifest that gives the same configuration wherever it lies. with_help: each option's meaning above it.
   std::string to_toml(bool with_help = false) const;
 };
 

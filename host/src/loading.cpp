@@ -1,0 +1,44 @@
+// Loading a configuration for the command.
+#include "loading.hpp"
+
+#include <cstdlib>
+#include <string_view>
+
+#include "train_schema.hpp"
+
+namespace onebit::host {
+namespace {
+
+const Registry& filled(Registry& registry, const Manifest& manifest) {
+  registry.load(manifest, environment_plugin_path());
+  return registry;
+}
+
+}  // namespace
+
+void Source::add_to(CLI::App& command) {
+  command.add_option("CONFIG", config, "The manifest: a TOML file that selects and configures everything")->required();
+  command
+      .add_option("--set", overrides, "Overrides one option of the manifest, such as --set optimizer.lr=1e-3; may be repeated")
+      ->type_name("TABLE.KEY=VALUE")
+      ->allow_extra_args(false);
+}
+
+Loaded::Loaded(const Source& source, std::shared_ptr<spdlog::logger> logger)
+    : manifest(Manifest::load(source.config, source.overrides)),
+      registry(std::move(logger)),
+      configuration(filled(registry, manifest), manifest, train_schema()) {}
+
+std::vector<std::filesystem::path> environment_plugin_path() {
+  std::vector<std::filesystem::path> folders;
+  const char* given = secure_getenv("ONEBIT_PLUGIN_PATH");
+  std::string_view rest = given == nullptr ? "" : given;
+  while (!rest.empty()) {
+    const size_t end = std::min(rest.find(':'), rest.size());
+    if (end > 0) folders.emplace_back(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return folders;
+}
+
+}  // namespace onebit::host
