@@ -44,7 +44,7 @@ Work empty_batches(std::shared_ptr<const Compressor> compressor) {
 template <class F>
 void add(const std::string& what, F&& work) {
   add_overhead(
-      what, most_nanoseconds, [work] { return work(std::make_shared<Idle>()); }, [work] { return work(make_onebit()); }, calls);
+      what, most_nanoseconds, calls, [work] { return work(std::make_shared<Idle>()); }, [work] { return work(make_onebit()); });
 }
 
 }  // namespace

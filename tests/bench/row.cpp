@@ -19,13 +19,13 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-void measure(benchmark::State& state, const Row& row, const std::function<Work()>& make) {
+void measure(benchmark::State& state, const Row& row, const Maker& make) {
   const Triad& triad = shared_triad();
   const Work work = make();
   work();  // pages and caches are warm before the first sample
   std::vector<double> seconds, ratios;
   double before = triad.bandwidth(row.threads);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     seconds.push_back(work());
     const double after = triad.bandwidth(row.threads);
     ratios.push_back(static_cast<double>(row.elements) * row.bytes / seconds.back() / ((before + after) / 2));
@@ -44,22 +44,21 @@ void measure(benchmark::State& state, const Row& row, const std::function<Work()
 
 }  // namespace
 
-void add_row(const Row& row, std::function<Work()> make) {
+void add_row(const Row& row, const Maker& make) {
   benchmark::RegisterBenchmark(row.what.c_str(), [row, make](benchmark::State& state) { measure(state, row, make); })
       ->UseManualTime()
       ->Iterations(samples)
       ->Unit(benchmark::kMillisecond);
 }
 
-void add_overhead(const std::string& what, double most, std::function<Work()> make_direct, std::function<Work()> make_crossing,
-                  int64_t calls) {
+void add_overhead(const std::string& what, double most, int64_t calls, const Maker& direct, const Maker& crossing) {
   benchmark::RegisterBenchmark(what.c_str(),
                                [=](benchmark::State& state) {
-                                 const Work direct = make_direct(), crossing = make_crossing();
+                                 const Work without = direct(), with = crossing();
                                  std::vector<double> overheads;
-                                 for (auto _ : state) {
-                                   const double seconds = crossing();
-                                   overheads.push_back((seconds - direct()) / static_cast<double>(calls) * 1e9);
+                                 while (state.KeepRunning()) {
+                                   const double seconds = with();
+                                   overheads.push_back((seconds - without()) / static_cast<double>(calls) * 1e9);
                                    state.SetIterationTime(seconds);
                                  }
                                  state.counters[counter::elements] = static_cast<double>(calls);

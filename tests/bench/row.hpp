@@ -23,11 +23,11 @@ struct Row {
 
 // The seconds of one run of the work; made anew, with its memory, when the row's turn comes.
 using Work = std::function<double()>;
-void add_row(const Row& row, std::function<Work()> make);
+using Maker = std::function<Work()>;
+void add_row(const Row& row, const Maker& make);
 
 // What a call through the plugin boundary costs more than the same call without: nanoseconds, at most `most`.
-void add_overhead(const std::string& what, double most, std::function<Work()> make_direct, std::function<Work()> make_crossing,
-                  int64_t calls);
+void add_overhead(const std::string& what, double most, int64_t calls, const Maker& direct, const Maker& crossing);
 
 // Each registers the rows of one part; the program's parts in the order of the table.
 void add_triad_rows();
