@@ -1,0 +1,143 @@
+// What the cases send and expect: bytes and numbers that tell which ranks they belong to.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "onebit/communicator.hpp"
+
+namespace onebit::conformance {
+
+using Rank = std::unique_ptr<Communicator>;
+
+struct Unmet : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+inline void require(bool met, const std::string& text) {
+  if (!met) throw Unmet(text);
+}
+
+inline const std::vector<int64_t>& sizes() {
+  static const std::vector<int64_t> all = {0, 1, 7, 64, 1000, (int64_t{1} << 20) + 3};
+  return all;
+}
+
+// Bytes that tell which ranks they belong to: a view into one random array, at a place of its own for every pair.
+inline const uint8_t* pattern(int source, int destination) {
+  static const std::vector<uint8_t> random = [] {
+    std::vector<uint8_t> bytes((size_t{1} << 20) + (size_t{1} << 16));
+    std::mt19937 generator(1);
+    for (uint8_t& b : bytes) b = static_cast<uint8_t>(generator());
+    return bytes;
+  }();
+  return random.data() + (source * 131 + destination * 17) % 60000;
+}
+
+constexpr int64_t kGap = 5;  // bytes between parts, which nobody may touch
+constexpr uint8_t kUntouched = 0xA5;
+
+// A buffer of one part for each rank, with gaps between them.
+struct Parts {
+  template <class Size>
+  Parts(int ranks, Size size) {
+    int64_t end = kGap;
+    for (int rank = 0; rank < ranks; ++rank) {
+      parts.push_back({end, size(rank)});
+      end += parts.back().bytes + kGap;
+    }
+    bytes.assign(static_cast<size_t>(end), kUntouched);
+  }
+  uint8_t* at(int rank) { return bytes.data() + parts[static_cast<size_t>(rank)].offset; }
+  int64_t size(int rank) const { return parts[static_cast<size_t>(rank)].bytes; }
+  void fill(int rank, const uint8_t* from) { std::copy_n(from, size(rank), at(rank)); }
+  void check(int rank, const uint8_t* expected, const char* what) {
+    require(std::equal(expected, expected + size(rank), at(rank)),
+            std::string(what) + ": the part of rank " + std::to_string(rank) + " has other bytes");
+  }
+  void check_gaps(const char* what) {
+    int64_t begin = 0;
+    for (size_t i = 0; i <= parts.size(); ++i) {
+      const int64_t end = i < parts.size() ? parts[i].offset : static_cast<int64_t>(bytes.size());
+      for (int64_t at = begin; at < end; ++at)
+        require(bytes[static_cast<size_t>(at)] == kUntouched, std::string(what) + ": bytes between parts were written");
+      if (i < parts.size()) begin = end + parts[i].bytes;
+    }
+  }
+  std::vector<Part> parts;
+  std::vector<uint8_t> bytes;
+};
+
+template <class T>
+onebit_dtype dtype_of() {
+  const int code = std::is_floating_point_v<T> ? ONEBIT_DTYPE_FLOAT
+                   : std::is_signed_v<T>       ? ONEBIT_DTYPE_INT
+                                               : ONEBIT_DTYPE_UINT;
+  return {static_cast<uint8_t>(code), static_cast<uint8_t>(sizeof(T) * 8), 1};
+}
+
+// A vector as a tensor of one dimension.
+template <class T>
+struct Vector {
+  explicit Vector(std::vector<T> from) : values(std::move(from)), extent(static_cast<int64_t>(values.size())) {
+    tensor = {values.data(), {ONEBIT_DEVICE_CPU, 0}, 1, dtype_of<T>(), &extent, &stride, 0};
+  }
+  Vector(const Vector&) = delete;
+  Vector& operator=(const Vector&) = delete;
+  std::vector<T> values;
+  int64_t extent, stride = 1;
+  Tensor tensor{};
+};
+
+template <class T>
+T element(int rank, int64_t i) {
+  const int64_t v = (i * 37 + rank * 101 + i * rank * 13) % 251 - 120;
+  if constexpr (std::is_floating_point_v<T>) return static_cast<T>(v) * static_cast<T>(0.1) + static_cast<T>(rank) * 1000;
+  return static_cast<T>(v);
+}
+template <class T>
+std::vector<T> elements(int rank, int64_t count) {
+  std::vector<T> values(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) values[static_cast<size_t>(i)] = element<T>(rank, i);
+  return values;
+}
+
+// What the ranks in order give; the sums of `element` stay within 64 bits, and are cut to T as unsigned arithmetic cuts.
+template <class T>
+T reduced(ReduceOp op, int ranks, int64_t i) {
+  using Wide = std::conditional_t<std::is_floating_point_v<T>, T, int64_t>;
+  Wide result = element<T>(0, i);
+  for (int rank = 1; rank < ranks; ++rank) {
+    const Wide next = element<T>(rank, i);
+    if (op == ReduceOp::min) {
+      result = std::min(result, next);
+    } else if (op == ReduceOp::max) {
+      result = std::max(result, next);
+    } else {
+      result += next;
+    }
+  }
+  return static_cast<T>(op == ReduceOp::avg ? result / static_cast<Wide>(ranks) : result);
+}
+
+inline void finish(Rank& self, Request* request) { self->wait(request); }
+
+template <class T>
+void check_reduction(Rank& self, ReduceOp op, int64_t count, bool in_place) {
+  Vector<T> in(elements<T>(self->rank(), count));
+  Vector<T> out(std::vector<T>(static_cast<size_t>(in_place ? 0 : count), T{77}));
+  Tensor& result = in_place ? in.tensor : out.tensor;
+  finish(self, self->all_reduce(in.tensor, result, op, Call(static_cast<uint64_t>(count))));
+  const std::vector<T>& found = in_place ? in.values : out.values;
+  for (int64_t i = 0; i < count; ++i)
+    require(found[static_cast<size_t>(i)] == reduced<T>(op, self->size(), i),
+            "all_reduce of " + std::to_string(count) + " elements: element " + std::to_string(i) + " is another");
+  if (!in_place) require(in.values == elements<T>(self->rank(), count), "all_reduce changed its input");
+}
+
+}  // namespace onebit::conformance
