@@ -1,5 +1,7 @@
 #include "agreement.hpp"
 
+#include <string>
+
 namespace onebit {
 
 Agreement::Agreement(MeteredCommunicator& communicator) : communicator_(communicator) {
@@ -19,16 +21,18 @@ const std::vector<Ballot>& Agreement::vote(const Ballot& own) {
   return ballots_;
 }
 
-void require_same(const std::vector<Ballot>& ballots, int own_rank, const std::string& what) {
+void require_same(const std::vector<Ballot>& ballots, int own_rank, std::string_view what) {
+  const auto who = [&](size_t rank) {
+    return "rank " + std::to_string(rank) + (static_cast<int>(rank) == own_rank ? " (this one)" : "");
+  };
   for (size_t rank = 1; rank < ballots.size(); ++rank) {
-    const std::string who = "rank " + std::to_string(rank) + (static_cast<int>(rank) == own_rank ? " (this one)" : "");
     if (ballots[rank].step != ballots[0].step)
-      throw Error(Code::state_mismatch, who + " is at step " + std::to_string(ballots[rank].step) + ", rank 0 at step " +
+      throw Error(Code::state_mismatch, who(rank) + " is at step " + std::to_string(ballots[rank].step) + ", rank 0 at step " +
                                             std::to_string(ballots[0].step) +
                                             ": every rank must call step() equally often and start at the same step");
     if (ballots[rank].hash != ballots[0].hash)
-      throw Error(Code::state_mismatch,
-                  who + " differs from rank 0 in " + what + ": start every rank with the same manifest, plugins and model");
+      throw Error(Code::state_mismatch, who(rank) + " differs from rank 0 in " + std::string(what) +
+                                            ": start every rank with the same manifest, plugins and model");
   }
 }
 

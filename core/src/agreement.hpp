@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "metered_communicator.hpp"
@@ -35,6 +35,6 @@ class Agreement {
 };
 
 // Throws Error(state_mismatch) naming both ranks unless all are at rank 0's step and hash. `what` was hashed.
-void require_same(const std::vector<Ballot>& ballots, int own_rank, const std::string& what);
+void require_same(const std::vector<Ballot>& ballots, int own_rank, std::string_view what);
 
 }  // namespace onebit

@@ -1,7 +1,6 @@
 // The configuration: each table of the manifest against the schema of whoever reads it.
 #include "onebit/configuration.hpp"
 
-#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "nearest.hpp"

@@ -1,6 +1,5 @@
 #include "replicas.hpp"
 
-#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <limits>

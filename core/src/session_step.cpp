@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 
-#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "float_environment.hpp"
