@@ -1,0 +1,167 @@
+// A host of one rank for tests of an optimizer's arithmetic: it allocates what is declared and makes the calls of a step, tile
+// by tile, with no exchange between them. What becomes of a round's vector is up to the test.
+#pragma once
+
+#include <algorithm>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "onebit/optimizer.hpp"
+
+namespace onebit::test {
+
+using Vector = std::vector<float>;
+
+class TileHost {
+ public:
+  // The mean of a message (or of a gradient, dense) over the ranks.
+  using Mean = std::function<Vector(const Vector& message, bool compressed)>;
+
+  TileHost(Optimizer& optimizer, std::vector<Vector> initial, int64_t block = 4096)
+      : parameters(std::move(initial)), groups(parameters.size(), {1e-3, 0}), optimizer_(optimizer) {
+    cut(block);
+    const onebit_state state = {sizeof state, this, &TileHost::declare, [](void*) {}};
+    StateDeclarer declarer(&state);
+    optimizer.declare({}, declarer);
+    for (size_t i = 0; i < slots_.size(); ++i) allocate(slots_[i]);
+    mean = [](const Vector& message, bool) { return message; };
+  }
+  TileHost(const TileHost&) = delete;
+  TileHost& operator=(const TileHost&) = delete;
+
+  // One step; answers its plan. gradients: one a tensor.
+  const Plan& step(const std::vector<Vector>& gradients) {
+    for (Block& block : blocks_) block.gradient = gradients[static_cast<size_t>(block.tensor)].data() + block.first;
+    const Step step = {sizeof step, number, 0, 2, 0, groups.data(), groups.size()};
+    plan_.clear();
+    optimizer_.plan(step, totals(), plan_);
+    for (Slot& slot : slots_)
+      if (slot.extent == ONEBIT_PER_BLOCK) std::fill(slot.doubles.begin(), slot.doubles.end(), 0.0);
+    Vector kept = run_rounds(step);
+    optimizer_.combine(step, totals());
+    if (plan_.apply) for_blocks([&](Tile tile) { optimizer_.apply(step, tile); });
+    if (!kept.empty()) previous = std::move(kept);
+    for (const int32_t slot : plan_.releases()) slots_[static_cast<size_t>(slot)].floats = Vector();
+    ++number;
+    return plan_;
+  }
+
+  const Vector& elements(const std::string& name) const { return find(name).floats; }
+  const std::vector<double>& numbers(const std::string& name) const { return find(name).doubles; }
+
+  std::vector<Vector> parameters;
+  std::vector<Group> groups;  // one a tensor
+  int64_t number = 1;
+  float gradient_scale = 1;
+  Mean mean;
+  Vector message;   // of the last round
+  Vector previous;  // the retained mean; empty: none
+
+ private:
+  struct Slot {
+    std::string name;
+    int32_t extent;
+    size_t count;
+    Vector floats;
+    std::vector<double> doubles;
+  };
+  void cut(int64_t block) {
+    first_block_.push_back(0);
+    for (size_t t = 0; t < parameters.size(); ++t) {
+      const auto size = static_cast<int64_t>(parameters[t].size());
+      for (int64_t first = 0; first < size; first += block) {
+        const int64_t n = std::min(block, size - first);
+        const auto tensor = static_cast<int64_t>(t);
+        blocks_.push_back({static_cast<int64_t>(blocks_.size()), tensor, tensor, first, flat_, flat_, n,
+                           parameters[t].data() + first, nullptr});
+        flat_ += n;
+      }
+      elements_.push_back(size);
+      first_block_.push_back(static_cast<int64_t>(blocks_.size()));
+    }
+  }
+
+  static int32_t declare(void* self, const onebit_state_desc* desc) {
+    auto& slots = static_cast<TileHost*>(self)->slots_;
+    slots.push_back({std::string(view(desc->name)), desc->extent, static_cast<size_t>(desc->count), {}, {}});
+    return static_cast<int32_t>(slots.size() - 1);
+  }
+
+  void allocate(Slot& slot) {
+    const size_t each[] = {0, static_cast<size_t>(flat_), blocks_.size(), parameters.size(), 1};
+    const size_t size = each[slot.extent] * slot.count;
+    slot.extent == ONEBIT_PER_ELEMENT ? slot.floats.resize(size) : slot.doubles.resize(size);
+  }
+
+  const Slot& find(const std::string& name) const {
+    for (const Slot& slot : slots_)
+      if (slot.name == name) return slot;
+    throw std::runtime_error("no state '" + name + "'");
+  }
+
+  void* const* pointers(bool with_elements) {
+    pointers_.clear();
+    for (Slot& slot : slots_) {
+      const bool is_element = slot.extent == ONEBIT_PER_ELEMENT;
+      void* const base = is_element ? static_cast<void*>(slot.floats.data()) : slot.doubles.data();
+      pointers_.push_back(is_element && (!with_elements || slot.floats.empty()) ? nullptr : base);
+    }
+    return pointers_.data();
+  }
+
+  Totals totals() {
+    return {sizeof(Totals),
+            static_cast<int64_t>(parameters.size()),
+            first_block_.data(),
+            elements_.data(),
+            pointers(false),
+            nullptr,
+            nullptr};
+  }
+
+  // Two blocks a tile, so that tiles of several blocks and of one are seen.
+  void for_blocks(const std::function<void(Tile)>& call) {
+    const float* const kept = previous.empty() ? nullptr : previous.data();
+    void* const* const slots = pointers(true);
+    for (size_t b = 0; b < blocks_.size(); b += 2)
+      call({sizeof(Tile), std::min<size_t>(2, blocks_.size() - b), blocks_.data() + b, nullptr, nullptr, nullptr, kept, slots,
+            &gradient_scale, nullptr, nullptr});
+  }
+
+  Vector run_rounds(const Step& step) {
+    Vector kept;
+    int32_t index = 0;
+    for (const Plan::Round& round : plan_.rounds()) {
+      message.assign(static_cast<size_t>(flat_), 0.0F);
+      if (round.of == Of::message)
+        for_blocks([&](Tile tile) {
+          tile.message = message.data();
+          optimizer_.produce(step, index, tile);
+        });
+      else
+        for (const Block& block : blocks_)
+          std::transform(block.gradient, block.gradient + block.count, message.data() + block.flat,
+                         [&](float g) { return g * gradient_scale; });
+      const Vector result = mean(message, round.kind == RoundKind::compressed);
+      for_blocks([&](Tile tile) {
+        tile.mean = result.data();
+        optimizer_.consume(step, index, tile);
+      });
+      if (round.retain) kept = result;
+      ++index;
+    }
+    return kept;
+  }
+
+  Optimizer& optimizer_;
+  std::vector<Block> blocks_;
+  std::vector<int64_t> first_block_, elements_;
+  std::vector<Slot> slots_;
+  std::vector<void*> pointers_;
+  int64_t flat_ = 0;
+  Plan plan_;
+};
+
+}  // namespace onebit::test
