@@ -13,11 +13,13 @@ namespace onebit::host {
 struct Run {
   std::shared_ptr<spdlog::logger> logger;  // to stderr
   std::function<void()> chosen;            // throws onebit::Error: printed as one line, exit code 1
+  int exit_code = 0;                       // main's, when chosen returns; it may set it
 };
 
 void add_plugins(CLI::App& app, Run& run);
 void add_check(CLI::App& app, Run& run);
 void add_train(CLI::App& app, Run& run);
 void add_replay(CLI::App& app, Run& run);
+void add_compare(CLI::App& app, Run& run);
 
 }  // namespace onebit::host

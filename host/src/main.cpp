@@ -30,12 +30,15 @@ int run(int argc, char** argv) {
   CLI::App app(
       "onebit trains models over slow networks: optimizer, compressor and communicator are plugins that a TOML file selects.",
       "onebit");
-  Run run{spdlog::stderr_color_mt("onebit"), {}};
+  Run run{spdlog::stderr_color_mt("onebit"), {}, 0};
   Verbosity verbosity;
   verbosity.add_to(app);
   app.set_version_flag("-V,--version", "onebit " ONEBIT_VERSION);
   app.require_subcommand(1);
   app.fallthrough();
+  add_train(app, run);
+  add_compare(app, run);
+  add_replay(app, run);
   add_check(app, run);
   add_plugins(app, run);
   try {
@@ -45,7 +48,7 @@ int run(int argc, char** argv) {
   }
   run.logger->set_level(verbosity.chosen());
   run.chosen();
-  return 0;
+  return run.exit_code;
 }
 
 }  // namespace

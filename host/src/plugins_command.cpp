@@ -21,7 +21,7 @@ std::string types_of(const onebit_schema& schema) {
                                                    {ONEBIT_VALUE_STRING, "string"}};
   for (const auto& [bit, name] : names)
     if ((schema.types & bit) != 0) text += (text.empty() ? "" : " or ") + std::string(name);
-  return schema.array_max > 0 ? "array of " + text : text;
+  return schema.array_max > 0 ? "array of " + text + "s" : text;
 }
 
 bool has_range(const onebit_schema& schema) { return (schema.types & (ONEBIT_VALUE_INT | ONEBIT_VALUE_FLOAT)) != 0; }

@@ -7,16 +7,16 @@ namespace onebit::host {
 
 std::vector<const onebit_schema*> train_schema() {
   static const onebit_schema schemas[] = {
-      text_option("model", "\"cnn\"", "cnn", "The model; cnn: two 3x3 convolutions (16, 32), two linear layers (64, 10)"),
-      text_option("data", "\"fashion_mnist\"", "fashion_mnist", "The data set"),
+      text_option("model", "\"cnn\"", "cnn", "the model; cnn: two 3x3 convolutions (16, 32), two linear layers (64, 10)"),
+      text_option("data", "\"fashion_mnist\"", "fashion_mnist", "the data set"),
       text_option("data_folder", "\"/usr/share/datasets/fashion-mnist\"", "",
-                  "The folder with the data set's files, relative to this file"),
-      integer_option("ranks", "2", 1, kMostRanks, "Ranks, each a thread of this process; --ranks overrides it"),
-      integer_option("epochs", "4", 1, 10000, "Passes over the training set"),
-      integer_option("batch", "64", 1, 65536, "Samples a rank takes in one step"),
-      integer_option("samples", "0", 0, 1e9, "How many of the training set's samples to use; 0: all"),
-      integer_option("seed", "1", 0, 4294967295.0, "Of the initial model and of the order of the data"),
-      integer_option("log_every", "100", 1, 1e6, "Steps from one line of the log to the next"),
+                  "the folder with the data set's files, relative to this file"),
+      integer_option("ranks", "2", 1, kMostRanks, "ranks, each a thread of this process; --ranks overrides it"),
+      integer_option("epochs", "4", 1, 10000, "passes over the training set"),
+      integer_option("batch", "64", 1, 65536, "samples a rank takes in one step"),
+      integer_option("samples", "0", 0, 1e9, "how many of the training set's samples to use; 0: all"),
+      integer_option("seed", "1", 0, 4294967295.0, "of the initial model and of the order of the data"),
+      integer_option("log_every", "100", 1, 1e6, "steps from one line of the log to the next"),
   };
   std::vector<const onebit_schema*> pointers;
   for (const onebit_schema& schema : schemas) pointers.push_back(&schema);
