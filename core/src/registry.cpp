@@ -146,18 +146,17 @@ std::string Registry::Impl::other_offer(const Key& key) const {
   return "";
 }
 
+// Where was looked, what failed there, and last what may have been meant.
 std::string Registry::Impl::absence(const Key& key) const {
   const auto& [kind, name, device] = key;
   std::vector<std::string_view> offered;
   for (const auto& [other, found] : components)
     if (std::get<Kind>(other) == kind && std::get<int64_t>(other) == device) offered.push_back(std::get<std::string>(other));
   std::string text = "no " + text_of(key);
-  const std::string offer = other_offer(key);
-  text += offer.empty() ? suggestion(name, offered, fmt::format("{}s that are there", name_of(kind))) : offer;
-  if (!looked_in.empty()) text += "; looked in";
-  for (size_t i = 0; i < looked_in.size(); ++i) text += (i ? ", " : " ") + looked_in[i].string();
+  for (size_t i = 0; i < looked_in.size(); ++i) text += (i ? ", " : " in ") + looked_in[i].string();
   for (const LoadFailure& failure : failures) text += "; failed to load: " + failure.reason;
-  return text;
+  const std::string offer = other_offer(key);
+  return text + (offer.empty() ? suggestion(name, offered, fmt::format("{}s that are there", name_of(kind))) : offer);
 }
 
 const std::pair<const Library*, const ComponentInfo*>& Registry::Impl::owner(const ComponentInfo& component) const {

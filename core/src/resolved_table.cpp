@@ -27,6 +27,7 @@ struct ResolvedTable::Contents {
   Contents& operator=(const Contents&) = delete;
 
   void add(const onebit_schema& schema, const Value& value);
+  void add_line(const onebit_schema& schema, const std::string& value);
   void add_option(const std::string& key, const Value& value);
   void finish() {
     for (const onebit_option& option : options) pointers.push_back(&option);
@@ -55,24 +56,36 @@ void ResolvedTable::Contents::add_option(const std::string& key, const Value& va
   options.push_back(option);
 }
 
-void ResolvedTable::Contents::add(const onebit_schema& schema, const Value& value) {
-  const std::string key(view(schema.key));
-  const std::string fallback(view(schema.fallback));
+void ResolvedTable::Contents::add_line(const onebit_schema& schema, const std::string& value) {
   std::string help(view(schema.help));
   if (!help.empty() && help.back() == '.') help.pop_back();
   if (!help.empty()) help += ": ";
-  lines.push_back(
-      {key, write_value(value), help + expectation(schema) + (fallback.empty() ? "; required" : "; default " + fallback)});
-  const auto element = [&](size_t i) { return key + '.' + std::to_string(i); };
+  const std::string fallback(view(schema.fallback));
+  help += expectation(schema) + (fallback.empty() ? "; required" : "; default " + fallback);
+  lines.push_back({std::string(view(schema.key)), value, help});
+}
+
+// An array becomes options key.0, key.1, ...
+void ResolvedTable::Contents::add(const onebit_schema& schema, const Value& value) {
+  const std::string key(view(schema.key));
+  std::vector<Value> elements;
   if (const auto* reals = std::get_if<std::vector<double>>(&value)) {
-    const bool real = (schema.types & ONEBIT_VALUE_FLOAT) != 0;
-    for (size_t i = 0; i < reals->size(); ++i)
-      add_option(element(i), real ? Value((*reals)[i]) : Value(static_cast<int64_t>((*reals)[i])));
+    if ((schema.types & ONEBIT_VALUE_FLOAT) != 0)
+      elements.assign(reals->begin(), reals->end());
+    else
+      for (const double v : *reals) elements.emplace_back(static_cast<int64_t>(v));
   } else if (const auto* strings = std::get_if<std::vector<std::string>>(&value)) {
-    for (size_t i = 0; i < strings->size(); ++i) add_option(element(i), (*strings)[i]);
+    elements.assign(strings->begin(), strings->end());
   } else {
-    add_option(key, value);
+    add_line(schema, write_value(value));
+    return add_option(key, value);
   }
+  std::string text;
+  for (size_t i = 0; i < elements.size(); ++i) {
+    add_option(key + '.' + std::to_string(i), elements[i]);
+    text += (i ? ", " : "") + write_value(elements[i]);
+  }
+  add_line(schema, "[" + text + "]");
 }
 
 namespace {

@@ -133,16 +133,22 @@ std::string line_of(std::string_view text, int64_t line) {
   return std::string(text.substr(0, text.find_first_of("\r\n")));
 }
 
+// What toml11 wrote beside its caret, or a hint for the most common slip: text without quotes.
+std::string remark_of(const Caret& caret, const std::string& line) {
+  const size_t at = static_cast<size_t>(std::max<int64_t>(caret.column - 1, 0));
+  if (caret.remark == "here" && at < line.size() && std::isalpha(static_cast<unsigned char>(line[at])))
+    return " (text is written in quotes)";
+  return caret.remark.empty() || caret.remark == "here" ? "" : " (" + caret.remark + ")";
+}
+
 [[noreturn]] void syntax_error(const toml::exception& e, std::string_view text, const std::string& name) {
   const toml::source_location at = e.location();
   const Caret caret = caret_of(e.what(), at.line());
   const Location where = {name, static_cast<int64_t>(at.line()),
                           caret.column ? caret.column : static_cast<int64_t>(at.column())};
-  std::string reason = "not valid TOML: " + headline(e.what());
-  if (!caret.remark.empty() && caret.remark != "here") reason += " (" + caret.remark + ")";
   const std::string line = line_of(text, where.line);
-  if (!line.empty()) reason += ", in `" + line + "`";
-  refuse(where, reason);
+  const std::string found = line.empty() ? "" : ", in `" + line + "`";
+  refuse(where, "not valid TOML: " + headline(e.what()) + remark_of(caret, line) + found);
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ TomlDocument read_toml(std::string_view text, const std::string& name);
 std::optional<Value> read_value(std::string_view text);
 // The value as TOML that reads back as the same value.
 std::string write_value(const Value& value);
-// "the integer 3", `the string "abc"`, "an array of 3 numbers".
+// "the integer 3", `the string "abc"`, "the array [1.0, 2.0]".
 std::string describe_value(const Value& value);
 
 }  // namespace onebit

@@ -50,12 +50,12 @@ struct Describer {
   std::string operator()(int64_t value) const { return "the integer " + Writer()(value); }
   std::string operator()(double value) const { return "the number " + Writer()(value); }
   std::string operator()(const std::string& value) const { return "the string " + Writer()(value); }
-  std::string operator()(const std::vector<double>& values) const {
-    return values.empty() ? "an empty array"
-                          : fmt::format("an array of {} number{}", values.size(), values.size() == 1 ? "" : "s");
-  }
-  std::string operator()(const std::vector<std::string>& values) const {
-    return fmt::format("an array of {} string{}", values.size(), values.size() == 1 ? "" : "s");
+  std::string operator()(const std::vector<double>& values) const { return array(values, "numbers"); }
+  std::string operator()(const std::vector<std::string>& values) const { return array(values, "strings"); }
+
+  template <class T>
+  static std::string array(const std::vector<T>& values, const char* what) {
+    return values.size() > 8 ? fmt::format("an array of {} {}", values.size(), what) : "the array " + Writer()(values);
   }
 };
 

@@ -1,0 +1,3 @@
+/* A library that a plugin needs and that the loader will not find. */
+int onebit_gone(void);
+int onebit_gone(void) { return 1; }
