@@ -142,6 +142,7 @@ onebit_tile Exchange::tile_of(const Bucket& bucket, const TileRange& tile, const
 }
 
 void Exchange::apply(const Step& step) {
+  const Lap lap(timings_.receive);
   for (const Bucket& bucket : layout_.buckets)
     workers_.run(static_cast<int64_t>(bucket.tiles.size()), [&](int worker, int64_t t) {
       onebit_tile tile = tile_of(bucket, bucket.tiles[static_cast<size_t>(t)], scratch_[static_cast<size_t>(worker)]);
@@ -156,6 +157,7 @@ void Exchange::commit(const Plan& plan) {
 }
 
 void Exchange::local_step() {
+  const Lap lap(timings_.receive);
   for (size_t b = 0; b < layout_.buckets.size(); ++b)
     workers_.run(static_cast<int64_t>(layout_.buckets[b].tiles.size()), [&](int worker, int64_t t) {
       const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
@@ -166,6 +168,7 @@ void Exchange::local_step() {
 }
 
 void Exchange::wait(Flight& flight) {
+  const Lap lap(timings_.wait);
   communicator_.wait(flight.pending, -1);
   flight.pending = nullptr;
 }

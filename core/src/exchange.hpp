@@ -18,10 +18,12 @@
 
 #include "buffer.hpp"
 #include "dense_codec.hpp"
+#include "lap.hpp"
 #include "layout.hpp"
 #include "metered_communicator.hpp"
 #include "onebit/compressor.hpp"
 #include "onebit/optimizer.hpp"
+#include "onebit/session.hpp"
 #include "retained.hpp"
 #include "state_store.hpp"
 #include "workers.hpp"
@@ -56,6 +58,7 @@ class Exchange {
   uint64_t server_error_bytes() const { return server_error_.size(); }
   uint64_t retained_bytes() const { return retained_.bytes(); }
   uint64_t buffer_bytes() const;
+  const Timings& timings() const { return timings_; }
 
  private:
   static constexpr size_t depth = 3;  // buckets under way at once
@@ -124,6 +127,8 @@ class Exchange {
   std::array<std::array<Flight, depth>, 2> flights_;  // by round
   Buffer worker_error_, server_error_;
   Buffer block_statistics_, span_statistics_;  // of one bucket, for spans wider than a block
+
+  Timings timings_;
 
   // of the step that runs
   const Step* step_ = nullptr;

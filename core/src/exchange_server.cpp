@@ -21,6 +21,7 @@ void Exchange::serve(size_t b) {
 }
 
 void Exchange::serve_chunk(const Round& round, size_t b) {
+  const Lap lap(timings_.serve);
   const Bucket& bucket = layout_.buckets[b];
   if (wide(round)) measure_served_spans(round, b);
   std::byte* out = gathered(round, b) + wire(round, bucket).parts[static_cast<size_t>(layout_.options().rank)].offset;

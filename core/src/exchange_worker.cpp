@@ -22,6 +22,7 @@ void Exchange::send(size_t b) {
 }
 
 void Exchange::encode_messages(const Round& round, size_t b, std::byte* payload) {
+  const Lap lap(timings_.send);
   if (wide(round)) measure_spans(round, b);
   const std::vector<TileRange>& tiles = layout_.buckets[b].tiles;
   workers_.run(static_cast<int64_t>(tiles.size()), [&](int worker, int64_t t) {
@@ -103,6 +104,7 @@ void Exchange::decode_previous(size_t b, const TileRange& range, const Scratch& 
 void Exchange::receive(size_t b) {
   if (layout_.options().ranks > 1)
     for (size_t r = 0; r < round_count_; ++r) wait(flight(rounds_[r], b));
+  const Lap lap(timings_.receive);
   const std::vector<TileRange>& tiles = layout_.buckets[b].tiles;
   workers_.run(static_cast<int64_t>(tiles.size()), [&](int worker, int64_t t) {
     receive_tile(b, tiles[static_cast<size_t>(t)], scratch_[static_cast<size_t>(worker)]);

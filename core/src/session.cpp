@@ -28,6 +28,7 @@ int64_t Session::next_step() const { return impl_->next_step; }
 double Session::learning_rate() const { return impl_->group.learning_rate; }
 Communicator& Session::communicator() { return impl_->communicator; }
 Traffic Session::traffic() const { return impl_->traffic(); }
+Timings Session::timings() const { return impl_->all_timings(); }
 Footprint Session::footprint() const { return impl_->footprint(); }
 uint64_t Session::parameter_hash() const { return impl_->replicas.hash(); }
 

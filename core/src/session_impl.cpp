@@ -135,6 +135,13 @@ Traffic Session::Impl::traffic() const {
   return result;
 }
 
+Timings Session::Impl::all_timings() const {
+  Timings result = exchange.timings();
+  result.scan += timings.scan;
+  result.wait += timings.wait;
+  return result;
+}
+
 Footprint Session::Impl::footprint() const {
   Footprint result;
   for (const StateSlot& slot : state.slots())

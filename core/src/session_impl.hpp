@@ -31,6 +31,7 @@ struct Session::Impl {
   // The steps of a step, in order.
   void point_at(const std::vector<const float*>& gradients);
   Ballot scan(const Plan& plan);
+  const std::vector<Ballot>& vote(const Ballot& own);
   bool agree(const Plan& plan, StepReport& report);
   void clip(const std::vector<Ballot>& ballots, StepReport& report);
   void commit(const Plan& plan, StepReport& report);
@@ -38,6 +39,7 @@ struct Session::Impl {
 
   Totals totals() const;
   Traffic traffic() const;
+  Timings all_timings() const;
   Footprint footprint() const;
 
   const Registry& registry;
@@ -62,6 +64,7 @@ struct Session::Impl {
   int64_t next_step = 1;
   bool missed_local = false;
   Plan plan;
+  Timings timings;                    // of scans and agreements; the rest is the exchange's
   Traffic counts;                     // of steps; bytes are the communicator's
   Buffer no_gradient;                 // zeros, where the model gives none
   std::vector<const float*> pointed;  // the gradients that the blocks point at

@@ -60,6 +60,7 @@ void Session::Impl::point_at(const std::vector<const float*>& gradients) {
 
 // The one pass over the gradients.
 Ballot Session::Impl::scan(const Plan& planned) {
+  const Lap lap(timings.scan);
   const bool squares = clip_norm > 0;
   std::fill(worker_finite.begin(), worker_finite.end(), uint8_t{1});
   workers.run(static_cast<int64_t>(layout.blocks.size()), [&](int worker, int64_t b) {
@@ -77,6 +78,11 @@ Ballot Session::Impl::scan(const Plan& planned) {
   return own;
 }
 
+const std::vector<Ballot>& Session::Impl::vote(const Ballot& own) {
+  const Lap lap(timings.wait);
+  return agreement.vote(own);
+}
+
 // Whether this step can be taken. A local step has no agreement: what a rank found is told at the next one.
 bool Session::Impl::agree(const Plan& planned, StepReport& report) {
   applied_scale = static_cast<float>(gradient_scale);
@@ -86,7 +92,7 @@ bool Session::Impl::agree(const Plan& planned, StepReport& report) {
     missed_local = missed_local || !usable;
     return usable;
   }
-  const std::vector<Ballot>& ballots = agreement.vote(own);
+  const std::vector<Ballot>& ballots = vote(own);
   require_same(ballots, communicator.rank(), "its plan of this step, learning rate or weight decay");
   missed_local = false;
   for (size_t rank = 0; rank < ballots.size(); ++rank)

@@ -21,6 +21,8 @@ int run(int argc, char** argv) {
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   onebit::bench::add_triad_rows();
   onebit::bench::add_codec_rows();
+  onebit::bench::add_session_rows();
+  onebit::bench::add_mean_rows();
   onebit::bench::add_call_rows();
   onebit::bench::Table table;
   benchmark::RunSpecifiedBenchmarks(own_table ? &table : nullptr);

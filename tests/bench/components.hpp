@@ -11,5 +11,7 @@ namespace onebit::bench {
 const Registry& registry();
 // The compressor `onebit` with its default options.
 std::unique_ptr<Compressor> make_onebit();
+// The communicator `threads`: collective over the ranks of the rendezvous.
+std::unique_ptr<Communicator> make_threads(const onebit_rendezvous& rendezvous);
 
 }  // namespace onebit::bench

@@ -32,6 +32,8 @@ void add_overhead(const std::string& what, double most, int64_t calls, const Mak
 // Each registers the rows of one part; the program's parts in the order of the table.
 void add_triad_rows();
 void add_codec_rows();
+void add_session_rows();
+void add_mean_rows();
 void add_call_rows();
 
 // The counters by which rows reach the table.

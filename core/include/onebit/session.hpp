@@ -41,6 +41,15 @@ struct Traffic {
   uint64_t total() const { return dense_bytes + compressed_bytes + agreement_bytes + other_bytes; }
 };
 
+// Seconds that this rank spent in its steps so far, by what it did. Waiting is for other ranks and for the network.
+struct Timings {
+  double scan = 0;     // the pass over the gradients before the agreement
+  double send = 0;     // producing and encoding messages
+  double serve = 0;    // the mean of the own chunk
+  double receive = 0;  // decoding and consuming means; the second pass
+  double wait = 0;
+};
+
 // Bytes of memory that the host holds for this session on this rank.
 struct StateBytes {
   std::string name;
@@ -80,6 +89,7 @@ class Session {
   // For the embedder's own collectives, between steps. Counted as other_bytes.
   Communicator& communicator();
   Traffic traffic() const;
+  Timings timings() const;
   Footprint footprint() const;
   // A hash of every parameter: equal on all ranks after every step.
   uint64_t parameter_hash() const;

@@ -1,0 +1,71 @@
+// Whole steps of a session: the local work of one rank against one thread's triad, and the compressed mean of two ranks as
+// threads against two threads' triad.
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "clock.hpp"
+#include "components.hpp"
+#include "onebit/configuration.hpp"
+#include "onebit/session.hpp"
+#include "row.hpp"
+
+namespace onebit::bench {
+namespace {
+
+constexpr int64_t model = 64 * mega;
+
+// One rank of two, the other its mirror image, past the freeze.
+class LocalWork {
+ public:
+  explicit LocalWork(const std::string& optimizer)
+      : manifest_(Manifest::parse(optimizer + "[compressor]\nplugin = \"onebit\"\n[communicator]\nplugin = \"mirror\"\n",
+                                  "bench", ".")),
+        parameters_(meter_, model * sizeof(float)),
+        gradients_(meter_, model * sizeof(float)) {
+    for (int64_t i = 0; i < model; ++i)
+      gradients_.as<float>()[i] = static_cast<float>((i * 2654435761U >> 8U) % 2001U) / 1000.0F - 1.0F;
+    std::vector<Parameter> parameters = {{"model", {model}, parameters_.as<float>()}};
+    session_ = std::make_unique<Session>(registry(), Configuration(registry(), manifest_), nowhere_, std::move(parameters));
+    for (int step = 0; step < 3; ++step) session_->step({gradients_.as<float>()});
+  }
+  // Seconds of a step without the server's part.
+  double step() {
+    const double served = session_->timings().serve;
+    const double all = seconds_of([&] { session_->step({gradients_.as<float>()}); });
+    return all - (session_->timings().serve - served);
+  }
+  double serve() {
+    const double served = session_->timings().serve;
+    session_->step({gradients_.as<float>()});
+    return session_->timings().serve - served;
+  }
+
+ private:
+  onebit_rendezvous nowhere_ = {sizeof(onebit_rendezvous), 0, 2, 0, 2, nullptr, nullptr, nullptr};
+  Manifest manifest_;
+  MemoryMeter meter_;
+  Buffer parameters_, gradients_;
+  std::unique_ptr<Session> session_;
+};
+
+Maker local(const std::string& optimizer, double (LocalWork::*part)()) {
+  return [=]() -> Work {
+    auto work = std::make_shared<LocalWork>(optimizer);
+    return [=] { return ((*work).*part)(); };
+  };
+}
+
+const char* const onebit_adam = "[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 1\n";
+
+}  // namespace
+
+void add_session_rows() {
+  add_row({"1-bit Adam, compressed step", model, 28.4,
+           "scan 4, gradient 4, reciprocal 4, worker error 4+4, parameter 4+4, bits 0.4", 1, 0.8},
+          local(onebit_adam, &LocalWork::step));
+  add_row({"  its server's part", model, 4.3, "half the elements: server error 4+4, bits", 1, 0},
+          local(onebit_adam, &LocalWork::serve));
+}
+
+}  // namespace onebit::bench
