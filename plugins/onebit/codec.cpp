@@ -9,13 +9,13 @@
 #define HWY_TARGET_INCLUDE "codec.cpp"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
-#include "onebit/lanes.hpp"
+
+#include "groups.hpp"  // every pass: after foreach_target.h
 
 HWY_BEFORE_NAMESPACE();
 namespace onebit {
 namespace HWY_NAMESPACE {
 
-using FloatMask = hn::Mask<FloatTag>;
 constexpr FloatTag d;
 
 HWY_INLINE FloatVector load_sum(const float* values, const float* errors, int64_t i) {
@@ -61,70 +61,33 @@ float sum_scaled_squares(const float* values, const float* errors, int64_t count
   return sum_terms(ScaledSquare{factor}, values, errors, count);
 }
 
-HWY_INLINE uint32_t bits_of(FloatMask mask) {
-  uint8_t bytes[8] = {};
-  hn::StoreMaskBits(d, mask, bytes);
-  uint32_t word;
-  std::memcpy(&word, bytes, sizeof word);
-  return word;
-}
-HWY_INLINE FloatMask mask_of(uint32_t bits) {
-  uint8_t bytes[8] = {};
-  std::memcpy(bytes, &bits, sizeof bits);
-  return hn::LoadMaskBits(d, bytes);
-}
-
-// 32 elements: their new errors, and their word.
-HWY_INLINE uint32_t encode_group(const float* values, const float* errors, float* new_errors, FloatVector scale) {
-  const FloatVector minus = hn::Neg(scale);
-  uint32_t negative = 0;
-  for (int64_t k = 0; k < kVectors; ++k) {
-    const FloatVector x = load_sum(values, errors, k * kWidth);
-    const FloatMask is_negative = hn::Lt(x, hn::Zero(d));
-    hn::StoreU(hn::Sub(x, hn::IfThenElse(is_negative, minus, scale)), d, new_errors + k * kWidth);
-    negative |= bits_of(is_negative) << (k * kWidth);
-  }
-  return ~negative;
-}
-
 void encode_words(const float* values, const float* errors, float* new_errors, int64_t count, float scale, std::byte* words) {
-  const FloatVector scales = hn::Set(d, scale);
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    const uint32_t word = encode_group(values + i, errors + i, new_errors + i, scales);
+    const uint32_t word = encode_group(values + i, errors + i, new_errors + i, scale);
     std::memcpy(words + i / 8, &word, sizeof word);
   }
   if (i == count) return;
   const int64_t rest = count - i;
   const Padded value(values + i, rest);
   Padded error(errors + i, rest);
-  const uint32_t word = encode_group(value.values, error.values, error.values, scales) & ((uint32_t{1} << rest) - 1);
+  const uint32_t word = encode_group(value.values, error.values, error.values, scale) & ((uint32_t{1} << rest) - 1);
   std::memcpy(words + i / 8, &word, sizeof word);
   std::memcpy(new_errors + i, error.values, static_cast<size_t>(rest) * sizeof(float));
 }
 
 template <bool add>
-HWY_INLINE void decode_group(uint32_t word, FloatVector plus, float* out) {
-  const FloatVector minus = hn::Neg(plus);
-  for (int64_t k = 0; k < kVectors; ++k) {
-    const FloatVector x = hn::IfThenElse(mask_of(word >> (k * kWidth)), plus, minus);
-    hn::StoreU(add ? hn::Add(hn::LoadU(d, out + k * kWidth), x) : x, d, out + k * kWidth);
-  }
-}
-
-template <bool add>
 void decode_words(const std::byte* words, int64_t count, float scale, float* out) {
-  const FloatVector plus = hn::Set(d, scale);
   int64_t i = 0;
   uint32_t word;
   for (; i + kLanes <= count; i += kLanes) {
     std::memcpy(&word, words + i / 8, sizeof word);
-    decode_group<add>(word, plus, out + i);
+    decode_group<add>(word, scale, out + i);
   }
   if (i == count) return;
   Padded rest(out + i, add ? count - i : 0);
   std::memcpy(&word, words + i / 8, sizeof word);
-  decode_group<add>(word, plus, rest.values);
+  decode_group<add>(word, scale, rest.values);
   std::memcpy(out + i, rest.values, static_cast<size_t>(count - i) * sizeof(float));
 }
 
