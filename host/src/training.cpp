@@ -11,9 +11,10 @@
 namespace onebit::host {
 namespace {
 
-std::string name_and_version(const Selection& selection, std::map<std::string, std::string>& versions) {
+// The component's name; its plugin's version goes into versions, under what it is.
+std::string note_component(const Selection& selection, std::map<std::string, std::string>& versions) {
   if (selection.component == nullptr) return "";
-  versions[selection.plugin->name] = selection.plugin->version;
+  versions[std::string(name_of(selection.component->kind))] = selection.plugin->name + " " + selection.plugin->version;
   return selection.component->name;
 }
 
@@ -21,9 +22,9 @@ Summary summary_of(const Configuration& configuration, const TrainSettings& sett
                    Model& model) {
   Summary summary;
   summary.versions = {{"onebit", ONEBIT_VERSION}, {"backend", model.backend()}};
-  summary.optimizer = name_and_version(configuration.optimizer, summary.versions);
-  summary.compressor = name_and_version(configuration.compressor, summary.versions);
-  summary.communicator = name_and_version(configuration.communicator, summary.versions);
+  summary.optimizer = note_component(configuration.optimizer, summary.versions);
+  summary.compressor = note_component(configuration.compressor, summary.versions);
+  summary.communicator = note_component(configuration.communicator, summary.versions);
   const RankOutcome& first = outcomes.front();
   summary.final_test_accuracy = first.test_accuracy;
   summary.final_train_loss = first.train_loss;
