@@ -97,9 +97,7 @@ inline void test_until_done(Rank& self) {
   while (!self->test(request)) std::this_thread::yield();
   require(self->test(request), "a request that was done is not done any more");
   self->wait(request);
-  for (int64_t i = 0; i < 1000; ++i)
-    require(io.values[static_cast<size_t>(i)] == reduced<float>(ReduceOp::sum, self->size(), i),
-            "test answered true too early");
+  require(io.values == reduced<float>(ReduceOp::sum, self->size(), 1000), "test answered true too early");
 }
 
 }  // namespace onebit::conformance

@@ -94,35 +94,39 @@ struct Vector {
   Tensor tensor{};
 };
 
+// Numbers that tell which rank they belong to: a view into one random array, at a place of its own for every rank.
 template <class T>
-T element(int rank, int64_t i) {
-  const int64_t v = (i * 37 + rank * 101 + i * rank * 13) % 251 - 120;
-  if constexpr (std::is_floating_point_v<T>) return static_cast<T>(v) * static_cast<T>(0.1) + static_cast<T>(rank) * 1000;
-  return static_cast<T>(v);
+const T* numbers(int rank) {
+  static const std::vector<T> random = [] {
+    std::vector<T> values((size_t{1} << 20) + (size_t{1} << 16));
+    std::mt19937 generator(2);
+    for (T& v : values) {
+      v = static_cast<T>(static_cast<int>(generator() % 251) - 120);
+      if constexpr (std::is_floating_point_v<T>) v *= static_cast<T>(0.1);
+    }
+    return values;
+  }();
+  return random.data() + rank % 60 * 977;
 }
 template <class T>
 std::vector<T> elements(int rank, int64_t count) {
-  std::vector<T> values(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) values[static_cast<size_t>(i)] = element<T>(rank, i);
-  return values;
+  return std::vector<T>(numbers<T>(rank), numbers<T>(rank) + count);
 }
 
-// What the ranks in order give; the sums of `element` stay within 64 bits, and are cut to T as unsigned arithmetic cuts.
+// What the ranks in order give; sums of these numbers stay within 64 bits, and are cut to T as unsigned arithmetic cuts.
 template <class T>
-T reduced(ReduceOp op, int ranks, int64_t i) {
+std::vector<T> reduced(ReduceOp op, int ranks, int64_t count) {
   using Wide = std::conditional_t<std::is_floating_point_v<T>, T, int64_t>;
-  Wide result = element<T>(0, i);
-  for (int rank = 1; rank < ranks; ++rank) {
-    const Wide next = element<T>(rank, i);
-    if (op == ReduceOp::min) {
-      result = std::min(result, next);
-    } else if (op == ReduceOp::max) {
-      result = std::max(result, next);
-    } else {
-      result += next;
-    }
-  }
-  return static_cast<T>(op == ReduceOp::avg ? result / static_cast<Wide>(ranks) : result);
+  std::vector<Wide> result(numbers<T>(0), numbers<T>(0) + count);
+  for (int rank = 1; rank < ranks; ++rank)
+    std::transform(result.begin(), result.end(), numbers<T>(rank), result.begin(), [op](Wide a, T b) {
+      const Wide next = static_cast<Wide>(b);
+      return op == ReduceOp::min ? std::min(a, next) : op == ReduceOp::max ? std::max(a, next) : a + next;
+    });
+  std::vector<T> cut(result.size());
+  std::transform(result.begin(), result.end(), cut.begin(),
+                 [op, ranks](Wide v) { return static_cast<T>(op == ReduceOp::avg ? v / static_cast<Wide>(ranks) : v); });
+  return cut;
 }
 
 inline void finish(Rank& self, Request* request) { self->wait(request); }
@@ -133,10 +137,8 @@ void check_reduction(Rank& self, ReduceOp op, int64_t count, bool in_place) {
   Vector<T> out(std::vector<T>(static_cast<size_t>(in_place ? 0 : count), T{77}));
   Tensor& result = in_place ? in.tensor : out.tensor;
   finish(self, self->all_reduce(in.tensor, result, op, Call(static_cast<uint64_t>(count))));
-  const std::vector<T>& found = in_place ? in.values : out.values;
-  for (int64_t i = 0; i < count; ++i)
-    require(found[static_cast<size_t>(i)] == reduced<T>(op, self->size(), i),
-            "all_reduce of " + std::to_string(count) + " elements: element " + std::to_string(i) + " is another");
+  require((in_place ? in : out).values == reduced<T>(op, self->size(), count),
+          "all_reduce of " + std::to_string(count) + " elements gave other values");
   if (!in_place) require(in.values == elements<T>(self->rank(), count), "all_reduce changed its input");
 }
 

@@ -42,8 +42,7 @@ inline void many_in_flight(Rank& self) {
       if (i % 3 == 0) out[i].check(rank, pattern(rank, me + shift), "all_to_all in flight");
       if (i % 3 == 1) out[i].check(rank, pattern(rank, shift), "all_gather in flight");
     }
-    for (size_t e = 0; i % 3 == 2 && e < vectors[i]->values.size(); ++e)
-      require(vectors[i]->values[e] == reduced<float>(ReduceOp::sum, ranks, static_cast<int64_t>(e)), "all_reduce in flight");
+    if (i % 3 == 2) require(vectors[i]->values == reduced<float>(ReduceOp::sum, ranks, shift * 20), "all_reduce in flight");
   }
 }
 
