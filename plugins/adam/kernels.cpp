@@ -2,6 +2,7 @@
 #include "kernels.hpp"
 
 #include "arithmetic.hpp"
+#include "onebit/prefetch.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels.cpp"
@@ -20,12 +21,16 @@ void update(const AdamScalars& scalars, const AdamBlock& block) {
   float* HWY_RESTRICT momentum = block.momentum;
   float* HWY_RESTRICT variance = block.variance;
   float* HWY_RESTRICT parameter = block.parameter;
-  for (int64_t i = 0; i < block.count; ++i) {
-    const float m = adam_momentum(s, momentum[i], gradient[i]);
-    const float v = adam_variance(s, variance[i], gradient[i]);
-    momentum[i] = m;
-    variance[i] = v;
-    parameter[i] = adamw_parameter(parameter[i], adam_direction(s, m, v), learning_rate, keep);
+  for (int64_t begin = 0; begin < block.count; begin += prefetch_run) {
+    prefetch(momentum + begin, variance + begin, parameter + begin);
+    const int64_t end = run_end(begin, block.count);
+    for (int64_t i = begin; i < end; ++i) {
+      const float m = adam_momentum(s, momentum[i], gradient[i]);
+      const float v = adam_variance(s, variance[i], gradient[i]);
+      momentum[i] = m;
+      variance[i] = v;
+      parameter[i] = adamw_parameter(parameter[i], adam_direction(s, m, v), learning_rate, keep);
+    }
   }
 }
 

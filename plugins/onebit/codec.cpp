@@ -5,6 +5,8 @@
 #include <cstring>
 #include <limits>
 
+#include "onebit/prefetch.hpp"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "codec.cpp"
 #include "hwy/foreach_target.h"
@@ -46,6 +48,10 @@ template <class Term>
 HWY_INLINE float sum_terms(const Term& term, const float* values, const float* errors, int64_t count) {
   LaneSum sum;
   int64_t i = 0;
+  for (; i + prefetch_run <= count; i += prefetch_run) {
+    prefetch(errors + i);  // values come from the cache
+    for (int64_t j = i; j < i + prefetch_run; j += kLanes) add_terms(sum, term, values + j, errors + j);
+  }
   for (; i + kLanes <= count; i += kLanes) add_terms(sum, term, values + i, errors + i);
   if (i < count) add_terms(sum, term, Padded(values + i, count - i).values, Padded(errors + i, count - i).values);
   return sum.total();

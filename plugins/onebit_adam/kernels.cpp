@@ -2,6 +2,7 @@
 #include "kernels.hpp"
 
 #include "arithmetic.hpp"
+#include "onebit/prefetch.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels.cpp"
@@ -20,12 +21,16 @@ using Output = float* HWY_RESTRICT;
 void update_dense(const AdamScalars& scalars, Rates rates, int64_t count, Input gradient, Output momentum, Output variance,
                   Output parameter) {
   const AdamScalars s = scalars;
-  for (int64_t i = 0; i < count; ++i) {
-    const float m = adam_momentum(s, momentum[i], gradient[i]);
-    const float v = adam_variance(s, variance[i], gradient[i]);
-    momentum[i] = m;
-    variance[i] = v;
-    parameter[i] = stepped(parameter[i], adam_direction(s, m, v), rates.learning_rate, rates.weight_decay);
+  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
+    prefetch(momentum + begin, variance + begin, parameter + begin);
+    const int64_t end = run_end(begin, count);
+    for (int64_t i = begin; i < end; ++i) {
+      const float m = adam_momentum(s, momentum[i], gradient[i]);
+      const float v = adam_variance(s, variance[i], gradient[i]);
+      momentum[i] = m;
+      variance[i] = v;
+      parameter[i] = stepped(parameter[i], adam_direction(s, m, v), rates.learning_rate, rates.weight_decay);
+    }
   }
 }
 
@@ -43,14 +48,22 @@ void freeze(const AdamScalars& scalars, float floor, int64_t count, Output varia
 void produce_momentum(const AdamScalars& scalars, float gradient_scale, int64_t count, Input before, Input gradient,
                       Output message) {
   const AdamScalars s = scalars;
-  for (int64_t i = 0; i < count; ++i) message[i] = adam_momentum(s, before[i], gradient[i] * gradient_scale);
+  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
+    prefetch(gradient + begin);
+    const int64_t end = run_end(begin, count);
+    for (int64_t i = begin; i < end; ++i) message[i] = adam_momentum(s, before[i], gradient[i] * gradient_scale);
+  }
 }
 
 void produce_update(const AdamScalars& scalars, float gradient_scale, float limit, int64_t count, Input before,
                     Input reciprocal, Input gradient, Output message) {
   const AdamScalars s = scalars;
-  for (int64_t i = 0; i < count; ++i)
-    message[i] = adam_momentum(s, before[i], preconditioned(reciprocal[i], gradient[i] * gradient_scale, limit));
+  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
+    prefetch(reciprocal + begin, gradient + begin);
+    const int64_t end = run_end(begin, count);
+    for (int64_t i = begin; i < end; ++i)
+      message[i] = adam_momentum(s, before[i], preconditioned(reciprocal[i], gradient[i] * gradient_scale, limit));
+  }
 }
 
 void produce_first_update(const AdamScalars& scalars, float gradient_scale, float limit, int64_t count, Input momentum,
@@ -63,21 +76,33 @@ void produce_first_update(const AdamScalars& scalars, float gradient_scale, floa
 
 void consume_momentum(const AdamScalars& scalars, Rates rates, int64_t count, Input mean, Input reciprocal, Output parameter) {
   const float correct = scalars.correct1;
-  for (int64_t i = 0; i < count; ++i)
-    parameter[i] = stepped_if_alive(parameter[i], reciprocal[i] * (mean[i] * correct), rates.learning_rate, rates.weight_decay,
-                                    reciprocal[i]);
+  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
+    prefetch(reciprocal + begin, parameter + begin);
+    const int64_t end = run_end(begin, count);
+    for (int64_t i = begin; i < end; ++i)
+      parameter[i] = stepped_if_alive(parameter[i], reciprocal[i] * (mean[i] * correct), rates.learning_rate,
+                                      rates.weight_decay, reciprocal[i]);
+  }
 }
 
 void consume_update(const AdamScalars& scalars, Rates rates, int64_t count, Input mean, Input reciprocal, Output parameter) {
   const float correct = scalars.correct1;
-  for (int64_t i = 0; i < count; ++i)
-    parameter[i] = stepped_if_alive(parameter[i], mean[i] * correct, rates.learning_rate, rates.weight_decay, reciprocal[i]);
+  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
+    prefetch(reciprocal + begin, parameter + begin);
+    const int64_t end = run_end(begin, count);
+    for (int64_t i = begin; i < end; ++i)
+      parameter[i] = stepped_if_alive(parameter[i], mean[i] * correct, rates.learning_rate, rates.weight_decay, reciprocal[i]);
+  }
 }
 
 void consume_update_alive(const AdamScalars& scalars, Rates rates, int64_t count, Input mean, Output parameter) {
   const float correct = scalars.correct1;
-  for (int64_t i = 0; i < count; ++i)
-    parameter[i] = stepped(parameter[i], mean[i] * correct, rates.learning_rate, rates.weight_decay);
+  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
+    prefetch(parameter + begin);
+    const int64_t end = run_end(begin, count);
+    for (int64_t i = begin; i < end; ++i)
+      parameter[i] = stepped(parameter[i], mean[i] * correct, rates.learning_rate, rates.weight_decay);
+  }
 }
 
 }  // namespace HWY_NAMESPACE
