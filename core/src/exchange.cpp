@@ -53,6 +53,7 @@ void Exchange::run(const Step& step, const Plan& plan, float gradient_scale) {
 
 void Exchange::prepare(const Plan& plan) {
   round_count_ = 0;
+  previous_in_consume_ = plan.previous_in_consume;
   for (const Plan::Round& round : plan.rounds()) {
     rounds_[round_count_] = {round.kind, round.of, round.retain, static_cast<int>(round_count_)};
     prepare_flights(rounds_[round_count_]);
@@ -126,7 +127,7 @@ onebit_batch Exchange::batch(const std::vector<onebit_piece>& pieces, const Tile
           nullptr};
 }
 
-onebit_tile Exchange::tile_of(const Bucket& bucket, const TileRange& tile, const Scratch& scratch) const {
+onebit_tile Exchange::tile_of(const Bucket& bucket, const TileRange& tile) const {
   static const onebit_stream cpu = {sizeof(onebit_stream), {ONEBIT_DEVICE_CPU, 0}, nullptr};
   return {sizeof(onebit_tile),
           static_cast<size_t>(tile.count),
@@ -134,7 +135,7 @@ onebit_tile Exchange::tile_of(const Bucket& bucket, const TileRange& tile, const
           nullptr,
           nullptr,
           nullptr,
-          retained_.kind() ? scratch.previous : nullptr,
+          nullptr,
           state_.tile_slots(),
           &gradient_scale_,
           nullptr,
@@ -144,11 +145,8 @@ onebit_tile Exchange::tile_of(const Bucket& bucket, const TileRange& tile, const
 void Exchange::apply(const Step& step) {
   const Lap lap(timings_.receive);
   for (const Bucket& bucket : layout_.buckets)
-    workers_.run(static_cast<int64_t>(bucket.tiles.size()), [&](int worker, int64_t t) {
-      onebit_tile tile = tile_of(bucket, bucket.tiles[static_cast<size_t>(t)], scratch_[static_cast<size_t>(worker)]);
-      tile.previous = nullptr;
-      optimizer_.apply(step, tile);
-    });
+    workers_.run(static_cast<int64_t>(bucket.tiles.size()),
+                 [&](int, int64_t t) { optimizer_.apply(step, tile_of(bucket, bucket.tiles[static_cast<size_t>(t)])); });
 }
 
 void Exchange::commit(const Plan& plan) {
@@ -162,8 +160,9 @@ void Exchange::local_step() {
     workers_.run(static_cast<int64_t>(layout_.buckets[b].tiles.size()), [&](int worker, int64_t t) {
       const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
       const TileRange& range = layout_.buckets[b].tiles[static_cast<size_t>(t)];
-      decode_previous(b, range, scratch);
-      optimizer_.consume(*step_, 0, tile_of(layout_.buckets[b], range, scratch));
+      onebit_tile tile = tile_of(layout_.buckets[b], range);
+      if (previous_in_consume_) tile.previous = decode_previous(b, range, scratch);
+      optimizer_.consume(*step_, 0, tile);
     });
 }
 

@@ -93,7 +93,7 @@ class Exchange {
   Flight& flight(const Round& round, size_t bucket) { return flights_[static_cast<size_t>(round.index)][bucket % depth]; }
   std::byte* gathered(const Round& round, size_t bucket);
   onebit_batch batch(const std::vector<onebit_piece>& pieces, const TileRange& tile) const;
-  onebit_tile tile_of(const Bucket& bucket, const TileRange& tile, const Scratch& scratch) const;
+  onebit_tile tile_of(const Bucket& bucket, const TileRange& tile) const;
 
   void send(size_t bucket);
   void encode_messages(const Round& round, size_t bucket, std::byte* payload);
@@ -109,7 +109,7 @@ class Exchange {
   void spread(const Spans& spans, const TileRange& tile, double* statistics) const;
   void receive(size_t bucket);
   void receive_tile(size_t bucket, const TileRange& tile, const Scratch& scratch);
-  void decode_previous(size_t bucket, const TileRange& tile, const Scratch& scratch);
+  const float* decode_previous(size_t bucket, const TileRange& tile, const Scratch& scratch);
   void local_step();
   void wait(Flight& flight);
 
@@ -135,6 +135,7 @@ class Exchange {
   std::array<Round, 2> rounds_{};
   size_t round_count_ = 0;
   float gradient_scale_ = 1;
+  bool previous_in_consume_ = false;
 };
 
 }  // namespace onebit

@@ -80,9 +80,9 @@ void Exchange::spread(const Spans& spans, const TileRange& tile, double* statist
 
 void Exchange::write_message(const Round& round, size_t b, const TileRange& range, const Scratch& scratch) {
   const Bucket& bucket = layout_.buckets[b];
-  onebit_tile tile = tile_of(bucket, range, scratch);
+  onebit_tile tile = tile_of(bucket, range);
   if (round.of == Of::message) {
-    decode_previous(b, range, scratch);
+    tile.previous = decode_previous(b, range, scratch);
     tile.message = scratch.message;
     return optimizer_.produce(*step_, round.index, tile);
   }
@@ -94,11 +94,13 @@ void Exchange::write_message(const Round& round, size_t b, const TileRange& rang
   }
 }
 
-void Exchange::decode_previous(size_t b, const TileRange& range, const Scratch& scratch) {
-  if (!retained_.kind()) return;
+// NULL before the first retained round.
+const float* Exchange::decode_previous(size_t b, const TileRange& range, const Scratch& scratch) {
+  if (!retained_.kind()) return nullptr;
   const Round kept{*retained_.kind(), Of::message, true, 0};
   codec(kept, range)
       .decode(batch(wire(kept, layout_.buckets[b]).pieces, range), retained_.current(b), 1.0F, false, scratch.previous);
+  return scratch.previous;
 }
 
 void Exchange::receive(size_t b) {
@@ -113,9 +115,9 @@ void Exchange::receive(size_t b) {
 
 void Exchange::receive_tile(size_t b, const TileRange& range, const Scratch& scratch) {
   const Bucket& bucket = layout_.buckets[b];
-  onebit_tile tile = tile_of(bucket, range, scratch);
+  onebit_tile tile = tile_of(bucket, range);
   tile.mean = scratch.mean;
-  decode_previous(b, range, scratch);
+  if (previous_in_consume_) tile.previous = decode_previous(b, range, scratch);
   for (size_t r = 0; r < round_count_; ++r) {
     const Round& round = rounds_[r];
     codec(round, range).decode(batch(wire(round, bucket).pieces, range), gathered(round, b), 1.0F, false, scratch.mean);

@@ -44,7 +44,7 @@ class Rank {
         workers_(1),
         exchange_({layout_, state_, optimizer_, codec_.get(), communicator_, workers_, meter_}) {
     for (int64_t i = 0; i < elements; ++i)
-      gradient_.as<float>()[i] = static_cast<float>((i * 2654435761U >> 8U) % 2001U) / 1000.0F - 1.0F;
+      gradient_.as<float>()[i] = static_cast<float>((i * 2654435761U >> 8U) % 2000U) / 1000.0F - 0.9995F;
     for (onebit_block& block : layout_.blocks) {
       block.parameter = mean_.as<float>() + block.first;
       block.gradient = gradient_.as<float>() + block.first;

@@ -194,7 +194,7 @@ typedef struct onebit_tile { /* neighbouring blocks, few enough to stay in cache
   const onebit_block* device_blocks; /* the same in device memory; NULL on CPU */
   float* message;                    /* produce only: to be written */
   const float* mean;                 /* consume: this round's mean; apply, and consume in a step without a round: NULL */
-  const float* previous;             /* the retained mean of an earlier step; NULL if none */
+  const float* previous;             /* the retained mean of an earlier step, in produce, and in consume where planned; else NULL */
   void* const* slots;                /* by slot: base of each declared state; NULL once released */
   const float* gradient_scale;       /* one float (clipping, accumulation): every use of block.gradient multiplies by it */
   const int32_t* skip;               /* CUDA: device flag, when it is not 0 nothing is written; NULL on CPU */
@@ -320,6 +320,8 @@ typedef struct onebit_plan { /* filled by plan, the same on every rank; its poin
   size_t release_count; /* slots no longer needed once this step has committed */
   int32_t reset_error;  /* 1: forget worker and server errors before this step's first encode */
   int32_t apply;        /* 1: a second pass after combine */
+  int32_t previous_in_consume; /* 1: consume reads tile.previous; produce always may */
+  int32_t reserved;
 } onebit_plan;
 typedef struct onebit_tensor_info {
   uint64_t struct_size;

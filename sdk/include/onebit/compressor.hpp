@@ -32,8 +32,8 @@ class Compressor {
     throw Error(Code::unsupported, "this compressor describes a span wider than a block but has no fold");
   }
   // (tile) Payload of values + errors; new_errors = values + errors - what decode will give. new_errors may be errors.
-  virtual void encode(const Batch& batch, const float* values, const float* errors, float* new_errors,
-                      const double* statistics, void* payload) const = 0;
+  virtual void encode(const Batch& batch, const float* values, const float* errors, float* new_errors, const double* statistics,
+                      void* payload) const = 0;
   // (tile) out = weight * decoded, or out += weight * decoded when add.
   virtual void decode(const Batch& batch, const void* payload, float weight, bool add, float* out) const = 0;
 };

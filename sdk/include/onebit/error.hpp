@@ -28,8 +28,7 @@ enum class Code : onebit_code {
 // What went wrong, in words for the person who can mend it. native: errno, MPI or NCCL code; 0 if none.
 class Error : public std::runtime_error {
  public:
-  Error(Code code, const std::string& message, int native = 0)
-      : std::runtime_error(message), code_(code), native_(native) {}
+  Error(Code code, const std::string& message, int native = 0) : std::runtime_error(message), code_(code), native_(native) {}
   Code code() const noexcept { return code_; }
   int native() const noexcept { return native_; }
 
@@ -38,7 +37,9 @@ class Error : public std::runtime_error {
   int native_;
 };
 
-inline std::string_view view(onebit_str text) { return text.data ? std::string_view(text.data, text.size) : std::string_view(); }
+inline std::string_view view(onebit_str text) {
+  return text.data ? std::string_view(text.data, text.size) : std::string_view();
+}
 inline onebit_str str(std::string_view text) { return {text.data(), text.size()}; }
 
 namespace detail {

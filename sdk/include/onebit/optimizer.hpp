@@ -72,8 +72,9 @@ class Plan {
   }
   void clear() { *this = Plan(); }
 
-  bool apply = false;        // a second pass after combine
-  bool reset_error = false;  // forget worker and server errors before this step's first encode
+  bool apply = false;                // a second pass after combine
+  bool reset_error = false;          // forget worker and server errors before this step's first encode
+  bool previous_in_consume = false;  // consume reads tile.previous (produce always may)
   Slice<const Round> rounds() const { return {rounds_.data(), round_count_}; }
   Slice<const int32_t> releases() const { return {releases_.data(), release_count_}; }
 

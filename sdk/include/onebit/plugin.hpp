@@ -50,6 +50,7 @@ inline void publish(OptimizerHandle& self, onebit_plan* out) {
   out->release_count = self.plan.releases().size;
   out->reset_error = self.plan.reset_error;
   out->apply = self.plan.apply;
+  out->previous_in_consume = self.plan.previous_in_consume;
 }
 
 template <class T>
@@ -121,9 +122,7 @@ const onebit_compressor_api* compressor_api() {
         return guard(err, [&] { object<Compressor>(self).measure(*batch, values, errors, statistics); });
       },
       [](onebit_compressor* self, const double* blocks, size_t block_count, double* span, const onebit_stream*,
-         onebit_error* err) noexcept {
-        return guard(err, [&] { object<Compressor>(self).fold(blocks, block_count, span); });
-      },
+         onebit_error* err) noexcept { return guard(err, [&] { object<Compressor>(self).fold(blocks, block_count, span); }); },
       [](onebit_compressor* self, const onebit_batch* batch, const float* values, const float* errors, float* new_errors,
          const double* statistics, void* payload, onebit_error* err) noexcept {
         return guard(err, [&] { object<Compressor>(self).encode(*batch, values, errors, new_errors, statistics, payload); });
@@ -238,8 +237,8 @@ class PluginTables {
       for (const onebit_schema& schema : c.options) option_pointers_.push_back(&schema);
       component_pointers_.push_back(&c.table);
     }
-    plugin_ = {sizeof(onebit_plugin), ONEBIT_ABI_MINOR,         name, version, toolchain(), component_pointers_.data(),
-               component_pointers_.size(), nullptr, nullptr};
+    plugin_ = {sizeof(onebit_plugin),      ONEBIT_ABI_MINOR,           name,    version, toolchain(),
+               component_pointers_.data(), component_pointers_.size(), nullptr, nullptr};
   }
   PluginTables(const PluginTables&) = delete;
   PluginTables& operator=(const PluginTables&) = delete;
@@ -263,12 +262,12 @@ class PluginTables {
 
 }  // namespace onebit
 
-#define ONEBIT_PLUGIN(name, version, ...)                                                                        \
-  extern "C" ONEBIT_EXPORT const onebit_plugin* onebit_plugin_entry_v1(const onebit_host*, onebit_error* err) {   \
-    const onebit_plugin* plugin = nullptr;                                                                        \
-    (void)::onebit::detail::guard(err, [&] {                                                                      \
-      static const ::onebit::PluginTables tables(name, version, {__VA_ARGS__});                                   \
-      plugin = tables.get();                                                                                      \
-    });                                                                                                           \
-    return plugin;                                                                                                \
+#define ONEBIT_PLUGIN(name, version, ...)                                                                       \
+  extern "C" ONEBIT_EXPORT const onebit_plugin* onebit_plugin_entry_v1(const onebit_host*, onebit_error* err) { \
+    const onebit_plugin* plugin = nullptr;                                                                      \
+    (void)::onebit::detail::guard(err, [&] {                                                                    \
+      static const ::onebit::PluginTables tables(name, version, {__VA_ARGS__});                                 \
+      plugin = tables.get();                                                                                    \
+    });                                                                                                         \
+    return plugin;                                                                                              \
   }
