@@ -311,3 +311,22 @@ TEST_CASE("parameters without name, data or a possible shape are refused") {
   refuse({{"a", {-2}, &value}}, "parameter 'a' has an impossible shape");
   refuse({{"a", {1LL << 40, 1LL << 40}, &value}}, "parameter 'a' has an impossible shape");
 }
+
+TEST_CASE("sessions count their steps and seconds in the registry's metrics") {
+  const auto count_of = [](const std::string& name) {
+    for (const MetricSnapshot& metric : plugins().metrics().snapshot())
+      if (metric.name == name) return metric.count;
+    return uint64_t{0};
+  };
+  const uint64_t steps = count_of("session.steps"), skipped = count_of("session.skipped_steps"),
+                 timed = count_of("session.step_seconds");
+  run_sessions(2, adam, small, [](Rank rank) {
+    Tensors gradients = noisy(small, 1, rank.number);
+    rank.session.step(pointers(gradients));
+    gradients[0][0] = NAN;
+    rank.session.step(pointers(gradients));
+  });
+  CHECK(count_of("session.steps") == steps + 2);
+  CHECK(count_of("session.skipped_steps") == skipped + 2);
+  CHECK(count_of("session.step_seconds") == timed + 4);
+}

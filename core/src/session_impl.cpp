@@ -91,6 +91,10 @@ Rehearsal rehearse_fresh(const Registry& registry, const Configuration& configur
 Session::Impl::Impl(const Registry& host, const Configuration& configuration, const onebit_rendezvous& rendezvous,
                     std::vector<Parameter> parameters)
     : registry(host),
+      metrics{host.metrics().add(ONEBIT_METRIC_COUNTER, "session.steps"),
+              host.metrics().add(ONEBIT_METRIC_COUNTER, "session.skipped_steps"),
+              host.metrics().add(ONEBIT_METRIC_HISTOGRAM, "session.step_seconds"),
+              host.metrics().add(ONEBIT_METRIC_HISTOGRAM, "session.wait_seconds")},
       clip_norm(configuration.session.options().real("clip_norm")),
       verify_every(configuration.session.options().integer("verify_every")),
       configuration_hash(configuration.hash()),

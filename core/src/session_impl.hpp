@@ -23,7 +23,8 @@ struct Session::Impl {
        std::vector<Parameter> parameters);
 
   void start();
-  StepReport step(const std::vector<const float*>& gradients);
+  StepReport step(const std::vector<const float*>& gradients);  // take_step, and its metrics
+  StepReport take_step(const std::vector<const float*>& gradients);
   // Runs f; when it throws, the communicator is aborted, so that no other rank waits for this one, and the session ends.
   template <class F>
   auto guarded(F&& f);
@@ -43,6 +44,10 @@ struct Session::Impl {
   Footprint footprint() const;
 
   const Registry& registry;
+  // Of all sessions of the process; see metrics.hpp.
+  struct {
+    int32_t steps, skipped, step_seconds, wait_seconds;
+  } const metrics;
   const double clip_norm;
   const int64_t verify_every;
   const uint64_t configuration_hash;

@@ -18,6 +18,20 @@ bool has_round(const Plan& plan, RoundKind kind) {
 }  // namespace
 
 StepReport Session::Impl::step(const std::vector<const float*>& gradients) {
+  const double waited = all_timings().wait;
+  double seconds = 0;
+  StepReport report;
+  {
+    const Lap lap(seconds);
+    report = take_step(gradients);
+  }
+  registry.metrics().record(report.skipped ? metrics.skipped : metrics.steps, 1);
+  registry.metrics().record(metrics.step_seconds, seconds);
+  registry.metrics().record(metrics.wait_seconds, all_timings().wait - waited);
+  return report;
+}
+
+StepReport Session::Impl::take_step(const std::vector<const float*>& gradients) {
   const FloatEnvironment environment;
   point_at(gradients);
   const Step now = {sizeof(Step), next_step, communicator.rank(), communicator.size(), 0, &group, 1};
