@@ -304,6 +304,21 @@ TEST_CASE("optimizers: denormal and huge gradients keep everything finite") {
   }
 }
 
+TEST_CASE("optimizers: where gradients cease, momentum becomes zero and not a denormal") {
+  for (const std::string name : {"adam", "onebit_adam"}) {
+    const auto optimizer = make_optimizer(name, name == "adam" ? "" : freeze_at(100'000));
+    TileHost host(*optimizer, random({70}, 1));
+    host.step(random({70}, 2));
+    const Tensors none = {Vector(70)};
+    for (int step = 0; step < 1000; ++step) {
+      host.step(none);
+      for (const float m : host.elements("momentum")) REQUIRE((m == 0 || std::isnormal(m)));
+    }
+    CHECK(host.elements("momentum") == none[0]);
+    for (const float v : host.elements("variance")) CHECK(v > 0);
+  }
+}
+
 TEST_CASE("optimizers: every SIMD target gives the same bits") {
   const auto codec = make_compressor("onebit");
   const std::vector<size_t> sizes = {1, 31, 33, 4096 + 7, 3 * 4096};

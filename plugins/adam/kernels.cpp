@@ -13,17 +13,15 @@ HWY_BEFORE_NAMESPACE();
 namespace onebit {
 namespace HWY_NAMESPACE {
 
-void update(const AdamScalars& scalars, const AdamBlock& block) {
+using Input = const float* HWY_RESTRICT;
+using Output = float* HWY_RESTRICT;
+
+void update(const AdamScalars& scalars, float learning_rate, float keep, int64_t count, Input gradient, Output momentum,
+            Output variance, Output parameter) {
   const AdamScalars s = scalars;
-  const float learning_rate = block.learning_rate;
-  const float keep = block.keep;
-  const float* HWY_RESTRICT gradient = block.gradient;
-  float* HWY_RESTRICT momentum = block.momentum;
-  float* HWY_RESTRICT variance = block.variance;
-  float* HWY_RESTRICT parameter = block.parameter;
-  for (int64_t begin = 0; begin < block.count; begin += prefetch_run) {
+  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
     prefetch(momentum + begin, variance + begin, parameter + begin);
-    const int64_t end = run_end(begin, block.count);
+    const int64_t end = run_end(begin, count);
     for (int64_t i = begin; i < end; ++i) {
       const float m = adam_momentum(s, momentum[i], gradient[i]);
       const float v = adam_variance(s, variance[i], gradient[i]);
@@ -41,6 +39,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace onebit {
 HWY_EXPORT(update);
-void update_block(const AdamScalars& scalars, const AdamBlock& block) { HWY_DYNAMIC_DISPATCH(update)(scalars, block); }
+void update_block(const AdamScalars& scalars, float learning_rate, float keep, int64_t count, const float* gradient,
+                  float* momentum, float* variance, float* parameter) {
+  HWY_DYNAMIC_DISPATCH(update)(scalars, learning_rate, keep, count, gradient, momentum, variance, parameter);
+}
 }  // namespace onebit
 #endif

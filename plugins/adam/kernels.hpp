@@ -7,16 +7,8 @@
 
 namespace onebit {
 
-// Arrays of count elements; gradient is the mean over ranks. keep = 1 - learning rate * weight decay.
-struct AdamBlock {
-  int64_t count;
-  const float* gradient;
-  float* momentum;
-  float* variance;
-  float* parameter;
-  float learning_rate;
-  float keep;
-};
-void update_block(const AdamScalars& scalars, const AdamBlock& block);
+// gradient: the mean over ranks. keep = 1 - learning rate * weight decay.
+void update_block(const AdamScalars& scalars, float learning_rate, float keep, int64_t count, const float* gradient,
+                  float* momentum, float* variance, float* parameter);
 
 }  // namespace onebit

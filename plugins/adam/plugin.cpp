@@ -39,9 +39,9 @@ class Adam final : public Optimizer {
     float* const variance = static_cast<float*>(tile.slots[variance_]);
     for (const Block& block : Slice<const Block>{tile.blocks, tile.block_count}) {
       const Group& group = step.groups[block.group];
-      update_block(scalars_,
-                   {block.count, tile.mean + block.packed, momentum + block.flat, variance + block.flat, block.parameter,
-                    static_cast<float>(group.learning_rate), static_cast<float>(1 - group.learning_rate * group.weight_decay)});
+      const double keep = 1 - group.learning_rate * group.weight_decay;
+      update_block(scalars_, static_cast<float>(group.learning_rate), static_cast<float>(keep), block.count,
+                   tile.mean + block.packed, momentum + block.flat, variance + block.flat, block.parameter);
     }
   }
 

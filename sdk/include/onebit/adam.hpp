@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include <cfloat>
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -60,11 +61,15 @@ struct AdamScalars {
   float correct2 = 1, root_correct2 = 1;  // 1 / (1 - beta2^t), and its root
 };
 
+// Where gradients have ceased, momentum decays to denormals in some 800 steps and would stay there, each step twenty times
+// slower.
+ONEBIT_HOST_DEVICE float without_denormals(float x) { return fabsf(x) < FLT_MIN ? 0.0F : x; }
+
 ONEBIT_HOST_DEVICE float adam_momentum(const AdamScalars& s, float momentum, float gradient) {
-  return s.beta1 * momentum + s.rest1 * gradient;
+  return without_denormals(s.beta1 * momentum + s.rest1 * gradient);
 }
 ONEBIT_HOST_DEVICE float adam_variance(const AdamScalars& s, float variance, float gradient) {
-  return s.beta2 * variance + s.rest2 * (gradient * gradient);
+  return without_denormals(s.beta2 * variance + s.rest2 * (gradient * gradient));
 }
 // Bias-corrected momentum / (root of the bias-corrected variance + eps).
 ONEBIT_HOST_DEVICE float adam_direction(const AdamScalars& s, float momentum, float variance) {
