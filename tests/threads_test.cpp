@@ -3,43 +3,14 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <functional>
-#include <new>
 #include <thread>
 
+#include "allocation_counter.hpp"
 #include "communicator_conformance.hpp"
 #include "onebit/manifest.hpp"
 #include "onebit/registry.hpp"
 #include "onebit/rendezvous.hpp"
-
-namespace {
-std::atomic<int64_t> allocations{0};
-}  // namespace
-
-// Counted for the whole program, plugins included: a step must not allocate. Not inlined, for gcc takes a malloc that it sees
-// in new and a free that it sees in delete for a mismatch.
-[[gnu::noinline]] void* operator new(size_t size) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(size_t size, std::align_val_t align) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  const size_t a = static_cast<size_t>(align);
-  if (void* p = std::aligned_alloc(a, (size + a - 1) / a * a)) return p;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new[](size_t size) { return operator new(size); }
-[[gnu::noinline]] void* operator new[](size_t size, std::align_val_t align) { return operator new(size, align); }
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, size_t, std::align_val_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p, size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p, size_t, std::align_val_t) noexcept { std::free(p); }
 
 namespace {
 
@@ -142,10 +113,10 @@ TEST_CASE("threads: a rank is not held up by a peer that computes before it wait
   });
 }
 
-TEST_CASE("threads: a step allocates nothing") {
+TEST_CASE("threads: a step allocates nothing" * doctest::skip(!test::allocations_are_counted)) {
   constexpr int kRanks = 3;
   std::atomic<int64_t> before{0}, after{-1};
-  const int64_t at_start = allocations;
+  const int64_t at_start = test::allocations();
   run(kRanks, [&](Rank& self) {
     Gather large(self, 100'000), small(self, 32);
     conformance::Parts in(kRanks, [](int) { return 50'000; }), out(kRanks, [](int) { return 50'000; });
@@ -162,11 +133,11 @@ TEST_CASE("threads: a step allocates nothing") {
       self->barrier(Call());
     };
     for (int i = 0; i < 3; ++i) step();
-    before = allocations.load();
+    before = test::allocations();
     self->barrier(Call());
     for (int i = 0; i < 20; ++i) step();
     self->barrier(Call());
-    if (self->rank() == 0) after = allocations.load();
+    if (self->rank() == 0) after = test::allocations();
     self->barrier(Call());
   });
   CHECK(before > at_start);  // the counter sees what the plugin allocates
