@@ -324,7 +324,9 @@ TEST_CASE("optimizers: every SIMD target gives the same bits") {
   const std::vector<size_t> sizes = {1, 31, 33, 4096 + 7, 3 * 4096};
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"adam", ""}, {"onebit_adam", freeze_at(3)}, {"onebit_adam", freeze_at(3, "message = \"momentum\"\nclamp = 0")}};
-  for (const auto& [name, lines] : cases) {
+  for (const auto& item : cases) {  // clang 14 lets no lambda capture structured bindings
+    const auto& name = item.first;
+    const auto& lines = item.second;
     Vector expected;
     for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
       CAPTURE(name);
