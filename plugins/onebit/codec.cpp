@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "onebit/prefetch.hpp"
 
@@ -120,11 +119,6 @@ HWY_EXPORT(decode_add);
 
 namespace codec {
 
-// A sum of squares below 2^-100 has lost digits to underflow, one that is not finite has overflowed: such a block is summed
-// again with its elements times 2^100 or 2^-100, which is exact wherever it matters.
-constexpr float kLeastSum = 0x1p-100F;
-constexpr int kRescale = 100;
-
 void encode(const float* values, const float* errors, float* new_errors, int64_t count, float scale, std::byte* payload) {
   std::memcpy(payload, &scale, sizeof scale);
   HWY_DYNAMIC_DISPATCH(encode_words)(values, errors, new_errors, count, scale, payload + sizeof scale);
@@ -140,16 +134,11 @@ void decode(const std::byte* payload, int64_t count, float weight, bool add, flo
 double sum(Norm norm, const float* values, const float* errors, int64_t count) {
   if (norm == Norm::l1) return HWY_DYNAMIC_DISPATCH(sum_magnitudes)(values, errors, count);
   const float squares = HWY_DYNAMIC_DISPATCH(sum_squares)(values, errors, count);
-  if (squares >= kLeastSum && squares <= std::numeric_limits<float>::max()) return squares;
-  const int exponent = squares < kLeastSum ? kRescale : -kRescale;
+  const int exponent = rescaling(squares);
+  if (exponent == 0) return squares;
   const float factor = std::ldexp(1.0F, exponent);
   const float rescaled = HWY_DYNAMIC_DISPATCH(sum_scaled_squares)(values, errors, count, factor);
   return std::ldexp(static_cast<double>(rescaled), -2 * exponent);
-}
-
-float scale_of(Norm norm, double sum, double count) {
-  if (!(count > 0)) return 0;
-  return static_cast<float>(norm == Norm::l2 ? std::sqrt(sum / count) : sum / count);
 }
 
 }  // namespace codec

@@ -7,16 +7,14 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace onebit::codec {
+#include "arithmetic.hpp"
 
-enum class Norm { l1, l2 };
+namespace onebit::codec {
 
 inline size_t payload_size(int64_t count) { return sizeof(float) + static_cast<size_t>((count + 31) / 32) * sizeof(uint32_t); }
 
 // The sum over value + error of |x| (l1) or x^2 (l2).
 double sum(Norm norm, const float* values, const float* errors, int64_t count);
-// scale = the span's mean |x| (l1) or root mean square (l2).
-float scale_of(Norm norm, double sum, double count);
 // new_errors = (value + error) -+ scale; new_errors may be errors.
 void encode(const float* values, const float* errors, float* new_errors, int64_t count, float scale, std::byte* payload);
 // out = +-(weight * scale), or out += that.

@@ -10,7 +10,7 @@ namespace onebit {
 ONEBIT_HOST_DEVICE float frozen_reciprocal(const AdamScalars& s, float variance, float floor) {
   const float corrected = variance * s.correct2;
   const float raised = corrected > floor ? corrected : floor;
-  const float reciprocal = 1.0f / (sqrtf(raised) + s.eps);
+  const float reciprocal = 1.0f / (std::sqrt(raised) + s.eps);
   return variance > 0.0f ? reciprocal : 0.0f;
 }
 

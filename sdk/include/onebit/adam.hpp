@@ -1,9 +1,5 @@
-// The arithmetic that the optimizers of the Adam family share, one element at a time: for loops on the CPU and for CUDA
-// kernels. Branch-free, so that compilers vectorise a loop over it; every operation rounds once (no fma), so that all of them
-// agree.
+// The arithmetic that the optimizers of the Adam family share, for loops on the CPU and for CUDA kernels (arithmetic.hpp).
 #pragma once
-
-#include <math.h>
 
 #include <cfloat>
 #include <cmath>
@@ -11,14 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "onebit/arithmetic.hpp"
 #include "onebit/error.hpp"
-
-// Before a function that CUDA compiles for host and device.
-#if defined(__CUDACC__)
-#define ONEBIT_HOST_DEVICE __host__ __device__ __forceinline__
-#else
-#define ONEBIT_HOST_DEVICE inline
-#endif
 
 namespace onebit {
 
@@ -63,7 +53,7 @@ struct AdamScalars {
 
 // Where gradients have ceased, momentum decays to denormals in some 800 steps and would stay there, each step twenty times
 // slower.
-ONEBIT_HOST_DEVICE float without_denormals(float x) { return fabsf(x) < FLT_MIN ? 0.0F : x; }
+ONEBIT_HOST_DEVICE float without_denormals(float x) { return std::fabs(x) < FLT_MIN ? 0.0F : x; }
 
 ONEBIT_HOST_DEVICE float adam_momentum(const AdamScalars& s, float momentum, float gradient) {
   return without_denormals(s.beta1 * momentum + s.rest1 * gradient);
@@ -73,7 +63,7 @@ ONEBIT_HOST_DEVICE float adam_variance(const AdamScalars& s, float variance, flo
 }
 // Bias-corrected momentum / (root of the bias-corrected variance + eps).
 ONEBIT_HOST_DEVICE float adam_direction(const AdamScalars& s, float momentum, float variance) {
-  return (momentum * s.correct1) / (sqrtf(variance) * s.root_correct2 + s.eps);
+  return (momentum * s.correct1) / (std::sqrt(variance) * s.root_correct2 + s.eps);
 }
 
 }  // namespace onebit
