@@ -72,7 +72,9 @@ TEST_CASE("dotted keys, inline tables, CRLF, a byte order mark and an empty text
 TEST_CASE("syntax errors are one line with file, line and column") {
   CHECK(error_of("[optimizer]\nlr = = 3\n") == "a.toml:2:6: not valid TOML: unknown value appeared, in `lr = = 3`");
   CHECK(error_of("[optimizer]\nscale = tensor\n") ==
-        "a.toml:2:9: not valid TOML: unknown value appeared (text is written in quotes), in `scale = tensor`");
+        "a.toml:2:9: not valid TOML: expected a value; text is written in quotes, in `scale = tensor`");
+  CHECK(error_of("[optimizer]\nscale = block\n") ==
+        "a.toml:2:9: not valid TOML: expected a value; text is written in quotes, in `scale = block`");
   CHECK(error_of("[optimizer]\nlr = \"abc\n") ==
         "a.toml:2:6: not valid TOML: the next token is not a valid string, in `lr = \"abc`");
   CHECK(error_of("[optimizer]\nlr = 0.1.2\n") ==

@@ -125,8 +125,8 @@ TEST_CASE("as TOML: schema order, canonical values, help on request") {
   CHECK(table.to_toml() ==
         "freeze_step = \"auto\"\nlayers = []\nsizes = [1, 2]\nlr = 1.0\nbetas = [0.9, 0.999]\nnesterov = false\n"
         "scale = \"block\"\nrank = 4\nfloor = -inf\n");
-  CHECK(table.to_toml(true).find("# The learning rate: a number from 0 to 1; default 1e-3\nlr = 1.0\n") != std::string::npos);
-  CHECK(table.to_toml(true).find("# How many: an integer >= 1; required\nrank = 4\n") != std::string::npos);
+  CHECK(table.to_toml(true).find("# The learning rate (a number from 0 to 1; default 1e-3)\nlr = 1.0\n") != std::string::npos);
+  CHECK(table.to_toml(true).find("# How many (an integer >= 1; required)\nrank = 4\n") != std::string::npos);
   CHECK(table.to_toml_without({"lr", "rank"}).find("rank") == std::string::npos);
   const Manifest again = Manifest::parse("[optimizer]\n" + table.to_toml(true), "b.toml", ".");
   CHECK(ResolvedTable(again, "optimizer", schema()).to_toml() == table.to_toml());

@@ -29,7 +29,10 @@ Selection select(const Registry& registry, const Manifest& manifest, Kind kind, 
   const std::string plugin = manifest.plugin(table);
   if (!manifest.has(table))
     refuse(manifest.where(table), "the table [" + table + "] is missing; expected one with plugin = \"name\"");
-  if (plugin.empty()) refuse(manifest.where(table), "[" + table + "] lacks the key 'plugin': expected the name of a " + table);
+  const std::string example = kind == Kind::optimizer ? "adam" : kind == Kind::compressor ? "onebit" : "threads";
+  if (plugin.empty())
+    refuse(manifest.where(table),
+           "[" + table + "] lacks the key 'plugin': expected the name of its plugin, such as plugin = \"" + example + "\"");
   const ComponentInfo& component = find_component(registry, manifest, kind, plugin, device);
   return {&component, &registry.plugin_of(component), ResolvedTable(manifest, table, component.options, true)};
 }

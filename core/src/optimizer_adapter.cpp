@@ -85,7 +85,7 @@ class OptimizerAdapter final : public Optimizer {
     if (answer.release_count > 0 && answer.release == nullptr) boundary_.refuse("released slots but gave none");
     for (size_t i = 0; i < answer.release_count; ++i) {
       const int32_t slot = answer.release[i];
-      if (slot < 0 || slot >= slots_) boundary_.refuse(fmt::format("released slot {}, but declared {} slots", slot, slots_));
+      if (slot < 0 || slot >= slots_) boundary_.refuse(fmt::format("released slot {}, which it did not declare", slot));
       plan.release(slot);
     }
   }

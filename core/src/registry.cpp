@@ -142,7 +142,7 @@ void Registry::Impl::scan(const fs::path& folder) {
 // The same name under another kind or for another device: a hint worth more than a list.
 std::string Registry::Impl::other_offer(const Key& key) const {
   for (const auto& [other, found] : components)
-    if (std::get<std::string>(other) == std::get<std::string>(key)) return "; there is a " + text_of(other);
+    if (std::get<std::string>(other) == std::get<std::string>(key)) return "; what is there: " + text_of(other);
   return "";
 }
 
@@ -156,7 +156,7 @@ std::string Registry::Impl::absence(const Key& key) const {
   for (size_t i = 0; i < looked_in.size(); ++i) text += (i ? ", " : " in ") + looked_in[i].string();
   for (const LoadFailure& failure : failures) text += "; failed to load: " + failure.reason;
   const std::string offer = other_offer(key);
-  return text + (offer.empty() ? suggestion(name, offered, fmt::format("{}s that are there", name_of(kind))) : offer);
+  return text + (offer.empty() ? suggestion(name, offered, fmt::format("{}s to choose from", name_of(kind))) : offer);
 }
 
 const std::pair<const Library*, const ComponentInfo*>& Registry::Impl::owner(const ComponentInfo& component) const {
@@ -169,8 +169,8 @@ const std::pair<const Library*, const ComponentInfo*>& Registry::Impl::owner(con
 Boundary Registry::Impl::boundary(const ComponentInfo& component, Kind kind) const {
   const std::lock_guard lock(mutex);
   if (component.kind != kind)
-    throw Error(Code::invalid_argument,
-                fmt::format("'{}' is a {}, expected a {}", component.name, name_of(component.kind), name_of(kind)));
+    throw Error(Code::invalid_argument, fmt::format("the component '{}' is of the kind {}, expected {}", component.name,
+                                                    name_of(component.kind), name_of(kind)));
   return Boundary(fmt::format("{} '{}'", name_of(kind), component.name), owner(component).first->table);
 }
 

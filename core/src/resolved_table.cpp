@@ -59,9 +59,9 @@ void ResolvedTable::Contents::add_option(const std::string& key, const Value& va
 void ResolvedTable::Contents::add_line(const onebit_schema& schema, const std::string& value) {
   std::string help(view(schema.help));
   if (!help.empty() && help.back() == '.') help.pop_back();
-  if (!help.empty()) help += ": ";
   const std::string fallback(view(schema.fallback));
-  help += expectation(schema) + (fallback.empty() ? "; required" : "; default " + fallback);
+  help +=
+      (help.empty() ? "(" : " (") + expectation(schema) + (fallback.empty() ? "; required)" : "; default " + fallback + ")");
   lines.push_back({std::string(view(schema.key)), value, help});
 }
 

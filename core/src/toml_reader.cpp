@@ -118,14 +118,18 @@ Caret caret_of(const std::string& message, int64_t line) {
   return caret;
 }
 
+std::string without_stop(std::string text) {
+  while (!text.empty() && text.back() == '.') text.pop_back();
+  return text;
+}
+
 // "[error] toml::parse_key: an invalid key appeared." -> "an invalid key appeared"
 std::string headline(const std::string& message) {
   std::string text = message.substr(0, message.find('\n'));
   if (text.rfind("[error] ", 0) == 0) text.erase(0, 8);
   if (text.rfind("toml::", 0) == 0 && text.find(": ") != std::string::npos) text.erase(0, text.find(": ") + 2);
   if (text.rfind("bad format: ", 0) == 0) text.erase(0, 12);
-  while (!text.empty() && text.back() == '.') text.pop_back();
-  return text;
+  return without_stop(text);
 }
 
 std::string line_of(std::string_view text, int64_t line) {
@@ -133,12 +137,14 @@ std::string line_of(std::string_view text, int64_t line) {
   return std::string(text.substr(0, text.find_first_of("\r\n")));
 }
 
-// What toml11 wrote beside its caret, or a hint for the most common slip: text without quotes.
-std::string remark_of(const Caret& caret, const std::string& line) {
+// The reason in few words: toml11's headline and what it wrote beside its caret. The most common slip has words of its own.
+std::string reason_of(const toml::exception& e, const Caret& caret, const std::string& line) {
+  const std::string title = headline(e.what());
   const size_t at = static_cast<size_t>(std::max<int64_t>(caret.column - 1, 0));
-  if (caret.remark == "here" && at < line.size() && std::isalpha(static_cast<unsigned char>(line[at])))
-    return " (text is written in quotes)";
-  return caret.remark.empty() || caret.remark == "here" ? "" : " (" + caret.remark + ")";
+  const bool at_word = at < line.size() && std::isalpha(static_cast<unsigned char>(line[at]));
+  if (at_word && (title.empty() || title == "unknown value appeared")) return "expected a value; text is written in quotes";
+  if (title.empty() || caret.remark.empty() || caret.remark == "here") return title.empty() ? caret.remark : title;
+  return title + " (" + without_stop(caret.remark) + ")";
 }
 
 [[noreturn]] void syntax_error(const toml::exception& e, std::string_view text, const std::string& name) {
@@ -148,7 +154,7 @@ std::string remark_of(const Caret& caret, const std::string& line) {
                           caret.column ? caret.column : static_cast<int64_t>(at.column())};
   const std::string line = line_of(text, where.line);
   const std::string found = line.empty() ? "" : ", in `" + line + "`";
-  refuse(where, "not valid TOML: " + headline(e.what()) + remark_of(caret, line) + found);
+  refuse(where, "not valid TOML: " + reason_of(e, caret, line) + found);
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 namespace onebit::host {
 namespace {
 
-std::string cost_text(const Cost& cost, const std::string& model, int ranks) {
+std::string cost_text(const Cost& cost, const std::string& model, int64_t ranks) {
   std::string text = fmt::format("# {}: {} parameters on {} ranks\n", model, cost.parameters, ranks);
   const auto stage = [&](const char* name, double state, uint64_t traffic) {
     text += fmt::format("#   {:<18} state {:>6.2f} bytes a parameter, traffic {:>12} bytes a step and rank\n", name, state,
@@ -22,11 +22,15 @@ std::string cost_text(const Cost& cost, const std::string& model, int ranks) {
   return text + fmt::format("#   {:<18} {} bytes a step and rank\n", "agreement:", cost.agreement_traffic);
 }
 
-void check(const Source& source, int ranks, const std::shared_ptr<spdlog::logger>& logger) {
+constexpr int64_t most_ranks = 4096;  // more than run as threads: the cost is arithmetic
+
+void check(const Source& source, int64_t ranks, const std::shared_ptr<spdlog::logger>& logger) {
+  if (ranks < 1 || ranks > most_ranks)
+    throw Error(Code::invalid_argument, fmt::format("--ranks {}: expected a number of ranks from 1 to {}", ranks, most_ranks));
   const Loaded loaded(source, logger);
   const Configuration& configuration = loaded.configuration;
   const std::string model(configuration.train.options().text("model"));
-  const Cost cost = cost_of(loaded.registry, configuration, tensors_of(model), ranks);
+  const Cost cost = cost_of(loaded.registry, configuration, tensors_of(model), static_cast<int>(ranks));
   std::cout << "# " << source.config << ": valid; hash " << fmt::format("{:016x}", configuration.hash()) << "\n"
             << cost_text(cost, model, ranks) << "\n"
             << configuration.to_toml(true);
@@ -37,7 +41,7 @@ void check(const Source& source, int ranks, const std::shared_ptr<spdlog::logger
 void add_check(CLI::App& app, Run& run) {
   struct Options {
     Source source;
-    int ranks = 2;
+    int64_t ranks = 2;
   };
   const auto options = std::make_shared<Options>();
   CLI::App* command =
