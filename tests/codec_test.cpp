@@ -12,9 +12,7 @@
 #include "component.hpp"
 #include "guarded.hpp"
 
-using namespace onebit;
-using namespace onebit::test;
-
+namespace onebit::test {
 namespace {
 
 using Floats = Guarded<float>;
@@ -109,9 +107,10 @@ void check_calls(const Compressor& compressor, size_t count, float deviation, si
   Floats errors(count, shift), new_errors(count, shift), decoded(count, shift);
   Bytes payload(coder.bytes()), again(coder.bytes());
   for (uint32_t call = 0; call < 5; ++call) {
-    const Floats values(normal(count, call + 1, deviation), shift), kept_values = values, kept_errors = errors;
+    const Floats fresh(normal(count, call + 1, deviation), shift), kept_errors = errors;
+    Floats values = fresh;
     coder.encode(values, errors, new_errors, payload);
-    CHECK(values == kept_values);
+    CHECK(values == fresh);
     CHECK(errors == kept_errors);
     coder.decode(payload, 1, false, decoded);
     check_identity(coder, values, errors, new_errors, decoded, payload);
@@ -317,3 +316,5 @@ TEST_CASE("codec: every SIMD target gives the bits of the order of sums that is 
     MESSAGE(seen << " targets compared");
   }
 }
+
+}  // namespace onebit::test

@@ -18,7 +18,7 @@ class Guarded {
     const auto before = static_cast<std::ptrdiff_t>(first_ * sizeof(T));
     std::fill(bytes_.begin() + before, bytes_.end() - before, 0);
   }
-  Guarded(const std::vector<T>& values, size_t shift = 0) : Guarded(values.size(), shift) {
+  explicit Guarded(const std::vector<T>& values, size_t shift = 0) : Guarded(values.size(), shift) {
     std::copy(values.begin(), values.end(), data());
   }
 

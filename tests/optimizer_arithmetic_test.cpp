@@ -10,9 +10,7 @@
 #include "component.hpp"
 #include "tile_host.hpp"
 
-using namespace onebit;
-using namespace onebit::test;
-
+namespace onebit::test {
 namespace {
 
 using Tensors = std::vector<Vector>;
@@ -263,7 +261,7 @@ TEST_CASE("onebit_adam: elements with r = 0 never move after the freeze") {
     }
     size_t moved = 0;
     for (size_t i = 0; i < size; ++i) {
-      if (i % 3 == 0) REQUIRE(std::memcmp(&host.parameters[0][i], &before[i], sizeof(float)) == 0);
+      if (i % 3 == 0) REQUIRE(host.parameters[0][i] == before[i]);
       moved += host.parameters[0][i] != before[i] ? 1 : 0;
     }
     CHECK(moved == size - (size + 2) / 3);
@@ -374,3 +372,5 @@ TEST_CASE("optimizers: options that cannot be are refused in words") {
   CHECK_THROWS_AS((void)make_optimizer("onebit_adam"), Error);  // freeze_step has no default
   CHECK_THROWS_AS((void)make_optimizer("onebit_adam", freeze_at(0)), Error);
 }
+
+}  // namespace onebit::test

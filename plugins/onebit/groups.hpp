@@ -2,11 +2,11 @@
 // vectors where it has them, else as plain loops that any compiler can vectorise.
 #include "onebit/lanes.hpp"
 
-#if defined(ONEBIT_GROUPS_HPP_) == defined(HWY_TARGET_TOGGLE)  // once a target
-#ifdef ONEBIT_GROUPS_HPP_
-#undef ONEBIT_GROUPS_HPP_
+#if defined(ONEBIT_GROUPS_HPP) == defined(HWY_TARGET_TOGGLE)  // once a target
+#ifdef ONEBIT_GROUPS_HPP
+#undef ONEBIT_GROUPS_HPP
 #else
-#define ONEBIT_GROUPS_HPP_
+#define ONEBIT_GROUPS_HPP
 #endif
 
 #include <cstdint>

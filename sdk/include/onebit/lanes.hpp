@@ -4,11 +4,11 @@
 // For files that Highway compiles once a target (foreach_target.h): include it after hwy/highway.h, in every pass.
 #include "hwy/highway.h"
 
-#if defined(ONEBIT_LANES_HPP_) == defined(HWY_TARGET_TOGGLE)  // once a target
-#ifdef ONEBIT_LANES_HPP_
-#undef ONEBIT_LANES_HPP_
+#if defined(ONEBIT_LANES_HPP) == defined(HWY_TARGET_TOGGLE)  // once a target
+#ifdef ONEBIT_LANES_HPP
+#undef ONEBIT_LANES_HPP
 #else
-#define ONEBIT_LANES_HPP_
+#define ONEBIT_LANES_HPP
 #endif
 
 #include <cstdint>
