@@ -9,10 +9,12 @@
 namespace onebit::threads {
 namespace {
 
-constexpr size_t kInFlight = 16;  // at first; the ring doubles when a rank runs further ahead
-constexpr int64_t kCopyAtOnce =
-    int64_t{1} << 15;  // bytes: less is moved by the last rank to arrive, for waking others costs more
-constexpr auto kSpin = std::chrono::microseconds(30);  // about what it costs to sleep and be woken
+// Operations at first; the ring doubles when a rank runs further ahead.
+constexpr size_t kInFlight = 16;
+// Bytes: so much is moved by the last rank to arrive, at once, for waking the others to help costs more.
+constexpr int64_t kCopyAtOnce = int64_t{1} << 15;
+// About what it costs to sleep and be woken.
+constexpr auto kSpin = std::chrono::microseconds(30);
 
 void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -29,11 +31,7 @@ Seat::~Seat() {
 }
 
 World::World(int ranks)
-    : size_(ranks),
-      spins_(ranks <= static_cast<int>(std::thread::hardware_concurrency())),
-      joined_(static_cast<size_t>(ranks), false),
-      next_(static_cast<size_t>(ranks), 1),
-      ring_(kInFlight) {
+    : size_(ranks), joined_(static_cast<size_t>(ranks), false), next_(static_cast<size_t>(ranks), 1), ring_(kInFlight) {
   for (auto& slot : ring_) slot = std::make_unique<Operation>(this, ranks);
 }
 
@@ -164,12 +162,12 @@ Seat World::wait(Post& post, int64_t timeout_ns) {
   check_held(post);
   Operation& op = *post.operation;
   const int64_t limit = timeout_ns < 0 ? post.offer.timeout_ns : timeout_ns;
-  if (op.state == State::posting && spins_) spin(lock, op);
+  if (op.state == State::posting) spin(lock, op);
   const Deadline deadline(limit);
   while (!op.settled()) {
     if (op.state == State::ready && !post.helped) {
       help(lock, post);
-      if (!op.settled() && spins_) spin(lock, op);
+      if (!op.settled()) spin(lock, op);
     } else if (op.state != State::posting) {
       op.changed.wait(lock);  // others are about to finish what they claimed
     } else if (!deadline.wait(op.changed, lock) && op.state == State::posting) {
@@ -179,12 +177,15 @@ Seat World::wait(Post& post, int64_t timeout_ns) {
   return take(post);
 }
 
-// Until the operation's state changes, for a while.
+// Until the operation's state changes, for a while. Yielding lets a peer run that shares this core: 2 ranks on 2 busy cores
+// took 3 us for a small all_gather instead of 65, 8 ranks 22 instead of 60 with sleep alone.
 void World::spin(Lock& lock, const Operation& op) const {
   const State seen = op.state;
   lock.unlock();
-  for (const auto end = Clock::now() + kSpin; op.state.load(std::memory_order_relaxed) == seen && Clock::now() < end;)
+  for (const auto end = Clock::now() + kSpin; op.state.load(std::memory_order_relaxed) == seen && Clock::now() < end;) {
     for (int i = 0; i < 16 && op.state.load(std::memory_order_relaxed) == seen; ++i) relax();
+    std::this_thread::yield();
+  }
   lock.lock();
 }
 

@@ -80,7 +80,6 @@ class World : public std::enable_shared_from_this<World> {
   [[noreturn]] void raise(const Failure& failure, const std::string& title, int rank) const;
 
   const int size_;
-  const bool spins_;  // there is a core for every rank
   std::mutex mutex_;
   std::condition_variable gathered_;
   std::vector<bool> joined_;
