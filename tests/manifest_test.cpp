@@ -209,3 +209,14 @@ TEST_CASE("the nearest word") {
   CHECK(nearest("x", {"y"}).empty());
   CHECK(nearest("", {"y"}).empty());
 }
+
+TEST_CASE("text that is not UTF-8 is refused where it is, in every kind of string") {
+  const std::string refusal = "not valid TOML: the text must be UTF-8";
+  CHECK(error_of("[train]\nx = '\xff'") == "a.toml:2:6: " + refusal);
+  CHECK(error_of("[train]\nx = \"a\x80\"") == "a.toml:2:7: " + refusal);
+  CHECK(error_of("[train]\nx = '''\n\xc3'''") == "a.toml:3:1: " + refusal);
+  CHECK(error_of("# \xed\xa0\x80") == "a.toml:1:3: " + refusal);           // a surrogate
+  CHECK(error_of("# \xc0\xaf \xe0\x80\xaf") == "a.toml:1:3: " + refusal);  // overlong
+  CHECK(error_of("# \xf4\x90\x80\x80") == "a.toml:1:3: " + refusal);       // beyond Unicode
+  CHECK(parsed("[train]\nx = '\xc3\xbc \xe2\x82\xac \xf0\x9d\x84\x9e'").has("train"));
+}

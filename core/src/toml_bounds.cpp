@@ -10,6 +10,19 @@ namespace {
 constexpr size_t widest_line = 2000;
 constexpr int deepest = 16;
 
+// Bytes of the character that text begins with; 0 when that is not UTF-8 (no overlong forms, no surrogates).
+size_t utf8_size(std::string_view text) {
+  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return 1;
+  const size_t size = lead < 0xC2 || lead > 0xF4 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  for (size_t i = 1; i < size; ++i)
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  const bool overlong = (lead == 0xE0 && byte(1) < 0xA0) || (lead == 0xF0 && byte(1) < 0x90);
+  const bool no_character = (lead == 0xED && byte(1) > 0x9F) || (lead == 0xF4 && byte(1) > 0x8F);
+  return overlong || no_character ? 0 : size;
+}
+
 class Scanner {
  public:
   Scanner(std::string_view text, const std::string& name) : text_(text), name_(name) {}
@@ -32,7 +45,14 @@ class Scanner {
     throw Error(Code::invalid_argument, where.text() + ": " + reason);
   }
 
+  // toml11 3.7 reads memory that it has freed when a literal string is not UTF-8.
+  void check_character() {
+    const size_t size = utf8_size(text_.substr(at_));
+    if (size == 0) refuse("not valid TOML: the text must be UTF-8");
+    checked_ = at_ + size;
+  }
   void advance() {
+    if (at_ >= checked_) check_character();
     if (text_[at_] == '\n') {
       ++line_;
       line_start_ = at_ + 1;
@@ -64,7 +84,7 @@ class Scanner {
 
   std::string_view text_;
   const std::string& name_;
-  size_t at_ = 0, line_start_ = 0;
+  size_t at_ = 0, checked_ = 0, line_start_ = 0;
   int64_t line_ = 1;
   int depth_ = 0;
 };

@@ -10,7 +10,7 @@ namespace onebit {
 
 inline constexpr size_t most_manifest_bytes = size_t{1} << 20;
 
-// Throws Error(invalid_argument) with the location where the text is too large, too wide or too deep.
+// Throws Error(invalid_argument) with the location where the text is too large, too wide, too deep or not UTF-8.
 void check_toml_bounds(std::string_view text, const std::string& name);
 
 }  // namespace onebit
