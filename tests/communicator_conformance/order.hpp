@@ -23,6 +23,7 @@ inline void many_in_flight(Rank& self) {
     for (int rank = 0; rank < ranks; ++rank) in.back().fill(rank, pattern(me, rank + i));
     vectors.push_back(std::make_unique<Vector<float>>(elements<float>(me, i * 20)));
   }
+  const GoFirst guard(self);
   std::vector<Request*> requests;
   for (size_t i = 0; i < kCount; ++i) {
     const Call call(i);
@@ -60,6 +61,7 @@ inline void racing_ranks(Rank& self) {
     Parts all(ranks, [&](int rank) { return int64_t{rank + round}; });
     for (int rank = 0; rank < ranks; ++rank) in.fill(rank, pattern(me, rank + round));
     all.fill(me, pattern(me, round));
+    const GoFirst guard(self);
     dawdle();
     Request* first = self->all_to_all(in.bytes.data(), in.parts.data(), out.bytes.data(), out.parts.data(), Call());
     dawdle();
