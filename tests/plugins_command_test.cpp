@@ -72,7 +72,7 @@ TEST_CASE("plugins list: for people, for programs, with the environment's folder
 
   const Outcome absent = onebit("plugins list", "ONEBIT_PLUGIN_PATH=/absent ");
   CHECK(absent.code == 1);
-  CHECK(has(absent.err, "onebit: error: "));
+  CHECK(absent.err == "onebit: error: $ONEBIT_PLUGIN_PATH names /absent, which is not there\n");
 }
 
 TEST_CASE("plugins inspect: every option with type, default, range and help") {

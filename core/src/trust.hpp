@@ -7,7 +7,7 @@
 namespace onebit {
 
 // "" when the file may be loaded, else the reason: not a regular file, owned by somebody else, world-writable itself or in a
-// world-writable folder. A sticky folder such as /tmp is accepted: there, nobody replaces another's file.
+// world-writable folder. A sticky folder, where temporary files live, is accepted: there, nobody replaces another's file.
 std::string distrust(const std::filesystem::path& file);
 
 }  // namespace onebit

@@ -14,6 +14,12 @@ const Registry& filled(Registry& registry, const Manifest& manifest) {
   return registry;
 }
 
+std::filesystem::path existing(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (std::filesystem::exists(path, ignored)) return path;
+  throw Error(Code::unavailable, "$ONEBIT_PLUGIN_PATH names " + path.string() + ", which is not there");
+}
+
 }  // namespace
 
 void Source::add_to(CLI::App& command) {
@@ -35,7 +41,7 @@ std::vector<std::filesystem::path> environment_plugin_path() {
   std::string_view rest = given == nullptr ? "" : given;
   while (!rest.empty()) {
     const size_t end = std::min(rest.find(':'), rest.size());
-    if (end > 0) folders.emplace_back(rest.substr(0, end));
+    if (end > 0) folders.push_back(existing(rest.substr(0, end)));
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   return folders;
