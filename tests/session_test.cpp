@@ -2,8 +2,10 @@
 // not belong together are told so.
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <cmath>
 #include <limits>
+#include <thread>
 
 #include "gradients.hpp"
 #include "sessions.hpp"
@@ -268,6 +270,29 @@ TEST_CASE("an error on one rank ends the others' waits, with the cause") {
       [](Rank rank) { rank.session.step(rank.number == 1 ? std::vector<const float*>{nullptr} : pointers(small)); });
   CHECK(contains(found[1], "step() got 1 gradients for 2 parameters"));
   CHECK(contains(found[0], "step() got 1 gradients for 2 parameters"));
+}
+
+TEST_CASE("an abort in the middle of a step: every rank ends, and no buffer is freed while others copy from it") {
+  const Tensors model = {std::vector<float>(2'000'000)};
+  for (int trial = 0; trial < 4; ++trial) {
+    const std::vector<std::string> found = errors(
+        3, [](int) { return adam + "[exchange]\nbucket_bytes = 400000\n"; }, [&](int) { return model; },
+        [&](Rank rank) {
+          std::thread other;
+          if (rank.number == 1)
+            other = std::thread([&] {
+              std::this_thread::sleep_for(std::chrono::milliseconds(5 + 7 * trial));
+              rank.session.communicator().abort("enough");
+            });
+          try {
+            for (;;) rank.session.step(pointers(model));
+          } catch (...) {
+            if (other.joinable()) other.join();
+            throw;
+          }
+        });
+    for (const std::string& text : found) CHECK(contains(text, "enough"));
+  }
 }
 
 TEST_CASE("a session that has failed says so, and why") {

@@ -22,6 +22,10 @@ struct Session::Impl {
   Impl(const Registry& registry, const Configuration& configuration, const onebit_rendezvous& rendezvous,
        std::vector<Parameter> parameters);
 
+  ~Impl() { communicator.close(); }  // before the exchange frees buffers that other ranks may still be reading
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
   void start();
   StepReport step(const std::vector<const float*>& gradients);  // take_step, and its metrics
   StepReport take_step(const std::vector<const float*>& gradients);
