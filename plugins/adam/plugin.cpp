@@ -58,4 +58,4 @@ class Adam final : public Optimizer {
 }  // namespace
 }  // namespace onebit
 
-ONEBIT_PLUGIN("adam", "1.0.0", onebit::component<onebit::Adam>("adam"))
+ONEBIT_PLUGIN("adam", "0.1.0", onebit::component<onebit::Adam>("adam"))
