@@ -24,7 +24,8 @@ RankTraining::RankTraining(const TrainSettings& settings, const DataSet& data, M
       log_(log),
       train_feed_(data.train),
       test_feed_(data.test),
-      test_count_(data.test.count) {
+      test_count_(data.test.count),
+      first_rate_(session.learning_rate()) {
   for (const Parameter& parameter : model.parameters()) parameters_ += elements_of(parameter);
 }
 
@@ -61,6 +62,7 @@ void RankTraining::train_epoch(int64_t epoch) {
 
 void RankTraining::step(const Batch& batch) {
   const double loss = model_.learn(batch);
+  session_.set_learning_rate(scheduled_rate());
   const StepReport report = session_.step(model_.gradients());
   ++taken_;
   ++window_tried_;
@@ -71,6 +73,12 @@ void RankTraining::step(const Batch& batch) {
     shown_loss_ = taken_ == 1 ? loss : shown_loss_ + kSmoothing * (loss - shown_loss_);
   }
   if (log_ != nullptr) log_->step(progress(shown_loss_));
+}
+
+// Of steps tried, not committed: a skipped step has used its data, and its place in the schedule.
+double RankTraining::scheduled_rate() const {
+  if (settings_.schedule == "constant") return first_rate_;
+  return first_rate_ * (1 - static_cast<double>(taken_) / static_cast<double>(steps()));
 }
 
 // All ranks learn the mean loss, and whether somebody wants to stop: a wish that each must hear at the same step.
@@ -121,7 +129,7 @@ ProgressState RankTraining::progress(double loss) const {
   state.epoch = epoch_ + 1;
   state.epochs = settings_.epochs;
   state.step = taken_;
-  state.steps = dealing_.steps_per_epoch * settings_.epochs;
+  state.steps = steps();
   state.loss = loss;
   const double per_second = static_cast<double>(taken_) / std::max(seconds(), 1e-9);
   state.samples_per_second = speed_ > 0 ? speed_ : per_second * static_cast<double>(settings_.batch * session_.size());

@@ -43,6 +43,7 @@ class RankTraining {
 
   void train_epoch(int64_t epoch);
   void step(const Batch& batch);
+  double scheduled_rate() const;
   void agree();
   double evaluate();
   // Sums each value over all ranks, on all of them.
@@ -50,6 +51,8 @@ class RankTraining {
   double mean_over_ranks(const Losses& losses);
   double seconds() const { return trained_ + std::chrono::duration<double>(Clock::now() - epoch_began_).count(); }
   ProgressState progress(double loss) const;
+
+  int64_t steps() const { return dealing_.steps_per_epoch * settings_.epochs; }
 
   const TrainSettings& settings_;
   const Dealing dealing_;
@@ -59,6 +62,7 @@ class RankTraining {
   Feed train_feed_, test_feed_;
   int64_t test_count_;
   int64_t parameters_ = 0;
+  const double first_rate_;
 
   int64_t epoch_ = 0, taken_ = 0;  // epoch under way, from 0; steps tried
   const char* stage_ = "dense";

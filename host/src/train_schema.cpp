@@ -15,6 +15,8 @@ std::vector<const onebit_schema*> train_schema() {
       integer_option("epochs", "4", 1, 10000, "passes over the training set"),
       integer_option("batch", "64", 1, 65536, "samples a rank takes in one step"),
       integer_option("samples", "0", 0, 1e9, "how many of the training set's samples to use; 0: all"),
+      text_option("schedule", "\"linear\"", "constant|linear",
+                  "how optimizer.lr goes: constant, or linear, falling from the first step to 0 after the last"),
       integer_option("seed", "1", 0, 4294967295.0, "of the initial model and of the order of the data"),
       integer_option("log_every", "100", 1, 1e6, "steps from one line of the log to the next"),
   };
@@ -32,6 +34,7 @@ TrainSettings::TrainSettings(const Configuration& configuration) {
   epochs = options.integer("epochs");
   batch = options.integer("batch");
   samples = options.integer("samples");
+  schedule = options.text("schedule");
   seed = static_cast<uint64_t>(options.integer("seed"));
   log_every = options.integer("log_every");
 }

@@ -18,6 +18,7 @@ struct TrainSettings {
   explicit TrainSettings(const Configuration& configuration);
 
   std::string model, data;
+  std::string schedule;     // of the learning rate: constant or linear
   std::string data_folder;  // relative to the manifest
   int ranks;
   int64_t epochs;
