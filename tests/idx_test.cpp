@@ -10,7 +10,6 @@
 #include "onebit/error.hpp"
 #include "scratch_folder.hpp"
 
-
 namespace {
 
 using onebit::host::DataSet;
