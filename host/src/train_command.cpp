@@ -39,8 +39,8 @@ TrainSettings settings_of(const TrainArguments& arguments, const Loaded& loaded)
 }
 
 std::filesystem::path make_folder(const TrainArguments& arguments) {
-  const std::filesystem::path folder = arguments.out.empty() ? "out" / std::filesystem::path(arguments.source.config).stem()
-                                                             : std::filesystem::path(arguments.out);
+  std::filesystem::path folder = arguments.out.empty() ? "out" / std::filesystem::path(arguments.source.config).stem()
+                                                       : std::filesystem::path(arguments.out);
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) throw Error(Code::unavailable, folder.string() + ": cannot be made: " + error.message(), error.value());
