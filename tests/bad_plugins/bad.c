@@ -5,17 +5,61 @@
 #include "onebit/abi.h"
 
 enum defect {
-  NONE, NEWER, ENTRY_NULL, ENTRY_NULL_TEXT,
-  PLUGIN_SIZE_0, PLUGIN_SIZE_3, PLUGIN_SIZE_HUGE, NO_COMPONENTS, COMPONENTS_NULL, COMPONENT_NULL, COMPONENT_SIZE_0, TOO_MANY_COMPONENTS,
-  PLUGIN_NAME_NULL, PLUGIN_NAME_EMPTY, VERSION_NULL, NAME_NULL, NAME_EMPTY, NAME_BAD, NAME_LONG, TWICE, UNKNOWN_KIND,
-  API_NULL, API_SIZE_3, API_SIZE_HUGE, SLOT_NULL, PROBE_UNAVAILABLE, PROBE_FAILS,
-  OPTION_NULL, OPTION_SIZE_0, OPTION_KEY_BAD, OPTION_KEY_PLUGIN, OPTION_TYPES, OPTION_RANGE, OPTION_DEFAULT, OPTION_TWICE, OPTIONS_NULL,
-  REFUSES, SILENT, UNKNOWN_CODE, UNTERMINATED, NO_OBJECT,
-  THREE_ROUNDS, TWO_COMPRESSED, UNKNOWN_ROUND, UNKNOWN_VECTOR, ROUNDS_NULL, SLOT_UNKNOWN,
-  CODEC_BLOCK, CODEC_STATISTICS, CODEC_SPAN, CODEC_FOLD
+  NONE,
+  NEWER,
+  ENTRY_NULL,
+  ENTRY_NULL_TEXT,
+  PLUGIN_SIZE_0,
+  PLUGIN_SIZE_3,
+  PLUGIN_SIZE_HUGE,
+  NO_COMPONENTS,
+  COMPONENTS_NULL,
+  COMPONENT_NULL,
+  COMPONENT_SIZE_0,
+  TOO_MANY_COMPONENTS,
+  PLUGIN_NAME_NULL,
+  PLUGIN_NAME_EMPTY,
+  VERSION_NULL,
+  NAME_NULL,
+  NAME_EMPTY,
+  NAME_BAD,
+  NAME_LONG,
+  TWICE,
+  UNKNOWN_KIND,
+  API_NULL,
+  API_SIZE_3,
+  API_SIZE_HUGE,
+  SLOT_NULL,
+  PROBE_UNAVAILABLE,
+  PROBE_FAILS,
+  OPTION_NULL,
+  OPTION_SIZE_0,
+  OPTION_KEY_BAD,
+  OPTION_KEY_PLUGIN,
+  OPTION_TYPES,
+  OPTION_RANGE,
+  OPTION_DEFAULT,
+  OPTION_TWICE,
+  OPTIONS_NULL,
+  REFUSES,
+  SILENT,
+  UNKNOWN_CODE,
+  UNTERMINATED,
+  NO_OBJECT,
+  THREE_ROUNDS,
+  TWO_COMPRESSED,
+  UNKNOWN_ROUND,
+  UNKNOWN_VECTOR,
+  ROUNDS_NULL,
+  SLOT_UNKNOWN,
+  CODEC_BLOCK,
+  CODEC_STATISTICS,
+  CODEC_SPAN,
+  CODEC_FOLD
 };
 #define IS(defect) (DEFECT == (defect))
-#define TEXT(s) {s, sizeof(s) - 1}
+#define TEXT(s) \
+  { s, sizeof(s) - 1 }
 
 struct onebit_optimizer {
   int steps;
@@ -32,7 +76,8 @@ static onebit_code say(onebit_error* err, onebit_code code, const char* message)
 }
 
 /* ---- optimizer */
-static onebit_code create_optimizer(const onebit_host* host, const onebit_config* cfg, onebit_optimizer** out, onebit_error* err) {
+static onebit_code create_optimizer(const onebit_host* host, const onebit_config* cfg, onebit_optimizer** out,
+                                    onebit_error* err) {
   (void)host, (void)cfg;
   if (IS(REFUSES)) return say(err, ONEBIT_UNAVAILABLE, "no such unit in this machine");
   if (IS(SILENT)) return ONEBIT_OUT_OF_MEMORY;
@@ -49,8 +94,15 @@ static void destroy_optimizer(onebit_optimizer* self) { free(self); }
 static onebit_code declare(onebit_optimizer* self, const onebit_tensor_info* const* tensors, size_t count,
                            const onebit_state* state, onebit_error* err) {
   (void)self, (void)tensors, (void)count;
-  const onebit_state_desc desc = {sizeof desc, TEXT("momentum"), ONEBIT_PER_ELEMENT, 1, ONEBIT_REPLICATED, ONEBIT_RESHARD_MEAN, 0,
-                                  {ONEBIT_DTYPE_FLOAT, 32, 1}, 0};
+  const onebit_state_desc desc = {sizeof desc,
+                                  TEXT("momentum"),
+                                  ONEBIT_PER_ELEMENT,
+                                  1,
+                                  ONEBIT_REPLICATED,
+                                  ONEBIT_RESHARD_MEAN,
+                                  0,
+                                  {ONEBIT_DTYPE_FLOAT, 32, 1},
+                                  0};
   return state->declare(state->ctx, &desc) == 0 ? ONEBIT_OK : say(err, ONEBIT_INTERNAL, "expected slot 0");
 }
 static onebit_code plan(onebit_optimizer* self, const onebit_step* step, const onebit_totals* totals, onebit_plan* out,
@@ -132,14 +184,23 @@ static onebit_code decode(onebit_compressor* self, const onebit_batch* batch, co
 static const struct {
   onebit_optimizer_api api;
   void (*later)(void);
-} optimizer = {{IS(API_SIZE_3) ? 3 : IS(API_SIZE_HUGE) ? UINT64_C(1) << 60 : IS(NEWER) ? sizeof optimizer : sizeof optimizer.api,
-                create_optimizer, destroy_optimizer, declare, IS(SLOT_NULL) ? NULL : plan, tile_call, tile_call, combine, apply},
-               NULL};
-static const onebit_compressor_api compressor = {sizeof compressor, create_compressor, destroy_compressor, describe, payload_size,
-                                                 measure, NULL, encode, decode};
+} optimizer = {
+    {IS(API_SIZE_3)      ? 3
+     : IS(API_SIZE_HUGE) ? UINT64_C(1) << 60
+     : IS(NEWER)         ? sizeof optimizer
+                         : sizeof optimizer.api,
+     create_optimizer, destroy_optimizer, declare, IS(SLOT_NULL) ? NULL : plan, tile_call, tile_call, combine, apply},
+    NULL};
+static const onebit_compressor_api compressor = {
+    sizeof compressor, create_compressor, destroy_compressor, describe, payload_size, measure, NULL, encode, decode};
 
 static const onebit_schema lr = {IS(OPTION_SIZE_0) ? 0 : sizeof lr,
-                                 {IS(OPTION_KEY_BAD) ? "L R" : IS(OPTION_KEY_PLUGIN) ? "plugin" : "lr", IS(OPTION_KEY_BAD) ? 3 : IS(OPTION_KEY_PLUGIN) ? 6 : 2},
+                                 {IS(OPTION_KEY_BAD)      ? "L R"
+                                  : IS(OPTION_KEY_PLUGIN) ? "plugin"
+                                                          : "lr",
+                                  IS(OPTION_KEY_BAD)      ? 3
+                                  : IS(OPTION_KEY_PLUGIN) ? 6
+                                                          : 2},
                                  TEXT("the learning rate"),
                                  {IS(OPTION_DEFAULT) ? "7.0" : "0.1", 3},
                                  {NULL, 0},
@@ -162,12 +223,11 @@ static const onebit_component plain_optimizer = {
     IS(OPTIONS_NULL) ? NULL : options,
     IS(OPTION_TWICE) ? 2 : 1,
     IS(API_NULL) ? NULL : &optimizer};
-static const onebit_component plain_compressor = {sizeof plain_compressor, ONEBIT_KIND_COMPRESSOR, "plain", ONEBIT_DEVICE_CPU, 0,
-                                                  NULL, 0, &compressor};
-static const onebit_component* const components[] = {&plain_optimizer,
-                                                     IS(COMPONENT_NULL) ? NULL
-                                                     : IS(TWICE)        ? &plain_optimizer
-                                                                        : &plain_compressor};
+static const onebit_component plain_compressor = {
+    sizeof plain_compressor, ONEBIT_KIND_COMPRESSOR, "plain", ONEBIT_DEVICE_CPU, 0, NULL, 0, &compressor};
+static const onebit_component* const components[] = {&plain_optimizer, IS(COMPONENT_NULL) ? NULL
+                                                                       : IS(TWICE)        ? &plain_optimizer
+                                                                                          : &plain_compressor};
 
 static onebit_code probe(onebit_error* err) {
   if (IS(PROBE_UNAVAILABLE)) return say(err, ONEBIT_UNAVAILABLE, "no abacus in this machine");

@@ -1,5 +1,5 @@
 // Session: one rank's part of a training run. The embedder keeps the model, the data and the loop; the session broadcasts the
-// parameters from rank 0 at the start, and each step() turns this rank's gradients into an update that is the same on all ranks.
+// parameters from rank 0 at the start, and each step() turns this rank's gradients into the same update on all ranks.
 //
 //   onebit::Registry registry(logger);
 //   registry.load(manifest);
@@ -56,11 +56,11 @@ struct StateBytes {
   uint64_t bytes = 0;
 };
 struct Footprint {
-  std::vector<StateBytes> state;        // declared by the optimizer, by name; released state is gone from the list
+  std::vector<StateBytes> state;  // declared by the optimizer, by name; released state is gone from the list
   uint64_t worker_error = 0, server_error = 0, retained = 0;
-  uint64_t exchange_buffers = 0;        // payloads under way, tile scratch
-  uint64_t peak = 0;                    // the most that was held at once, all of the above
-  uint64_t held() const;                // state + errors + retained
+  uint64_t exchange_buffers = 0;  // payloads under way, tile scratch
+  uint64_t peak = 0;              // the most that was held at once, all of the above
+  uint64_t held() const;          // state + errors + retained
 };
 
 class Session {
@@ -99,7 +99,7 @@ class Session {
   std::unique_ptr<Impl> impl_;
 };
 
-// What a configuration costs for a model, without running it: bytes a parameter of state in each stage, bytes a rank sends a step.
+// What a configuration costs for a model, without running it: bytes of state a parameter by stage, bytes sent a step and rank.
 struct Cost {
   int64_t parameters = 0;
   double dense_state = 0, compressed_state = 0, peak_state = 0;  // bytes a parameter, worst rank

@@ -12,8 +12,8 @@
      Unknown enum values are answered with ONEBIT_UNSUPPORTED, unknown capability bits are ignored.
    Ownership.  The caller owns tensors, options and errors, lent for the call unless said otherwise; the plugin owns what create
      returned until destroy. A pointer that a plugin returns says below how long it lives.
-   Threads.  Calls marked (tile) may run at once on disjoint tiles of one object; all other calls on one object are serialised by
-     the host; abort alone may come from any thread at any time. The entry is cheap and starts no thread. */
+   Threads.  Calls marked (tile) may run at once on disjoint tiles of one object; all other calls on one object are serialised
+     by the host; abort alone may come from any thread at any time. The entry is cheap and starts no thread. */
 #ifndef ONEBIT_ABI_H_
 #define ONEBIT_ABI_H_
 
@@ -89,8 +89,8 @@ typedef struct onebit_stream { /* CPU: handle NULL, calls are synchronous; CUDA:
 } onebit_stream;
 
 /* ---- options ------------------------------------------------------------------------------------------------------ */
-enum { /* bits: an option may allow several types, such as an integer or "auto" */
-  ONEBIT_VALUE_BOOL = 1,
+enum {
+  ONEBIT_VALUE_BOOL = 1, /* bits: an option may allow several types, such as an integer or "auto" */
   ONEBIT_VALUE_INT = 2,
   ONEBIT_VALUE_FLOAT = 4, /* also takes an integer */
   ONEBIT_VALUE_STRING = 8
@@ -136,9 +136,9 @@ typedef struct onebit_host {
 } onebit_host;
 
 /* ---- state: declared by an optimizer, owned by the host, which allocates, saves, reshards, frees and reports it ------ */
-enum { /* extent; the first is fp32, all others are doubles */
-  ONEBIT_PER_ELEMENT = 1,
-  ONEBIT_PER_BLOCK = 2, /* scratch for partial sums: valid from consume to combine of one step, zero before */
+enum {
+  ONEBIT_PER_ELEMENT = 1, /* extent; this one is fp32, all others are doubles */
+  ONEBIT_PER_BLOCK = 2,   /* scratch for partial sums: valid from consume to combine of one step, zero before */
   ONEBIT_PER_TENSOR = 3,
   ONEBIT_PER_MODEL = 4
 };
@@ -174,7 +174,7 @@ typedef struct onebit_block { /* a run of elements of one tensor; frozen: array 
   float* parameter;           /* its first element */
   const float* gradient;      /* likewise; zeros where the model gave none; read-only until the step ends */
 } onebit_block;
-typedef struct onebit_group { /* frozen. Filled by the host from the optimizer's options lr and weight_decay; schedules change it */
+typedef struct onebit_group { /* frozen. From the optimizer's options lr and weight_decay; schedules change it */
   double learning_rate;
   double weight_decay;
 } onebit_group;
@@ -194,10 +194,10 @@ typedef struct onebit_tile { /* neighbouring blocks, few enough to stay in cache
   const onebit_block* device_blocks; /* the same in device memory; NULL on CPU */
   float* message;                    /* produce only: to be written */
   const float* mean;                 /* consume: this round's mean; apply, and consume in a step without a round: NULL */
-  const float* previous;             /* the retained mean of an earlier step, in produce, and in consume where planned; else NULL */
-  void* const* slots;                /* by slot: base of each declared state; NULL once released */
-  const float* gradient_scale;       /* one float (clipping, accumulation): every use of block.gradient multiplies by it */
-  const int32_t* skip;               /* CUDA: device flag, when it is not 0 nothing is written; NULL on CPU */
+  const float* previous;       /* the retained mean of an earlier step, in produce, and in consume where planned; else NULL */
+  void* const* slots;          /* by slot: base of each declared state; NULL once released */
+  const float* gradient_scale; /* one float (clipping, accumulation): every use of block.gradient multiplies by it */
+  const int32_t* skip;         /* CUDA: device flag, when it is not 0 nothing is written; NULL on CPU */
   const onebit_stream* stream;
 } onebit_tile;
 
@@ -298,7 +298,7 @@ typedef struct onebit_communicator_api {
   onebit_code (*wait)(onebit_communicator* self, onebit_request* req, int64_t timeout_ns,
                       onebit_error* err); /* takes req back unless it answers TIMEOUT; timeout as in onebit_call */
   onebit_code (*split)(onebit_communicator* self, int32_t color, int32_t key, onebit_communicator** out,
-                       onebit_error* err);                                                      /* color < 0: out = NULL */
+                       onebit_error* err);                                               /* color < 0: out = NULL */
   onebit_code (*abort)(onebit_communicator* self, onebit_str reason, onebit_error* err); /* ends all waits on all ranks */
 } onebit_communicator_api;
 
@@ -317,9 +317,9 @@ typedef struct onebit_plan { /* filled by plan, the same on every rank; its poin
   const onebit_round* const* rounds;
   size_t round_count; /* 0 (a local step) to 2, at most one compressed */
   const int32_t* release;
-  size_t release_count; /* slots no longer needed once this step has committed */
-  int32_t reset_error;  /* 1: forget worker and server errors before this step's first encode */
-  int32_t apply;        /* 1: a second pass after combine */
+  size_t release_count;        /* slots no longer needed once this step has committed */
+  int32_t reset_error;         /* 1: forget worker and server errors before this step's first encode */
+  int32_t apply;               /* 1: a second pass after combine */
   int32_t previous_in_consume; /* 1: consume reads tile.previous; produce always may */
   int32_t reserved;
 } onebit_plan;
