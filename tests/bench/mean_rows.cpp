@@ -101,10 +101,12 @@ Maker mean_of(RoundKind kind) {
 }  // namespace
 
 void add_mean_rows() {
-  add_row({"compressed mean, 2 ranks", elements, 20, "value 4, worker error 4+4, server error (4+4)/2, mean 4", ranks, 0.6},
+  add_row({"compressed mean, 2 ranks", ranks * elements, 20,
+           "an element and rank: value 4, worker error 4+4, server error (4+4)/2, mean 4", ranks, 0.6},
           mean_of(RoundKind::compressed));
-  add_row({"dense mean, 2 ranks", elements, 28,
-           "value 4, payload 4+4, own half of both 4, mean of the half (4+4)/2, gathered half 2+2, mean 4", ranks, 0},
+  add_row({"dense mean, 2 ranks", ranks * elements, 28,
+           "an element and rank: value 4, payload 4+4, own half of both 4, mean of the half (4+4)/2, gathered half 2+2, mean 4",
+           ranks, 0},
           mean_of(RoundKind::dense));
 }
 
