@@ -36,7 +36,7 @@ std::string text_of(const Key& key) {
 
 fs::path real_path(const fs::path& file) {
   std::error_code error;
-  const fs::path real = fs::canonical(file, error);
+  fs::path real = fs::canonical(file, error);
   if (error) throw Error(Code::unavailable, plugin_label(fs::absolute(file)) + ": the file can't be found: " + error.message());
   return real;
 }

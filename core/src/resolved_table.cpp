@@ -97,7 +97,7 @@ namespace {
 void check_keys(const Manifest& manifest, const std::string& table, const Schema& schema, bool accept_plugin) {
   std::vector<std::string_view> known;
   for (const onebit_schema* entry : schema) known.push_back(view(entry->key));
-  if (accept_plugin) known.push_back("plugin");
+  if (accept_plugin) known.emplace_back("plugin");
   const std::string plugin = accept_plugin ? manifest.plugin(table) : "";
   for (const auto& [key, setting] : manifest.table(table))
     if (std::find(known.begin(), known.end(), key) == known.end())

@@ -148,7 +148,7 @@ std::string reason_of(const toml::exception& e, const Caret& caret, const std::s
 }
 
 [[noreturn]] void syntax_error(const toml::exception& e, std::string_view text, const std::string& name) {
-  const toml::source_location at = e.location();
+  const toml::source_location& at = e.location();
   const Caret caret = caret_of(e.what(), at.line());
   const Location where = {name, static_cast<int64_t>(at.line()),
                           caret.column ? caret.column : static_cast<int64_t>(at.column())};

@@ -25,7 +25,7 @@ void check_size(uint64_t size, uint64_t required, const std::string& what) {
 
 std::string checked_name(const char* name, const std::string& what) {
   if (name == nullptr) refuse(what + " has no name");
-  const std::string text(name, strnlen(name, longest_name + 1));
+  std::string text(name, strnlen(name, longest_name + 1));
   const bool sound = std::all_of(text.begin(), text.end(),
                                  [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
   if (text.empty()) refuse(what + " has an empty name");

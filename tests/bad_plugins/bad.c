@@ -4,7 +4,7 @@
 
 #include "onebit/abi.h"
 
-enum defect {
+enum Defect {
   NONE,
   NEWER,
   ENTRY_NULL,
