@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "onebit/prefetch.hpp"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "gradient_scan.cpp"
 #include <hwy/foreach_target.h>
@@ -25,6 +27,7 @@ GradientScan scan(const float* HWY_RESTRICT values, int64_t count) {
   for (auto& sum : sums) sum = hn::Zero(d);
   const int64_t whole = count / lanes * lanes;
   for (int64_t i = 0; i < whole; i += lanes) {
+    if (i % prefetch_run == 0) prefetch(values + i);
     for (int64_t v = 0; v < vectors; ++v) {
       const auto x = hn::LoadU(d, values + i + v * width);
       all_small = hn::And(all_small, hn::Le(hn::Abs(x), limit));
