@@ -67,6 +67,8 @@ TEST_CASE("state, errors and retained mean take at most 10.5 bytes a parameter i
 
 TEST_CASE("what check says a model will cost is what a session then holds and sends") {
   Tensors model = {std::vector<float>(300'000), std::vector<float>(77)};
+  CHECK_THROWS_WITH(cost_of(plugins(), configure(onebit_adam("freeze_step = 2\n")), parameters_of(model), 0),
+                    "a cost is of at least 1 rank, found 0");
   for (const std::string scale : {"", "scale = \"tensor\"\n"}) {
     const std::string toml = "[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 2\n[compressor]\nplugin = \"onebit\"\n" +
                              scale + "[communicator]\nplugin = \"threads\"\n";
