@@ -160,6 +160,7 @@ Footprint Session::Impl::footprint() const {
 
 Cost cost_of(const Registry& registry, const Configuration& configuration, const std::vector<Parameter>& parameters,
              int ranks) {
+  if (ranks < 1) throw Error(Code::invalid_argument, "a cost is of at least 1 rank, found " + std::to_string(ranks));
   std::vector<int64_t> elements;
   for (const Parameter& parameter : parameters) {
     elements.push_back(1);
