@@ -26,12 +26,14 @@ GradientScan scan(const float* HWY_RESTRICT values, int64_t count) {
   decltype(hn::Zero(d)) sums[vectors];
   for (auto& sum : sums) sum = hn::Zero(d);
   const int64_t whole = count / lanes * lanes;
-  for (int64_t i = 0; i < whole; i += lanes) {
-    if (i % prefetch_run == 0) prefetch(values + i);
-    for (int64_t v = 0; v < vectors; ++v) {
-      const auto x = hn::LoadU(d, values + i + v * width);
-      all_small = hn::And(all_small, hn::Le(hn::Abs(x), limit));
-      if constexpr (want_squares) sums[v] = hn::Add(sums[v], hn::Mul(x, x));
+  for (int64_t begin = 0; begin < whole; begin += prefetch_run) {
+    prefetch(values + begin);
+    for (int64_t i = begin; i < run_end(begin, whole); i += lanes) {
+      for (int64_t v = 0; v < vectors; ++v) {
+        const auto x = hn::LoadU(d, values + i + v * width);
+        all_small = hn::And(all_small, hn::Le(hn::Abs(x), limit));
+        if constexpr (want_squares) sums[v] = hn::Add(sums[v], hn::Mul(x, x));
+      }
     }
   }
   HWY_ALIGN float lane[lanes];
