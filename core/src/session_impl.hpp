@@ -40,6 +40,7 @@ struct Session::Impl {
   bool agree(const Plan& plan, StepReport& report);
   void clip(const std::vector<Ballot>& ballots, StepReport& report);
   void commit(const Plan& plan, StepReport& report);
+  void tell_skipped();
   uint64_t plan_hash(const Plan& plan) const;
 
   Totals totals() const;
@@ -72,6 +73,7 @@ struct Session::Impl {
   float applied_scale = 1;
   int64_t next_step = 1;
   bool missed_local = false;
+  int64_t skipped_in_a_row = 0;
   Plan plan;
   Timings timings;                    // of scans and agreements; the rest is the exchange's
   Traffic counts;                     // of steps; bytes are the communicator's

@@ -44,17 +44,25 @@ StepReport Session::Impl::take_step(const std::vector<const float*>& gradients) 
   report.skipped = !usable;
   const bool local = plan.rounds().size == 0;
   if (!usable && !local) {
-    ++counts.skipped_steps;
-    if (registry.logger())
-      registry.logger()->warn("step {}: a gradient is not finite, or larger than 2^55; all ranks skip it", next_step);
+    tell_skipped();
     return report;
   }
+  skipped_in_a_row = 0;
   state.zero_partial_sums();
   if (usable) exchange.run(now, plan, applied_scale);
   optimizer->combine(now, totals());
   if (plan.apply && usable) exchange.apply(now);
   commit(plan, report);
   return report;
+}
+
+// Once for all ranks, and less and less often while it goes on: at the 1st, 2nd, 4th, 8th ... in a row.
+void Session::Impl::tell_skipped() {
+  ++counts.skipped_steps;
+  ++skipped_in_a_row;
+  if (communicator.rank() != 0 || !registry.logger() || (skipped_in_a_row & (skipped_in_a_row - 1)) != 0) return;
+  registry.logger()->warn("step {}: a gradient is not finite, or larger than 2^55: all ranks skip it ({} in a row)", next_step,
+                          skipped_in_a_row);
 }
 
 void Session::Impl::point_at(const std::vector<const float*>& gradients) {
