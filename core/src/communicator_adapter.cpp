@@ -56,6 +56,12 @@ class CommunicatorAdapter final : public Communicator {
   void abort(std::string_view reason) override {
     boundary_.call([&](onebit_error* err) { return api_.abort(self(), str(reason), err); });
   }
+  uint64_t machine() const override {
+    uint64_t number = 0;
+    if (ONEBIT_CAN(&api_, onebit_communicator_api, machine))
+      boundary_.call([&](onebit_error* err) { return api_.machine(self(), &number, err); });
+    return number;
+  }
 
  private:
   template <class F>

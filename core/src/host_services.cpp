@@ -47,12 +47,15 @@ int32_t metric(void* ctx, int32_t kind, onebit_str name) noexcept {
   }
 }
 
+// Nothing collects spans yet.
+void span(void*, onebit_str, int64_t, int64_t) noexcept {}
+
 void record(void* ctx, int32_t handle, double value) noexcept { services(ctx).metrics().record(handle, value); }
 
 }  // namespace
 
 HostServices::HostServices(std::shared_ptr<spdlog::logger> logger) : logger_(std::move(logger)) {
-  table_ = {sizeof(onebit_host), ONEBIT_ABI_MINOR, this, log_enabled, log, alloc, release, metric, record};
+  table_ = {sizeof(onebit_host), ONEBIT_ABI_MINOR, this, log_enabled, log, alloc, release, metric, record, span};
 }
 
 HostServices& HostServices::make(std::shared_ptr<spdlog::logger> logger) {

@@ -45,6 +45,7 @@ class MeteredCommunicator final : public Communicator {
   void wait(Request* request, int64_t timeout_ns) override { inner_->wait(request, timeout_ns); }
   std::unique_ptr<Communicator> split(int color, int key) override { return inner_->split(color, key); }
   void abort(std::string_view reason) override { inner_->abort(reason); }
+  uint64_t machine() const override { return inner_->machine(); }
 
  private:
   static uint64_t bytes_of(const Tensor& tensor) {

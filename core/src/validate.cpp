@@ -107,7 +107,12 @@ std::vector<const onebit_schema*> checked_options(const onebit_component& compon
 ComponentInfo checked_component(const onebit_component& component) {
   const Kind kind = static_cast<Kind>(component.kind);
   const std::string what(name_of(kind));
-  ComponentInfo info{kind, checked_name(component.name, "a component (" + what + ")"), component.device, {}, component.api};
+  ComponentInfo info{kind,
+                     checked_name(component.name, "a component (" + what + ")"),
+                     component.device,
+                     {},
+                     component.api,
+                     component.capabilities};
   const std::string who = what + " '" + info.name + "'";
   if (component.api == nullptr) refuse(who + " has no table of functions");
   info.options = checked_options(component, who);

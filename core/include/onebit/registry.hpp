@@ -34,7 +34,8 @@ struct ComponentInfo {
   std::string name;
   int64_t device;
   std::vector<const onebit_schema*> options;
-  const void* api;  // onebit_<kind>_api
+  const void* api;            // onebit_<kind>_api
+  uint64_t capabilities = 0;  // ONEBIT_CAPABILITY_ bits
 };
 struct PluginInfo {
   std::filesystem::path file;  // absolute

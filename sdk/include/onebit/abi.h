@@ -133,6 +133,8 @@ typedef struct onebit_host {
   void (*free)(void* ctx, onebit_device device, void* ptr, void* stream);
   int32_t (*metric)(void* ctx, int32_t kind, onebit_str name); /* a handle >= 0, or -1; once, at create */
   void (*record)(void* ctx, int32_t metric, double value);     /* hot path: no strings; handle -1 is ignored */
+  /* something that took from begin to end (nanoseconds of CLOCK_MONOTONIC), such as a transfer, for the trace of a run */
+  void (*span)(void* ctx, onebit_str name, int64_t begin_ns, int64_t end_ns);
 } onebit_host;
 
 /* ---- state: declared by an optimizer, owned by the host, which allocates, saves, reshards, frees and reports it ------ */
@@ -252,7 +254,7 @@ typedef struct onebit_compressor_api {
 typedef struct onebit_rendezvous { /* where ranks meet before they have a communicator: a key/value store; thread-safe */
   uint64_t struct_size;
   int32_t rank;
-  int32_t size;
+  int32_t size;       /* 0: the host knows of no ranks; for communicators with ONEBIT_CAPABILITY_PROCESSES */
   int32_t local_rank; /* among the ranks of this machine */
   int32_t local_size;
   void* ctx;
@@ -300,7 +302,12 @@ typedef struct onebit_communicator_api {
   onebit_code (*split)(onebit_communicator* self, int32_t color, int32_t key, onebit_communicator** out,
                        onebit_error* err);                                               /* color < 0: out = NULL */
   onebit_code (*abort)(onebit_communicator* self, onebit_str reason, onebit_error* err); /* ends all waits on all ranks */
+  /* a number that ranks of one machine (which share a fast link) have in common, and no others; local; NULL: all share one */
+  onebit_code (*machine)(onebit_communicator* self, uint64_t* out, onebit_error* err);
 } onebit_communicator_api;
+/* Capability of a communicator: its ranks are processes which a launcher has started. It knows rank and size by itself and takes
+   a rendezvous of size 0, which says that the host knows of no ranks. */
+#define ONEBIT_CAPABILITY_PROCESSES 1u
 
 /* ---- optimizer: arithmetic --------------------------------------------------------------------------------------------- */
 typedef struct onebit_optimizer onebit_optimizer;
@@ -367,7 +374,7 @@ typedef struct onebit_component {
   int64_t kind;
   const char* name;      /* lower case, digits, '_'; the key is (kind, name, device) */
   int64_t device;        /* ONEBIT_DEVICE_ */
-  uint64_t capabilities; /* none defined in 1.0 */
+  uint64_t capabilities; /* ONEBIT_CAPABILITY_ bits; unknown ones are ignored */
   const onebit_schema* const* options;
   size_t option_count;
   const void* api; /* onebit_<kind>_api */

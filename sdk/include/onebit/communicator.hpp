@@ -88,6 +88,8 @@ class Communicator {
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
   // Ends all waits on all ranks with Code::aborted and this reason. The one call allowed from any thread.
   virtual void abort(std::string_view reason) = 0;
+  // The same number on ranks of one machine, another on others; local.
+  virtual uint64_t machine() const { return 0; }
 };
 
 }  // namespace onebit

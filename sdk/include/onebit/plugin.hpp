@@ -196,13 +196,21 @@ const onebit_communicator_api* communicator_api() {
       },
       [](onebit_communicator* self, onebit_str reason, onebit_error* err) noexcept {
         return guard(err, [&] { communicator(self).abort(view(reason)); });
+      },
+      [](onebit_communicator* self, uint64_t* out, onebit_error* err) noexcept {
+        return guard(err, [&] { *out = communicator(self).machine(); });
       }};
   return &api;
 }
 
 }  // namespace detail
 
-// Describes class T as a component. Its kind follows from its base class.
+template <class T, class = void>
+struct CapabilitiesOf : std::integral_constant<uint64_t, 0> {};
+template <class T>
+struct CapabilitiesOf<T, std::void_t<decltype(T::capabilities)>> : std::integral_constant<uint64_t, T::capabilities> {};
+
+// Describes class T as a component. Its kind follows from its base class, its capabilities from a constant of that name.
 struct Component {
   onebit_component table;
   Slice<const onebit_schema> options;
@@ -210,7 +218,8 @@ struct Component {
 template <class T>
 Component component(const char* name, int64_t device = ONEBIT_DEVICE_CPU) {
   const Slice<const onebit_schema> options = T::options();
-  Component made = {{sizeof(onebit_component), 0, name, device, 0, nullptr, options.size, nullptr}, options};
+  Component made = {{sizeof(onebit_component), 0, name, device, CapabilitiesOf<T>::value, nullptr, options.size, nullptr},
+                    options};
   if constexpr (std::is_base_of_v<Optimizer, T>) {
     made.table.kind = ONEBIT_KIND_OPTIMIZER;
     made.table.api = detail::optimizer_api<T>();

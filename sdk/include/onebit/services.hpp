@@ -31,6 +31,11 @@ class Services {
     if (metric >= 0 && ONEBIT_CAN(host_, onebit_host, record)) host_->record(host_->ctx, metric, value);
   }
 
+  // Something that took from begin to end, in nanoseconds of the steady clock, for the trace of a run.
+  void span(std::string_view name, int64_t begin_ns, int64_t end_ns) const {
+    if (host_ != nullptr && ONEBIT_CAN(host_, onebit_host, span)) host_->span(host_->ctx, str(name), begin_ns, end_ns);
+  }
+
  private:
   const onebit_host* host_;
 };
