@@ -1,12 +1,20 @@
 // Each collective: check what this rank brings, and post it.
 #include "communicator.hpp"
 
-#include "arguments.hpp"
 #include "meeting.hpp"
+#include "onebit/collective_arguments.hpp"
 #include "world.hpp"
 
 namespace onebit::threads {
 namespace {
+
+constexpr const char* kName = "threads";
+
+void bring(Offer& offer, const Tensor& tensor, const Elements& elements) {
+  offer.dtype = tensor.dtype;
+  offer.count = elements.count;
+  offer.bytes = elements.bytes;
+}
 
 int64_t timeout_of(const Options& options) {
   const double seconds = options.real("timeout");
@@ -39,7 +47,7 @@ Post* ThreadsCommunicator::start(Kind kind, const Call& call, F&& fill) {
   offer.tag = call.tag;
   offer.timeout_ns = call.timeout_ns < 0 ? timeout_ns_ : call.timeout_ns;
   try {
-    check_call(call);
+    check_call(kName, call);
     fill(offer);
   } catch (const Error& why) {
     seat_.world().refuse(rank(), kind, why);
@@ -50,11 +58,12 @@ Post* ThreadsCommunicator::start(Kind kind, const Call& call, F&& fill) {
 
 Request* ThreadsCommunicator::all_reduce(const Tensor& in, Tensor& out, ReduceOp op, const Call& call) {
   return start(Kind::all_reduce, call, [&](Offer& offer) {
-    check_reduction(op, in.dtype);
+    check_reduction(kName, op, in.dtype);
+    const Elements source = check_tensor(kName, "in", in);
+    bring(offer, in, source);
     offer.reduce = op;
-    offer.in = check_tensor("in", in, offer);
-    check_same_shape(in, out, offer);
-    offer.out = offer.count == 0 ? nullptr : static_cast<char*>(out.data) + out.byte_offset;
+    offer.in = source.data;
+    offer.out = check_same_shape(kName, in, source, out).data;
   });
 }
 
@@ -84,9 +93,10 @@ Request* ThreadsCommunicator::all_to_all(const void* in, const Part* in_parts, v
 Request* ThreadsCommunicator::broadcast(Tensor& io, int root, const Call& call) {
   return start(Kind::broadcast, call, [&](Offer& offer) {
     check_root(root, size());
+    const Elements elements = check_tensor(kName, "io", io);
+    bring(offer, io, elements);
     offer.root = root;
-    offer.out = check_tensor("io", io, offer);
-    offer.in = offer.out;
+    offer.in = offer.out = elements.data;
   });
 }
 

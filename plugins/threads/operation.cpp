@@ -1,25 +1,7 @@
-// Operations: their names, their words for failures, and how one is made ready to be used again.
+// Operations: their words for failures, and how one is made ready to be used again.
 #include "operation.hpp"
 
 namespace onebit::threads {
-
-const char* name_of(Kind kind) {
-  switch (kind) {
-    case Kind::all_reduce:
-      return "all_reduce";
-    case Kind::all_gather:
-      return "all_gather";
-    case Kind::all_to_all:
-      return "all_to_all";
-    case Kind::broadcast:
-      return "broadcast";
-    case Kind::barrier:
-      return "barrier";
-    case Kind::split:
-      return "split";
-  }
-  return "unknown operation";
-}
 
 std::string title(Kind kind, uint64_t sequence) {
   return std::string(name_of(kind)) + " (operation " + std::to_string(sequence) + ')';
@@ -38,7 +20,12 @@ std::string Failure::text() const {
 }
 
 Operation::Operation(const World* owner, int ranks)
-    : world(owner), size(ranks), taken(ranks), posts(new Post[static_cast<size_t>(ranks)]) {
+    : world(owner),
+      size(ranks),
+      taken(ranks),
+      posts(new Post[static_cast<size_t>(ranks)]),
+      reduction_in(static_cast<size_t>(ranks)),
+      reduction_out(static_cast<size_t>(ranks)) {
   for (int rank = 0; rank < ranks; ++rank) {
     posts[rank].operation = this;
     posts[rank].rank = rank;

@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "onebit/collective_signature.hpp"
 #include "onebit/communicator.hpp"
 #include "seat.hpp"
 
@@ -15,18 +17,11 @@ namespace onebit::threads {
 
 using Clock = std::chrono::steady_clock;
 
-enum class Kind : uint8_t { all_reduce, all_gather, all_to_all, broadcast, barrier, split };
-const char* name_of(Kind kind);
+using Kind = Collective;
 
 // What one rank brings to a collective; the fields that its kind has no use for keep these values.
-struct Offer {
-  Kind kind = Kind::barrier;
-  ReduceOp reduce = ReduceOp::sum;
-  onebit_dtype dtype = {0, 0, 0};
-  int root = 0;
-  uint64_t tag = 0;
+struct Offer : CollectiveSignature {
   int64_t timeout_ns = 0;  // resolved: 0 is no limit
-  int64_t count = 0;       // elements of a tensor
   int64_t bytes = 0;       // of a tensor
   const char* in = nullptr;
   char* out = nullptr;
@@ -82,6 +77,8 @@ struct Operation {
   Failure own;
   std::condition_variable changed;
   std::unique_ptr<Post[]> posts;
+  std::vector<const void*> reduction_in;  // by rank, of all_reduce
+  std::vector<void*> reduction_out;
 };
 
 // "all_gather (operation 7)"

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "onebit/reduction.hpp"
+
 namespace onebit::threads {
 namespace {
 
@@ -80,7 +82,11 @@ int64_t share(const Operation& operation) {
 void reduce_piece(const Operation& operation, const Post& destination, int64_t item) {
   const int64_t count = operation.posts[0].offer.count;
   const int64_t first = (destination.rank * share(operation) + item) * kPieceElements;
-  if (first < count) reduce(operation, first, std::min(kPieceElements, count - first));
+  if (first >= count) return;
+  const Offer& one = operation.posts[0].offer;
+  const Reduction reduction = {
+      one.reduce, one.dtype, operation.reduction_in.data(), operation.size, operation.reduction_out.data(), operation.size};
+  reduce(reduction, first, std::min(kPieceElements, count - first));
 }
 
 }  // namespace
@@ -91,6 +97,8 @@ int64_t plan_work(Operation& operation) {
   for (int rank = 0; rank < operation.size; ++rank) {
     Post& post = operation.posts[rank];
     if (post.offer.kind == Kind::all_reduce) {
+      operation.reduction_in[static_cast<size_t>(rank)] = post.offer.in;
+      operation.reduction_out[static_cast<size_t>(rank)] = post.offer.out;
       post.items = share(operation);
       bytes += post.offer.bytes;
     } else {

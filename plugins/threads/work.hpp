@@ -13,9 +13,4 @@ int64_t plan_work(Operation& operation);
 // Claims and does items, those of `rank` first, until none is left or the operation has failed. Answers how many it did.
 int64_t do_work(Operation& operation, int rank);
 
-// reduction.cpp: whether all_reduce can add such elements.
-bool can_reduce(onebit_dtype dtype);
-// Reduces elements [first, first + count) of every rank's tensor, in the order of ranks, and writes the result to every rank.
-void reduce(const Operation& operation, int64_t first, int64_t count);
-
 }  // namespace onebit::threads
