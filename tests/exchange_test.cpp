@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <memory>
 #include <random>
@@ -16,23 +17,32 @@ using namespace onebit::test;
 
 namespace {
 
-// The gradient is the message, and the mean is the parameter.
+// The gradient is the message, and the mean is the parameter: this step's, and the one before.
 class MeanOptimizer final : public Optimizer {
  public:
-  explicit MeanOptimizer(RoundKind kind) : kind_(kind) {}
+  MeanOptimizer(RoundKind kind, Of of, bool with_previous) : kind_(kind), of_(of), with_previous_(with_previous) {}
   void declare(Slice<const TensorInfo* const>, StateDeclarer&) override {}
-  void plan(const Step&, const Totals&, Plan& plan) override { plan.add_round(kind_, Of::message, true); }
+  void plan(const Step&, const Totals&, Plan& plan) override {
+    plan.add_round(kind_, of_, true);
+    plan.previous_in_consume = with_previous_;
+  }
   void produce(const Step&, int, const Tile& tile) const override {
     for (size_t k = 0; k < tile.block_count; ++k)
       std::copy_n(tile.blocks[k].gradient, tile.blocks[k].count, tile.message + tile.blocks[k].packed);
   }
   void consume(const Step&, int, const Tile& tile) const override {
-    for (size_t k = 0; k < tile.block_count; ++k)
-      std::copy_n(tile.mean + tile.blocks[k].packed, tile.blocks[k].count, tile.blocks[k].parameter);
+    for (size_t k = 0; k < tile.block_count; ++k) {
+      const onebit_block& block = tile.blocks[k];
+      std::copy_n(tile.mean + block.packed, block.count, block.parameter);
+      for (int64_t i = 0; with_previous_ && tile.previous != nullptr && i < block.count; ++i)
+        block.parameter[i] += tile.previous[block.packed + i];
+    }
   }
 
  private:
   RoundKind kind_;
+  Of of_;
+  bool with_previous_;
 };
 
 // Passes everything on to a real compressor, and checks at every encode that decoded + new error = value + error.
@@ -78,17 +88,24 @@ class CheckedCompressor final : public Compressor {
   std::unique_ptr<Compressor> inner_;
 };
 
+struct Wanted {
+  RoundKind kind = RoundKind::dense;
+  Of of = Of::message;
+  WireType type = WireType::fp32;
+  bool with_previous = false;
+};
+
 // One rank's exchange over one or more tensors.
 struct Bench {
-  Bench(RoundKind kind, const std::string& compressor, const onebit_rendezvous& rendezvous, Tensors& tensors,
+  Bench(const Wanted& wanted, const std::string& compressor, const onebit_rendezvous& rendezvous, Tensors& tensors,
         int64_t bucket_bytes)
       : configuration(configure("[optimizer]\nplugin = \"adam\"\n[compressor]\nplugin = \"onebit\"\n" + compressor +
                                 "\n[communicator]\nplugin = \"threads\"\n")),
-        optimizer(kind),
+        optimizer(wanted.kind, wanted.of, wanted.with_previous),
         codec(plugins().make_compressor(*configuration.compressor.component, configuration.compressor.options)),
         communicator(
             plugins().make_communicator(*configuration.communicator.component, configuration.communicator.options, rendezvous)),
-        layout(sizes(tensors), options(bucket_bytes)),
+        layout(sizes(tensors), options(bucket_bytes, wanted.type)),
         state(optimizer, {}),
         workers(1),
         exchange({layout, state, optimizer, &codec, communicator, workers, meter}) {
@@ -100,8 +117,9 @@ struct Bench {
     for (const auto& t : tensors) result.push_back(static_cast<int64_t>(t.size()));
     return result;
   }
-  LayoutOptions options(int64_t bucket_bytes) {
+  LayoutOptions options(int64_t bucket_bytes, WireType type) {
     LayoutOptions o;
+    o.dense_type = type;
     o.rank = communicator.rank();
     o.ranks = communicator.size();
     o.bucket_bytes = bucket_bytes;
@@ -145,7 +163,7 @@ TEST_CASE("the compressed mean reproduces the reference's recorded calls") {
     std::vector<double> worst(static_cast<size_t>(ranks));
     host::run_ranks(ranks, [&](int rank) {
       Tensors tensors = {std::vector<float>(size)};
-      Bench bench(RoundKind::compressed, "scale = \"tensor\"", rendezvous.at(rank), tensors, 25'000'000);
+      Bench bench({RoundKind::compressed}, "scale = \"tensor\"", rendezvous.at(rank), tensors, 25'000'000);
       for (size_t call = 0; call < trace["outputs"].size(); ++call) {
         bench.mean(static_cast<int64_t>(call) + 1, {trace_gradient(static_cast<int>(call) + 1, rank, 0, size)});
         for (size_t i = 0; i < size; ++i) {
@@ -172,7 +190,7 @@ TEST_CASE("decoded + new error = value + error at every encode, on both sides") 
         host::run_ranks(ranks, [&](int rank) {
           std::mt19937 random(static_cast<unsigned>(rank));
           std::normal_distribution<float> normal(0, 1);
-          Bench bench(RoundKind::compressed, compressor, rendezvous.at(rank), means[static_cast<size_t>(rank)], 300'000);
+          Bench bench({RoundKind::compressed}, compressor, rendezvous.at(rank), means[static_cast<size_t>(rank)], 300'000);
           for (int64_t step = 1; step <= 3; ++step) {
             Tensors gradients = {std::vector<float>(size), std::vector<float>(3)};
             for (auto& tensor : gradients)
@@ -201,7 +219,7 @@ TEST_CASE("a dense mean is the sum over ranks in order, divided once, on every r
       for (float& g : inputs.back()) g = normal(random);
     }
     host::run_ranks(ranks, [&](int rank) {
-      Bench bench(RoundKind::dense, "", rendezvous.at(rank), means[static_cast<size_t>(rank)], 8192);
+      Bench bench({RoundKind::dense}, "", rendezvous.at(rank), means[static_cast<size_t>(rank)], 8192);
       bench.mean(1, {inputs[static_cast<size_t>(rank)]});
     });
     for (size_t i = 0; i < size; ++i) {
@@ -211,4 +229,74 @@ TEST_CASE("a dense mean is the sum over ranks in order, divided once, on every r
       for (const Tensors& mean : means) REQUIRE(mean[0][i] == sum);
     }
   }
+}
+
+namespace {
+
+// As it will be on the wire.
+float rounded(WireType type, float value) {
+  const DenseCodec codec(type);
+  std::byte payload[4];
+  codec.encode_block(&value, nullptr, nullptr, 1, nullptr, payload);
+  codec.decode_block(payload, 1, 1.0F, false, &value);
+  return value;
+}
+
+}  // namespace
+
+TEST_CASE("a dense mean in 16 bits: each value rounded, summed in fp32 in rank order, divided, and rounded once") {
+  for (const WireType type : {WireType::fp16, WireType::bf16})
+    for (const int ranks : {1, 2, 3, 5}) {
+      const size_t size = 10'001;  // odd, so that blocks end in two bytes of zeros
+      LocalRendezvous rendezvous(ranks);
+      std::vector<Tensors> means(static_cast<size_t>(ranks), Tensors{std::vector<float>(size), std::vector<float>(3)});
+      std::vector<Tensors> inputs;
+      std::mt19937 random(6);
+      std::normal_distribution<float> normal;
+      for (int rank = 0; rank < ranks; ++rank) {
+        inputs.push_back({std::vector<float>(size), std::vector<float>(3)});
+        for (auto& tensor : inputs.back())
+          for (float& g : tensor) g = normal(random) * std::pow(10.0F, normal(random));
+      }
+      host::run_ranks(ranks, [&](int rank) {
+        Bench bench({RoundKind::dense, Of::gradient, type}, "", rendezvous.at(rank), means[static_cast<size_t>(rank)], 8192);
+        bench.mean(1, inputs[static_cast<size_t>(rank)]);
+        if (ranks > 1) CHECK(bench.layout.buckets[0].dense.bytes == 2 * 4096);
+      });
+      for (size_t t = 0; t < 2; ++t)
+        for (size_t i = 0; i < inputs[0][t].size(); ++i) {
+          float sum = rounded(type, inputs[0][t][i]);
+          for (size_t rank = 1; rank < inputs.size(); ++rank) sum += rounded(type, inputs[rank][t][i]);
+          const float expected = ranks == 1 ? inputs[0][t][i] : rounded(type, sum / static_cast<float>(ranks));
+          for (const Tensors& mean : means) REQUIRE(std::bit_cast<uint32_t>(mean[t][i]) == std::bit_cast<uint32_t>(expected));
+        }
+    }
+}
+
+TEST_CASE("a retained dense mean comes back as it was on the wire, whatever its type") {
+  for (const WireType type : {WireType::fp32, WireType::bf16}) {
+    const Tensors first = {{1.001F, -3.0F, 1e-3F}, std::vector<float>(5001, 0.3333F)}, second = {{2.0F, 5.0F, 7.0F}, first[1]};
+    std::vector<Tensors> means(2, first);
+    LocalRendezvous rendezvous(2);
+    host::run_ranks(2, [&](int rank) {
+      Bench bench({RoundKind::dense, Of::message, type, true}, "", rendezvous.at(rank), means[static_cast<size_t>(rank)], 8192);
+      bench.mean(1, first);
+      bench.mean(2, second);
+    });
+    for (const Tensors& mean : means)
+      for (size_t t = 0; t < 2; ++t)
+        for (size_t i = 0; i < first[t].size(); ++i)
+          REQUIRE(mean[t][i] == rounded(type, second[t][i]) + rounded(type, first[t][i]));
+  }
+}
+
+TEST_CASE("messages don't travel as fp16 in dense rounds: nobody knows before they leave whether they fit") {
+  LocalRendezvous rendezvous(2);
+  host::run_ranks(2, [&](int rank) {
+    Tensors mean = {std::vector<float>(10)};
+    Bench bench({RoundKind::dense, Of::message, WireType::fp16}, "", rendezvous.at(rank), mean, 8192);
+    CHECK_THROWS_WITH(bench.mean(1, mean),
+                      "the optimizer plans a dense round of messages, which may be larger than fp16's 65504: set "
+                      "exchange.dense_dtype to \"bf16\" or \"fp32\"");
+  });
 }

@@ -2,15 +2,24 @@
 
 #include <cstring>
 
+#include "half_conversion.hpp"
+
 namespace onebit {
 
 void DenseCodec::encode_block(const float* values, const float*, float*, int64_t count, const double*,
                               std::byte* payload) const {
-  std::memcpy(payload, values, payload_size(count));
+  if (type_ == WireType::fp32) {
+    std::memcpy(payload, values, payload_size(count));
+    return;
+  }
+  auto* halves = reinterpret_cast<uint16_t*>(payload);  // payloads are aligned to 4 bytes
+  to_half(type_, values, count, halves);
+  if (count % 2 != 0) halves[count] = 0;
 }
 
 void DenseCodec::decode_block(const std::byte* payload, int64_t count, float weight, bool add, float* out) const {
-  const float* __restrict in = reinterpret_cast<const float*>(payload);  // payloads are aligned to 4 bytes
+  if (type_ != WireType::fp32) return from_half(type_, reinterpret_cast<const uint16_t*>(payload), count, weight, add, out);
+  const float* __restrict in = reinterpret_cast<const float*>(payload);
   float* __restrict to = out;
   if (!add && weight == 1.0F)
     std::memcpy(to, in, payload_size(count));

@@ -15,6 +15,7 @@ Exchange::Exchange(const ExchangeParts& parts)
       communicator_(parts.communicator),
       workers_(parts.workers),
       meter_(parts.meter),
+      dense_codec_(parts.layout.options().dense_type),
       retained_(parts.layout, parts.meter) {
   if (compressor_ != nullptr) description_ = compressor_->describe();
   const auto tile = static_cast<size_t>(layout_.largest_tile + 15) / 16 * 16;
@@ -55,6 +56,7 @@ void Exchange::prepare(const Plan& plan) {
   round_count_ = 0;
   previous_in_consume_ = plan.previous_in_consume;
   for (const Plan::Round& round : plan.rounds()) {
+    require_range(round);
     rounds_[round_count_] = {round.kind, round.of, round.retain, static_cast<int>(round_count_)};
     prepare_flights(rounds_[round_count_]);
     if (round.retain) retained_.prepare(round.kind);
@@ -64,6 +66,14 @@ void Exchange::prepare(const Plan& plan) {
     worker_error_.zero();
     server_error_.zero();
   }
+}
+
+// Gradients that don't fit fp16 are found before the agreement; messages are written after it.
+void Exchange::require_range(const Plan::Round& round) const {
+  if (round.kind == RoundKind::dense && round.of == Of::message && layout_.options().dense_type == WireType::fp16)
+    throw Error(Code::unsupported,
+                "the optimizer plans a dense round of messages, which may be larger than fp16's 65504: set "
+                "exchange.dense_dtype to \"bf16\" or \"fp32\"");
 }
 
 // Allocates what a round needs the first time it is planned, and nothing after.
@@ -108,8 +118,8 @@ const Wire& Exchange::wire(const Round& round, const Bucket& bucket) const {
 }
 
 const Compressor& Exchange::codec(const Round& round, const TileRange& tile) const {
-  if (round.kind == RoundKind::dense || tile.raw) return dense_codec_;
-  return *compressor_;
+  if (round.kind == RoundKind::dense) return dense_codec_;
+  return tile.raw ? static_cast<const Compressor&>(raw_codec_) : *compressor_;
 }
 
 std::byte* Exchange::gathered(const Round& round, size_t bucket) {

@@ -5,7 +5,10 @@
 //   send     tile by tile: the optimizer's message (or the gradient) + worker error -> payload;   all-to-all: chunk j to rank j
 //   serve    own chunk: mean of all ranks' payloads + server error -> payload;                    all-gather of all chunks
 //   receive  tile by tile: payload -> mean -> the optimizer's consume
-// A dense round is the same with an fp32 codec and no errors: sums run over ranks 0 to n-1 on every communicator.
+// A dense round is the same with a codec that leaves values as they are, or rounds them to 16 bits (exchange.dense_dtype), and
+// no errors: sums are taken in fp32 over ranks 0 to n-1 on every communicator, divided, and rounded once. Compressed rounds
+// carry small tensors (dense_below) in fp32 always: whether a message fits fp16 can't be known before it leaves. A single rank
+// sends nothing, and its means are exact.
 //
 // Pipeline: while bucket b is received, b + 1 is served and b + 2 is sent, so transfers overlap with work. Collectives are
 // issued by one thread in one fixed order, the same on every rank: all-to-all(b), all-gather(b - 1), ... (1-bit Adam, arXiv
@@ -85,6 +88,7 @@ class Exchange {
   };
 
   void prepare(const Plan& plan);
+  void require_range(const Plan::Round& round) const;
   void prepare_flights(const Round& round);
   void prepare_spans();
   const Wire& wire(const Round& round, const Bucket& bucket) const;
@@ -120,7 +124,7 @@ class Exchange {
   MeteredCommunicator& communicator_;
   Workers& workers_;
   MemoryMeter& meter_;
-  DenseCodec dense_codec_;
+  DenseCodec dense_codec_, raw_codec_;  // of dense rounds; of raw tensors in compressed ones
   Codec description_{};
   Retained retained_;
   std::vector<Scratch> scratch_;

@@ -1,5 +1,6 @@
 #include "gradient_scan.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "onebit/prefetch.hpp"
@@ -24,23 +25,27 @@ GradientScan scan(const float* HWY_RESTRICT values, int64_t count) {
   const auto limit = hn::Set(d, largest_gradient);
   auto all_small = hn::Eq(limit, limit);
   decltype(hn::Zero(d)) sums[vectors];
-  for (auto& sum : sums) sum = hn::Zero(d);
+  decltype(hn::Zero(d)) largest[vectors];
+  for (int64_t v = 0; v < vectors; ++v) sums[v] = largest[v] = hn::Zero(d);
   const int64_t whole = count / lanes * lanes;
   for (int64_t begin = 0; begin < whole; begin += prefetch_run) {
     prefetch(values + begin);
     for (int64_t i = begin; i < run_end(begin, whole); i += lanes) {
       for (int64_t v = 0; v < vectors; ++v) {
-        const auto x = hn::LoadU(d, values + i + v * width);
-        all_small = hn::And(all_small, hn::Le(hn::Abs(x), limit));
+        const auto x = hn::LoadU(d, values + i + v * width), magnitude = hn::Abs(x);
+        all_small = hn::And(all_small, hn::Le(magnitude, limit));
+        largest[v] = hn::Max(largest[v], magnitude);
         if constexpr (want_squares) sums[v] = hn::Add(sums[v], hn::Mul(x, x));
       }
     }
   }
   HWY_ALIGN float lane[lanes];
   for (int64_t v = 0; v < vectors; ++v) hn::StoreU(sums[v], d, lane + v * width);
-  GradientScan result{hn::AllTrue(d, all_small), 0};
+  GradientScan result{hn::AllTrue(d, all_small), 0, 0};
+  for (const auto& magnitude : largest) result.largest = std::max(result.largest, hn::GetLane(hn::MaxOfLanes(d, magnitude)));
   for (int64_t i = whole; i < count; ++i) {
     result.finite = result.finite && std::fabs(values[i]) <= largest_gradient;
+    result.largest = std::max(result.largest, std::fabs(values[i]));
     if constexpr (want_squares) lane[i - whole] += values[i] * values[i];
   }
   for (int64_t half = lanes / 2; half > 0; half /= 2)

@@ -1,5 +1,5 @@
 // The one pass over the gradients before the agreement: is every value finite and small enough to be squared and summed over a
-// block in fp32 (at most 2^55 in magnitude), and what is the sum of squares.
+// block in fp32 (at most 2^55 in magnitude), which is the largest, and what is the sum of squares.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@ inline constexpr float largest_gradient = 36028797018963968.0F;  // 2^55: 2^110 
 
 struct GradientScan {
   bool finite = true;
+  float largest = 0;   // magnitude; means nothing unless finite
   double squares = 0;  // float, 32 lanes (element i in lane i mod 32), halved 16, 8, 4, 2, 1: the same on every machine
 };
 // squares stays 0 unless wanted.

@@ -7,7 +7,6 @@ namespace onebit {
 namespace {
 
 constexpr int64_t vector_line = 16;  // floats in 64 bytes
-constexpr int64_t dense_element = sizeof(float);
 
 int64_t align(int64_t elements) { return (elements + vector_line - 1) / vector_line * vector_line; }
 
@@ -61,6 +60,7 @@ void place(Wire& wire, const std::vector<int32_t>& owner, const LayoutOptions& o
 
 Layout::Layout(const std::vector<int64_t>& tensor_elements, LayoutOptions options)
     : elements(tensor_elements), options_(std::move(options)) {
+  if (options_.ranks == 1) options_.dense_type = WireType::fp32;
   lay_flat();
   for (const std::vector<Segment>& segments : gather()) {
     Bucket bucket;
@@ -91,13 +91,15 @@ bool Layout::is_raw(int64_t tensor) const {
 }
 
 size_t Layout::compressed_size(const onebit_block& block) const {
-  return is_raw(block.tensor) ? static_cast<size_t>(block.count * dense_element) : options_.payload_size(block.count);
+  return is_raw(block.tensor) ? static_cast<size_t>(dense_bytes(WireType::fp32, block.count))
+                              : options_.payload_size(block.count);
 }
 
 // Which elements go into which bucket. A tensor is split between buckets only at block boundaries, and not at all where
 // its scale or its tiles are the whole tensor's.
 std::vector<std::vector<Layout::Segment>> Layout::gather() const {
-  const int64_t capacity = std::max(options_.bucket_bytes / dense_element / options_.block, int64_t{1}) * options_.block;
+  const int64_t capacity =
+      std::max(options_.bucket_bytes / static_cast<int64_t>(sizeof(float)) / options_.block, int64_t{1}) * options_.block;
   const bool whole = options_.whole_tensors || options_.span == ONEBIT_SPAN_TENSOR;
   std::vector<std::vector<Segment>> gathered;
   int64_t room = 0;
@@ -176,7 +178,7 @@ void Layout::make_tiles(Bucket& bucket) {
     most_tile_blocks = std::max(most_tile_blocks, static_cast<size_t>(tile.count));
   }
   bucket.compressed.pieces = bucket.dense.pieces;
-  place(bucket.dense, bucket.owner, options_, [&](size_t b) { return own[b].count * dense_element; });
+  place(bucket.dense, bucket.owner, options_, [&](size_t b) { return dense_bytes(options_.dense_type, own[b].count); });
   place(bucket.compressed, bucket.owner, options_, [&](size_t b) { return static_cast<int64_t>(compressed_size(own[b])); });
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "onebit/abi.h"
+#include "wire_type.hpp"
 
 namespace onebit {
 
@@ -17,6 +18,7 @@ struct LayoutOptions {
   int64_t block = 4096;                         // most elements of a block
   int32_t span = ONEBIT_SPAN_BLOCK;             // over what one scale is taken
   int64_t bucket_bytes = 25'000'000;            // of fp32
+  WireType dense_type = WireType::fp32;         // of dense rounds; a single rank sends nothing and rounds nothing: fp32
   int64_t dense_below = 0;                      // tensors with fewer elements travel as fp32 in compressed rounds, too
   bool whole_tensors = false;                   // tiles are whole tensors
   std::function<size_t(int64_t)> payload_size;  // compressed bytes of a block; unset: nothing is ever compressed

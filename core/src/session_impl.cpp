@@ -54,6 +54,7 @@ LayoutOptions layout_options(const Configuration& configuration, const Compresso
   options.ranks = ranks;
   options.whole_tensors = whole_tensors;
   options.bucket_bytes = configuration.exchange.options().integer("bucket_bytes");
+  options.dense_type = wire_type_of(configuration.exchange.options().text("dense_dtype"));
   options.dense_below = configuration.exchange.options().integer("dense_below");
   if (compressor == nullptr) return options;
   const Codec codec = compressor->describe();
@@ -120,13 +121,13 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
   state.allocate(layout, meter);
   pointed.assign(replicas.parameters().size(), nullptr);
   block_squares.assign(layout.blocks.size(), 0);
-  worker_finite.assign(static_cast<size_t>(workers.count()), 1);
+  worker_largest.assign(static_cast<size_t>(workers.count()), 0);
 }
 
 // Collective: ranks that do not belong together are told before the first byte of a parameter is sent.
 void Session::Impl::start() {
-  require_same(agreement.vote({0, configuration_hash, 0, 0}), communicator.rank(), "its configuration or plugin versions");
-  require_same(agreement.vote({0, replicas.model_hash(), 0, 0}), communicator.rank(), "the names or shapes of its parameters");
+  require_same(agreement.vote({0, configuration_hash, 0, 0, 0}), communicator.rank(), "its configuration or plugin versions");
+  require_same(agreement.vote({0, replicas.model_hash(), 0, 0, 0}), communicator.rank(), "the names or shapes of its parameters");
   replicas.broadcast();
 }
 

@@ -39,6 +39,7 @@ struct Session::Impl {
   const std::vector<Ballot>& vote(const Ballot& own);
   bool agree(const Plan& plan, StepReport& report);
   void clip(const std::vector<Ballot>& ballots, StepReport& report);
+  bool fits_wire(const Plan& plan, const std::vector<Ballot>& ballots);
   void commit(const Plan& plan, StepReport& report);
   void tell_skipped();
   uint64_t plan_hash(const Plan& plan) const;
@@ -74,13 +75,17 @@ struct Session::Impl {
   int64_t next_step = 1;
   bool missed_local = false;
   int64_t skipped_in_a_row = 0;
+  struct {
+    size_t rank = 0;
+    float value = 0;  // 0: no such gradient
+  } beyond_wire;      // what made this step skip, where it is the wire type's range
   Plan plan;
   Timings timings;                    // of scans and agreements; the rest is the exchange's
   Traffic counts;                     // of steps; bytes are the communicator's
   Buffer no_gradient;                 // zeros, where the model gives none
   std::vector<const float*> pointed;  // the gradients that the blocks point at
   std::vector<double> block_squares;
-  std::vector<uint8_t> worker_finite;
+  std::vector<float> worker_largest;  // magnitude of a gradient; infinite where one is not finite or too large
   std::string ended;  // why the session can't go on; "" while it can
 };
 

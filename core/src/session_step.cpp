@@ -1,6 +1,7 @@
 // A step, from gradients to the commit.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <xxhash.h>
 
@@ -61,6 +62,13 @@ void Session::Impl::tell_skipped() {
   ++counts.skipped_steps;
   ++skipped_in_a_row;
   if (communicator.rank() != 0 || !registry.logger() || (skipped_in_a_row & (skipped_in_a_row - 1)) != 0) return;
+  if (beyond_wire.value > 0) {
+    registry.logger()->warn(
+        "step {}: a gradient of rank {} would be sent as {:g}, and fp16 ends at 65504: all ranks skip it ({} in a row); scale "
+        "gradients down (set_gradient_scale, clip_norm), or set exchange.dense_dtype to \"bf16\"",
+        next_step, beyond_wire.rank, beyond_wire.value, skipped_in_a_row);
+    return;
+  }
   registry.logger()->warn("step {}: a gradient is not finite, or larger than 2^55: all ranks skip it ({} in a row)", next_step,
                           skipped_in_a_row);
 }
@@ -84,17 +92,19 @@ void Session::Impl::point_at(const std::vector<const float*>& gradients) {
 Ballot Session::Impl::scan(const Plan& planned) {
   const Lap lap(timings.scan);
   const bool squares = clip_norm > 0;
-  std::fill(worker_finite.begin(), worker_finite.end(), uint8_t{1});
+  std::fill(worker_largest.begin(), worker_largest.end(), 0.0F);
   workers.run(static_cast<int64_t>(layout.blocks.size()), [&](int worker, int64_t b) {
     const onebit_block& block = layout.blocks[static_cast<size_t>(b)];
     const GradientScan found = scan_gradient(block.gradient, block.count, squares);
-    if (!found.finite) worker_finite[static_cast<size_t>(worker)] = 0;
+    float& largest = worker_largest[static_cast<size_t>(worker)];
+    largest = std::max(largest, found.finite ? found.largest : std::numeric_limits<float>::infinity());
     block_squares[static_cast<size_t>(b)] = found.squares;
   });
   Ballot own;
   own.step = next_step;
   own.hash = plan_hash(planned);
-  if (std::count(worker_finite.begin(), worker_finite.end(), 0) > 0) own.flags |= ballot_not_finite;
+  own.largest = *std::max_element(worker_largest.begin(), worker_largest.end());
+  if (std::isinf(own.largest)) own.flags |= ballot_not_finite;
   if (missed_local) own.flags |= ballot_missed_local;
   for (const double block : block_squares) own.squares += block;
   return own;
@@ -108,6 +118,7 @@ const std::vector<Ballot>& Session::Impl::vote(const Ballot& own) {
 // Whether this step can be taken. A local step has no agreement: what a rank found is told at the next one.
 bool Session::Impl::agree(const Plan& planned, StepReport& report) {
   applied_scale = static_cast<float>(gradient_scale);
+  beyond_wire = {};
   const Ballot own = scan(planned);
   const bool usable = (own.flags & ballot_not_finite) == 0;
   if (planned.rounds().size == 0) {
@@ -124,7 +135,18 @@ bool Session::Impl::agree(const Plan& planned, StepReport& report) {
   if (std::any_of(ballots.begin(), ballots.end(), [](const Ballot& b) { return (b.flags & ballot_not_finite) != 0; }))
     return false;
   clip(ballots, report);
-  return true;
+  return fits_wire(planned, ballots);
+}
+
+// The largest gradient of each rank, as it will be sent: scaled and clipped, it must not round to infinity in fp16. All ranks
+// decide this alike, from the ballots.
+bool Session::Impl::fits_wire(const Plan& planned, const std::vector<Ballot>& ballots) {
+  if (layout.options().dense_type != WireType::fp16 || !has_round(planned, RoundKind::dense)) return true;
+  for (size_t rank = 0; rank < ballots.size() && beyond_wire.value == 0; ++rank) {
+    const float sent = ballots[rank].largest * std::fabs(applied_scale);
+    if (!(sent < fp16_overflow)) beyond_wire = {rank, sent};
+  }
+  return beyond_wire.value == 0;
 }
 
 void Session::Impl::clip(const std::vector<Ballot>& ballots, StepReport& report) {

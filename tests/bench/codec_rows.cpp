@@ -3,6 +3,7 @@
 
 #include "clock.hpp"
 #include "components.hpp"
+#include "half_conversion.hpp"
 #include "row.hpp"
 
 namespace onebit::bench {
@@ -55,6 +56,28 @@ struct Codecs {
   Buffer values, errors, payload;
 };
 
+// Values as dense rounds in fp16 carry them, a block a call.
+struct HalfCodec {
+  HalfCodec() : values(meter, elements * sizeof(float)), halves(meter, elements * sizeof(uint16_t)) {
+    std::minstd_rand random(1);
+    std::uniform_real_distribution<float> between(-1, 1);
+    for (int64_t i = 0; i < elements; ++i) values.as<float>()[i] = between(random);
+    encode();
+  }
+  void encode() const {
+    for (int64_t i = 0; i < elements; i += block)
+      to_half(WireType::fp16, values.as<float>() + i, block, halves.as<uint16_t>() + i);
+  }
+  void decode() const {
+    for (int64_t i = 0; i < elements; i += block)
+      from_half(WireType::fp16, halves.as<uint16_t>() + i, block, 1.0F, false, values.as<float>() + i);
+  }
+
+  static constexpr int64_t block = 4096;
+  MemoryMeter meter;
+  Buffer values, halves;
+};
+
 }  // namespace
 
 void add_codec_rows() {
@@ -62,6 +85,10 @@ void add_codec_rows() {
           [] { return [codecs = std::make_shared<const Codecs>()] { return seconds_of([&] { codecs->encode(); }); }; });
   add_row({"decode", elements, 8, "value 4 + 4", 1, 0.8},
           [] { return [codecs = std::make_shared<const Codecs>()] { return seconds_of([&] { codecs->decode(); }); }; });
+  add_row({"fp16 encode", elements, 8, "value 4, payload 2 + 2", 1, 0.8},
+          [] { return [codec = std::make_shared<const HalfCodec>()] { return seconds_of([&] { codec->encode(); }); }; });
+  add_row({"fp16 decode", elements, 10, "payload 2, value 4 + 4", 1, 0.8},
+          [] { return [codec = std::make_shared<const HalfCodec>()] { return seconds_of([&] { codec->decode(); }); }; });
 }
 
 }  // namespace onebit::bench
