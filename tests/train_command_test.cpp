@@ -180,7 +180,7 @@ TEST_CASE("train: Ctrl-C leaves a summary and exit code 130") {
   const nlohmann::json summary = run.summary("adam");
   CHECK(summary["interrupted"] == true);
   CHECK(summary["final_test_accuracy"].is_null());
-  CHECK(summary["steps"].get<int64_t>() % 10 == 0);
+  CHECK(summary["steps"].get<int64_t>() < 10000 * 20);
 }
 
 TEST_CASE("train: data that does not fill one step") {

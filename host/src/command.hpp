@@ -7,11 +7,14 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace onebit::host {
 
 struct Run {
   std::shared_ptr<spdlog::logger> logger;  // to stderr
+  std::vector<std::string> arguments;      // the command line, without the command itself
   std::function<void()> chosen;            // throws onebit::Error: printed as one line, exit code 1
   int exit_code = 0;                       // main's, when chosen returns; it may set it
 };

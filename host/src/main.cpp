@@ -1,11 +1,13 @@
 // The command `onebit`. Exit codes: 0 done, 1 an error (told in one message on stderr), 2 wrong usage.
 #include <spdlog/sinks/stdout_color_sinks.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <string>
 
 #include "command.hpp"
+#include "launcher.hpp"
 
 namespace onebit::host {
 namespace {
@@ -30,7 +32,8 @@ int run(int argc, char** argv) {
   CLI::App app(
       "onebit trains models over slow networks: optimizer, compressor and communicator are plugins that a TOML file selects.",
       "onebit");
-  Run run{spdlog::stderr_color_mt("onebit"), {}, 0};
+  Run run{spdlog::stderr_color_mt("onebit"), {argv + std::min(argc, 1), argv + argc}, {}, 0};
+  run.logger->set_pattern(speaker() + "%+");
   Verbosity verbosity;
   verbosity.add_to(app);
   app.set_version_flag("-V,--version", "onebit " ONEBIT_VERSION);
@@ -58,7 +61,7 @@ int main(int argc, char** argv) {
   try {
     return onebit::host::run(argc, argv);
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "onebit: error: %s\n", e.what());
+    std::fprintf(stderr, "%sonebit: error: %s\n", onebit::host::speaker().c_str(), e.what());
     return 1;
   }
 }

@@ -14,11 +14,15 @@ int64_t elements_of(const Parameter& parameter) {
   return elements;
 }
 
-// The network of host/train/torch_model.cpp; a test holds the two together.
+// The networks of host/train/torch_model.cpp; a test holds the two together.
 std::vector<Parameter> tensors_of(const std::string& model) {
-  if (model != "cnn") throw Error(Code::invalid_argument, "unknown model '" + model + "'; there is: cnn");
-  return {{"conv1.weight", {16, 1, 3, 3}},  {"conv1.bias", {16}}, {"conv2.weight", {32, 16, 3, 3}}, {"conv2.bias", {32}},
-          {"fc1.weight", {64, 32 * 5 * 5}}, {"fc1.bias", {64}},   {"fc2.weight", {10, 64}},         {"fc2.bias", {10}}};
+  if (model == "cnn")
+    return {{"conv1.weight", {16, 1, 3, 3}},  {"conv1.bias", {16}}, {"conv2.weight", {32, 16, 3, 3}}, {"conv2.bias", {32}},
+            {"fc1.weight", {64, 32 * 5 * 5}}, {"fc1.bias", {64}},   {"fc2.weight", {10, 64}},         {"fc2.bias", {10}}};
+  if (model == "mlp")
+    return {{"fc1.weight", {4096, 28 * 28}}, {"fc1.bias", {4096}}, {"fc2.weight", {5200, 4096}}, {"fc2.bias", {5200}},
+            {"fc3.weight", {10, 5200}},      {"fc3.bias", {10}}};
+  throw Error(Code::invalid_argument, "unknown model '" + model + "'; there are: cnn, mlp");
 }
 
 void initialize(const std::vector<Parameter>& tensors, size_t index, uint64_t seed, float* out) {

@@ -2,8 +2,6 @@
 #include "progress.hpp"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,7 +11,6 @@ namespace {
 
 constexpr auto kRedraw = std::chrono::milliseconds(100);
 constexpr int kBar = 20;
-constexpr int kUsualWidth = 80;
 
 std::string clock_text(double seconds) {
   const auto whole = static_cast<int64_t>(std::ceil(std::max(0.0, seconds)));
@@ -56,13 +53,6 @@ void Progress::note(const std::string& text) {
 void Progress::clear() {
   if (visible_) out_ << "\r\x1b[K" << std::flush;
   visible_ = false;
-}
-
-int Progress::terminal_width() {
-  if (::isatty(STDOUT_FILENO) == 0) return 0;
-  winsize size = {};
-  const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
-  return known ? size.ws_col : kUsualWidth;
 }
 
 }  // namespace onebit::host

@@ -34,9 +34,6 @@ class Progress {
   // Takes the redrawn line away.
   void clear();
 
-  // Of standard output; 0 when that is not a terminal.
-  static int terminal_width();
-
  private:
   std::ostream& out_;
   int width_;

@@ -9,17 +9,29 @@
 #include "feed.hpp"
 #include "models.hpp"
 #include "onebit/session.hpp"
-#include "training.hpp"
+#include "stage_timings.hpp"
+#include "train_log.hpp"
+#include "train_schema.hpp"
 
 namespace onebit::host {
+
+// How a training set is dealt out. Every rank takes the same number of steps; what does not fill one is left out of its epoch.
+struct Dealing {
+  // Throws Error(invalid_argument) when there is not enough for one step.
+  Dealing(const TrainSettings& settings, const Images& train, int ranks);
+
+  int64_t samples;
+  int64_t steps_per_epoch;
+};
 
 // What one rank knows at the end.
 struct RankOutcome {
   std::optional<double> test_accuracy, train_loss;
   double seconds = 0;
   bool interrupted = false;
-  uint64_t parameter_hash = 0;
+  uint64_t parameter_hash = 0;  // the same on all ranks
   Traffic traffic;
+  StepTimings timings;
 };
 
 class RankTraining {
@@ -27,6 +39,8 @@ class RankTraining {
   // log: NULL on every rank but 0.
   RankTraining(const TrainSettings& settings, const DataSet& data, Model& model, Session& session, TrainLog* log);
 
+  // Collective. Throws Error(state_mismatch) where ranks do not train alike, at the start, and where they do not hold the same
+  // model, at the end.
   RankOutcome run();
 
  private:
@@ -41,13 +55,14 @@ class RankTraining {
     }
   };
 
+  void require_same_run();
+  void require_same_model(uint64_t hash);
   void train_epoch(int64_t epoch);
   void step(const Batch& batch);
   double scheduled_rate() const;
-  void agree();
+  void ask_whether_to_stop();
+  void report();
   double evaluate();
-  // Sums each value over all ranks, on all of them.
-  void sum_over_ranks(std::vector<double>& values);
   double mean_over_ranks(const Losses& losses);
   double seconds() const { return trained_ + std::chrono::duration<double>(Clock::now() - epoch_began_).count(); }
   ProgressState progress(double loss) const;
@@ -66,11 +81,13 @@ class RankTraining {
 
   int64_t epoch_ = 0, taken_ = 0;  // epoch under way, from 0; steps tried
   const char* stage_ = "dense";
+  StepTimings timings_;
   Losses window_, epoch_losses_;
   double window_began_ = 0;
   int64_t window_tried_ = 0;
   double shown_loss_ = 0, speed_ = 0;
-  double trained_ = 0;  // seconds of the epochs before this
+  int64_t next_vote_ = 1;  // the step after which ranks ask each other whether to stop
+  double trained_ = 0;     // seconds of the epochs before this
   Clock::time_point epoch_began_{};
   bool stop_ = false;
 };

@@ -1,13 +1,15 @@
-// Ranks as threads, and which of their errors is the one to tell.
+// Ranks as threads, and which of their errors is the one to tell; ranks as processes, which tell their own.
 #include "ranks.hpp"
 
 #include <algorithm>
 #include <exception>
 #include <mutex>
+#include <string>
 #include <thread>
-#include <vector>
+#include <utility>
 
 #include "onebit/error.hpp"
+#include "onebit/rendezvous.hpp"
 
 namespace onebit::host {
 namespace {
@@ -40,7 +42,53 @@ class Failures {
   std::vector<std::exception_ptr> failures_;  // in the order in which they happened
 };
 
+// What a process brings that knows of no other: its communicator finds them.
+onebit_rendezvous no_rendezvous() {
+  constexpr const char* reason = "ranks that are processes have no rendezvous";
+  return {sizeof(onebit_rendezvous),
+          0,
+          0,
+          0,
+          0,
+          nullptr,
+          [](void*, onebit_str, const void*, size_t, onebit_error* err) {
+            return detail::guard(err, [] { throw Error(Code::unsupported, reason); });
+          },
+          [](void*, onebit_str, void*, size_t, size_t*, int64_t, onebit_error* err) {
+            return detail::guard(err, [] { throw Error(Code::unsupported, reason); });
+          }};
+}
+
 }  // namespace
+
+void Ranks::run(const Registry& registry, const Configuration& configuration, const Parameters& parameters,
+                const Body& body) const {
+  if (processes_) return live(Session(registry, configuration, no_rendezvous(), parameters(0)), 0, body);
+  LocalRendezvous rendezvous(size_);
+  run_ranks(size_, [&](int rank) {
+    const auto place = static_cast<size_t>(rank);
+    live(Session(registry, configuration, rendezvous.at(rank), parameters(place)), place, body);
+  });
+}
+
+// The ranks leave together: none is gone, and none has told a launcher that it failed, while rank 0 still writes results.
+void Ranks::live(Session session, size_t place, const Body& body) const {
+  try {
+    check_size(session.size());
+    body(session, place);
+    session.communicator().barrier(Call());
+  } catch (const std::exception& e) {
+    session.communicator().abort("rank " + std::to_string(session.rank()) + " failed: " + e.what());
+    throw;
+  }
+}
+
+void Ranks::check_size(int found) const {
+  if (size_ != 0 && found != size_)
+    throw Error(Code::state_mismatch, "there are to be " + std::to_string(size_) + " ranks, but the communicator finds " +
+                                          std::to_string(found) +
+                                          "; was it built with another MPI than the launcher belongs to?");
+}
 
 void run_ranks(int n, const std::function<void(int)>& f) {
   Failures failures;

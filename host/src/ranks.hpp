@@ -1,9 +1,40 @@
-// Ranks as threads of this process: what replay and train run on.
+// Who runs the ranks of a run: threads of this process, all of them; or this process, as one of many that a launcher started.
 #pragma once
 
+#include <cstddef>
 #include <functional>
+#include <vector>
+
+#include "onebit/session.hpp"
 
 namespace onebit::host {
+
+class Ranks {
+ public:
+  static Ranks threads(int n) { return {n, false}; }
+  // size: ranks in all; 0: as many as the communicator finds.
+  static Ranks process(int size) { return {size, true}; }
+
+  // 0: not known before there is a session.
+  int size() const { return size_; }
+  // How many of them run in this process.
+  size_t here() const { return processes_ ? 1 : static_cast<size_t>(size_); }
+
+  // What a rank brings, and what it does; `place` counts the ranks that run here, from 0.
+  using Parameters = std::function<std::vector<Parameter>(size_t place)>;
+  using Body = std::function<void(Session& session, size_t place)>;
+  // Runs the body of every rank that runs here, each on its own session, and returns when the bodies of all ranks everywhere
+  // have. A rank whose body throws ends the others; then this throws what went wrong first.
+  void run(const Registry& registry, const Configuration& configuration, const Parameters& parameters, const Body& body) const;
+
+ private:
+  Ranks(int size, bool processes) : size_(size), processes_(processes) {}
+  void live(Session session, size_t place, const Body& body) const;
+  void check_size(int found) const;
+
+  int size_;
+  bool processes_;
+};
 
 // Runs f(rank) for ranks 0 to n - 1, each on a thread of its own, and returns when all have ended. When some threw, throws what
 // went wrong first: of errors that merely tell of another rank's (aborted, peer failed, timed out), only if there are no

@@ -3,14 +3,14 @@
 
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "command.hpp"
 #include "gradient_trace.hpp"
 #include "loading.hpp"
-#include "onebit/error.hpp"
+#include "placement.hpp"
 #include "replay.hpp"
-#include "train_schema.hpp"
 
 namespace onebit::host {
 namespace {
@@ -18,37 +18,28 @@ namespace {
 struct ReplayArguments {
   Source source;
   std::string gradients, out;
-  int ranks = 0;
+  int64_t ranks = 0;
   bool ranks_given = false;
 };
 
-void check_ranks(const ReplayArguments& arguments, const GradientTrace& trace) {
-  if (arguments.ranks_given && (arguments.ranks < 1 || arguments.ranks > kMostRanks))
-    throw Error(Code::invalid_argument,
-                fmt::format("--ranks {}: expected a number of ranks from 1 to {}", arguments.ranks, kMostRanks));
-  if (trace.ranks() > kMostRanks)
-    throw Error(Code::unsupported, fmt::format("{}: has gradients of {} ranks; at most {} can be replayed in one process",
-                                               arguments.gradients, trace.ranks(), kMostRanks));
-  if (!arguments.ranks_given || arguments.ranks == trace.ranks()) return;
-  const std::string& name = trace.tensors().front().name;
-  throw Error(Code::invalid_argument,
-              arguments.ranks > trace.ranks()
-                  ? fmt::format("{}: '{}' is missing: the trace has ranks 0 to {}, --ranks asks for {}", arguments.gradients,
-                                GradientTrace::gradient_key(trace.first_step(), trace.ranks(), name), trace.ranks() - 1,
-                                arguments.ranks)
-                  : fmt::format("{}: '{}' would be left out: the trace has ranks 0 to {}, --ranks asks for {}",
-                                arguments.gradients, GradientTrace::gradient_key(trace.first_step(), arguments.ranks, name),
-                                trace.ranks() - 1, arguments.ranks));
+Ranks place(const ReplayArguments& arguments, const Loaded& loaded, const GradientTrace& trace, const Run& run) {
+  const RanksAsked asked = arguments.ranks_given ? RanksAsked{arguments.ranks, "--ranks", true}
+                                                 : RanksAsked{trace.ranks(), arguments.gradients + ": ranks:", false};
+  if (arguments.ranks_given && arguments.ranks >= 1) check_ranks(trace, arguments.ranks, "--ranks asks for");
+  const Ranks ranks = place_ranks(loaded.configuration.communicator, asked, run.arguments);
+  if (ranks.size() > 0) check_ranks(trace, ranks.size(), "the launcher started");
+  return ranks;
 }
 
-void run_replay(const ReplayArguments& arguments, const std::shared_ptr<spdlog::logger>& logger) {
-  const Loaded loaded(arguments.source, logger);
+void run_replay(const ReplayArguments& arguments, const Run& run) {
+  const Loaded loaded(arguments.source, run.logger);
   const GradientTrace trace(arguments.gradients);
-  check_ranks(arguments, trace);
-  const int64_t skipped = replay(loaded.registry, loaded.configuration, trace, arguments.out);
+  const Ranks ranks = place(arguments, loaded, trace, run);
+  const std::optional<int64_t> skipped = replay(loaded.registry, loaded.configuration, trace, ranks, arguments.out);
+  if (!skipped) return;
   std::cout << fmt::format("{}: {} tensors after steps {} to {} on {} ranks, {} skipped\n", arguments.out,
                            trace.tensors().size(), trace.first_step(), trace.first_step() + trace.steps() - 1, trace.ranks(),
-                           skipped);
+                           *skipped);
 }
 
 }  // namespace
@@ -69,7 +60,7 @@ void add_replay(CLI::App& app, Run& run) {
   CLI::Option* ranks = command->add_option("--ranks", arguments->ranks, "The ranks of the trace; left out: all that it has");
   command->callback([&run, arguments, ranks] {
     arguments->ranks_given = ranks->count() > 0;
-    run.chosen = [&run, arguments] { run_replay(*arguments, run.logger); };
+    run.chosen = [&run, arguments] { run_replay(*arguments, run); };
   });
 }
 

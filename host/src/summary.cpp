@@ -25,6 +25,12 @@ std::string hexadecimal(uint64_t value) {
   return text;
 }
 
+json timings_of(const StageTimings& stage) {
+  const Timings& t = stage.session;
+  return {{"steps", stage.steps}, {"compute", stage.compute}, {"scan", t.scan}, {"send", t.send},
+          {"serve", t.serve},     {"receive", t.receive},     {"wait", t.wait}, {"step", stage.step}};
+}
+
 }  // namespace
 
 std::optional<double> wire_bits(uint64_t bytes, int64_t steps, int64_t parameters, int ranks) {
@@ -46,6 +52,7 @@ std::string to_json(const Summary& s) {
   out["steps"] = s.steps;
   out["skipped_steps"] = t.skipped_steps;
   out["ranks"] = s.ranks;
+  out["machines"] = s.machines;
   out["parameters"] = s.parameters;
   out["bytes_sent_per_rank"] = t.total();
   out["wire_bits_per_parameter"]["dense"] = or_null(wire_bits(t.dense_bytes, t.dense_steps, s.parameters, s.ranks));
@@ -54,6 +61,7 @@ std::string to_json(const Summary& s) {
   out["bytes_sent"] = {
       {"dense", t.dense_bytes}, {"compressed", t.compressed_bytes}, {"agreement", t.agreement_bytes}, {"other", t.other_bytes}};
   out["stage_steps"] = {{"dense", t.dense_steps}, {"compressed", t.compressed_steps}, {"local", t.local_steps}};
+  out["timings"] = {{"dense", timings_of(s.dense)}, {"compressed", timings_of(s.compressed)}};
   out["parameter_hash"] = hexadecimal(s.parameter_hash);
   out["interrupted"] = s.interrupted;
   out["versions"] = s.versions;

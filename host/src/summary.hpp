@@ -8,6 +8,7 @@
 #include <string>
 
 #include "onebit/session.hpp"
+#include "stage_timings.hpp"
 
 namespace onebit::host {
 
@@ -20,9 +21,11 @@ struct Summary {
   int64_t steps = 0;                            // committed
   int64_t parameters = 0;
   int ranks = 0;
+  int machines = 0;  // on which they ran
   bool interrupted = false;
   uint64_t parameter_hash = 0;
-  Traffic traffic;  // of rank 0
+  Traffic traffic;                 // of rank 0
+  StageTimings dense, compressed;  // likewise
 };
 
 // Bits that crossed the wire per parameter and direction: 8 x bytes / (steps x parameters x 2 (n - 1) / n). None without steps

@@ -13,14 +13,19 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
+constexpr const char* kMetrics = "metrics.jsonl";
+
 json finite_or_null(std::optional<double> value) { return value && std::isfinite(*value) ? json(*value) : json(nullptr); }
 
 }  // namespace
 
-TrainLog::TrainLog(Progress& progress, const std::filesystem::path& metrics) : progress_(progress), file_(metrics) {
-  if (file_.empty()) return;
-  metrics_.open(file_, std::ios::trunc);
-  if (!metrics_) throw Error(Code::unavailable, file_.string() + ": cannot be written");
+void TrainLog::begin(const std::string& text) {
+  std::error_code error;
+  std::filesystem::create_directories(folder_, error);
+  if (error) throw Error(Code::unavailable, folder_.string() + ": cannot be made: " + error.message(), error.value());
+  metrics_.open(folder_ / kMetrics, std::ios::trunc);
+  if (!metrics_) throw Error(Code::unavailable, (folder_ / kMetrics).string() + ": cannot be written");
+  progress_.note(text);
 }
 
 void TrainLog::entry(const LogEntry& entry) {
@@ -49,9 +54,17 @@ void TrainLog::epoch(int64_t epoch, int64_t epochs, int64_t step, std::optional<
 }
 
 void TrainLog::write(const std::string& json_line) {
-  if (file_.empty()) return;
   metrics_ << json_line << std::endl;
-  if (!metrics_) throw Error(Code::unavailable, file_.string() + ": cannot be written");
+  if (!metrics_) throw Error(Code::unavailable, (folder_ / kMetrics).string() + ": cannot be written");
+}
+
+void TrainLog::finish(const Summary& summary) {
+  const std::filesystem::path file = folder_ / "summary.json";
+  write_whole(file, to_json(summary));
+  const std::string accuracy =
+      summary.final_test_accuracy ? fmt::format("test accuracy {:.2f} %", 100 * *summary.final_test_accuracy) : "interrupted";
+  progress_.note(fmt::format("{}: {}, {} steps in {:.1f} s, {:.1f} MB sent a rank", file.string(), accuracy, summary.steps,
+                             summary.train_seconds, static_cast<double>(summary.traffic.total()) / 1e6));
 }
 
 }  // namespace onebit::host

@@ -1,12 +1,15 @@
-// What a training run tells while it goes on: to people (Progress) and to programs (metrics.jsonl). Rank 0 alone has one.
+// What a training run tells: to people (Progress) and to programs (metrics.jsonl while it goes on, summary.json at its end).
+// Rank 0 alone tells.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <string>
 
 #include "progress.hpp"
+#include "summary.hpp"
 
 namespace onebit::host {
 
@@ -19,19 +22,20 @@ struct LogEntry {
 
 class TrainLog {
  public:
-  // metrics: the file for one JSON object a line; empty: none.
-  TrainLog(Progress& progress, const std::filesystem::path& metrics);
+  // folder: for metrics.jsonl, one JSON object a line, and summary.json. Nothing is made or written before begin().
+  TrainLog(Progress& progress, std::filesystem::path folder) : progress_(progress), folder_(std::move(folder)) {}
 
+  void begin(const std::string& text);
   void step(const ProgressState& state) { progress_.draw(state); }
   void entry(const LogEntry& entry);
   void epoch(int64_t epoch, int64_t epochs, int64_t step, std::optional<double> loss, double test_accuracy, double seconds);
-  void note(const std::string& text) { progress_.note(text); }
+  void finish(const Summary& summary);
 
  private:
   void write(const std::string& json_line);
 
   Progress& progress_;
-  std::filesystem::path file_;
+  std::filesystem::path folder_;
   std::ofstream metrics_;
 };
 

@@ -7,11 +7,14 @@ namespace onebit::host {
 
 std::vector<const onebit_schema*> train_schema() {
   static const onebit_schema schemas[] = {
-      text_option("model", "\"cnn\"", "cnn", "the model; cnn: two 3x3 convolutions (16, 32), two linear layers (64, 10)"),
+      text_option("model", "\"cnn\"", "cnn|mlp",
+                  "the model; cnn: two 3x3 convolutions (16, 32), two linear layers (64, 10); mlp: 784-4096-5200-10 with ReLU, "
+                  "24.6 million parameters"),
       text_option("data", "\"fashion_mnist\"", "fashion_mnist", "the data set"),
       text_option("data_folder", "\"/usr/share/datasets/fashion-mnist\"", "",
                   "the folder with the data set's files, relative to this file"),
-      integer_option("ranks", "2", 1, kMostRanks, "ranks, each a thread of this process; --ranks overrides it"),
+      integer_option("ranks", "2", 1, kMostProcesses,
+                     "ranks: threads of this process (up to 64) or, with communicator mpi, processes; --ranks overrides it"),
       integer_option("epochs", "4", 1, 10000, "passes over the training set"),
       integer_option("batch", "64", 1, 65536, "samples a rank takes in one step"),
       integer_option("samples", "0", 0, 1e9, "how many of the training set's samples to use; 0: all"),
@@ -37,6 +40,7 @@ TrainSettings::TrainSettings(const Configuration& configuration) {
   schedule = options.text("schedule");
   seed = static_cast<uint64_t>(options.integer("seed"));
   log_every = options.integer("log_every");
+  common = configuration.train.to_toml_without({"data_folder", "ranks"});
 }
 
 }  // namespace onebit::host

@@ -1,12 +1,12 @@
-// A training run: models, ranks, sessions, and the summary of it all.
+// A training run: sessions, and the summary of it all.
 #include "training.hpp"
 
-#include <algorithm>
+#include <fmt/format.h>
 
-#include "onebit/error.hpp"
-#include "onebit/rendezvous.hpp"
+#include <set>
+
+#include "gathering.hpp"
 #include "rank_training.hpp"
-#include "ranks.hpp"
 
 namespace onebit::host {
 namespace {
@@ -18,68 +18,60 @@ std::string note_component(const Selection& selection, std::map<std::string, std
   return selection.component->name;
 }
 
-Summary summary_of(const Configuration& configuration, const TrainSettings& settings, const std::vector<RankOutcome>& outcomes,
-                   Model& model) {
+std::string opening(const TrainingPlan& plan, int ranks) {
+  const Configuration& configuration = plan.configuration;
+  const auto* compressor = configuration.compressor.component;
+  return fmt::format("{} on {} ({} samples), {} ranks: optimizer {}, compressor {}, communicator {}", plan.settings.model,
+                     plan.settings.data, plan.data.train.count, ranks, configuration.optimizer.component->name,
+                     compressor == nullptr ? "none" : compressor->name, configuration.communicator.component->name);
+}
+
+int count_machines(Communicator& communicator) {
+  const std::vector<uint64_t> machines = numbers_of_ranks(communicator, communicator.machine());
+  return static_cast<int>(std::set<uint64_t>(machines.begin(), machines.end()).size());
+}
+
+Summary summary_of(const TrainingPlan& plan, const RankOutcome& outcome, const Model& model) {
   Summary summary;
+  const Configuration& configuration = plan.configuration;
+  summary.config = plan.name;
   summary.versions = {{"onebit", ONEBIT_VERSION}, {"backend", model.backend()}};
   summary.optimizer = note_component(configuration.optimizer, summary.versions);
   summary.compressor = note_component(configuration.compressor, summary.versions);
   summary.communicator = note_component(configuration.communicator, summary.versions);
-  const RankOutcome& first = outcomes.front();
-  summary.final_test_accuracy = first.test_accuracy;
-  summary.final_train_loss = first.train_loss;
-  summary.train_seconds = first.seconds;
-  summary.steps = first.traffic.dense_steps + first.traffic.compressed_steps + first.traffic.local_steps;
-  for (const Parameter& parameter : model.parameters()) summary.parameters += elements_of(parameter);
-  summary.ranks = settings.ranks;
-  summary.interrupted = first.interrupted;
-  summary.parameter_hash = first.parameter_hash;
-  summary.traffic = first.traffic;
+  summary.final_test_accuracy = outcome.test_accuracy;
+  summary.final_train_loss = outcome.train_loss;
+  summary.train_seconds = outcome.seconds;
+  summary.steps = outcome.traffic.dense_steps + outcome.traffic.compressed_steps + outcome.traffic.local_steps;
+  summary.interrupted = outcome.interrupted;
+  summary.parameter_hash = outcome.parameter_hash;
+  summary.traffic = outcome.traffic;
+  summary.dense = outcome.timings.dense();
+  summary.compressed = outcome.timings.compressed();
   return summary;
 }
 
-// The ranks ran apart and met in collectives only; that they hold the same model is what all of this is for.
-void check_same(const std::vector<RankOutcome>& outcomes) {
-  for (size_t rank = 1; rank < outcomes.size(); ++rank)
-    if (outcomes[rank].parameter_hash != outcomes[0].parameter_hash)
-      throw Error(Code::internal, "rank " + std::to_string(rank) + " ended with other parameters than rank 0");
+Summary train_rank(const TrainingPlan& plan, Model& model, Session& session, TrainLog& log) {
+  const bool first = session.rank() == 0;
+  if (first) log.begin(opening(plan, session.size()));
+  const int machines = count_machines(session.communicator());
+  RankTraining training(plan.settings, plan.data, model, session, first ? &log : nullptr);
+  Summary summary = summary_of(plan, training.run(), model);
+  for (const Parameter& parameter : model.parameters()) summary.parameters += elements_of(parameter);
+  summary.ranks = session.size();
+  summary.machines = machines;
+  if (first) log.finish(summary);
+  return summary;
 }
 
 }  // namespace
 
-Dealing::Dealing(const TrainSettings& settings, const Images& train)
-    : samples(settings.samples == 0 ? train.count : settings.samples),
-      steps_per_epoch(samples / (settings.batch * settings.ranks)) {
-  if (samples > train.count)
-    throw Error(Code::invalid_argument, "train.samples = " + std::to_string(samples) + ", but the training set has " +
-                                            std::to_string(train.count) + " samples");
-  if (steps_per_epoch == 0)
-    throw Error(Code::invalid_argument,
-                "train.batch = " + std::to_string(settings.batch) + " on " + std::to_string(settings.ranks) + " ranks takes " +
-                    std::to_string(settings.batch * settings.ranks) + " samples a step, but there are " +
-                    std::to_string(samples) + "; lower train.batch or the number of ranks");
-}
-
-Summary run_training(const Registry& registry, const Configuration& configuration, const TrainSettings& settings,
-                     const DataSet& data, const ModelMaker& make_model, TrainLog& log) {
-  const Dealing checked(settings, data.train);
-  std::vector<std::unique_ptr<Model>> models;  // made before any rank runs: what fails here leaves nobody waiting for a peer
-  for (int rank = 0; rank < settings.ranks; ++rank) models.push_back(make_model(settings.model, settings.seed));
-  std::vector<RankOutcome> outcomes(models.size());
-  LocalRendezvous rendezvous(settings.ranks);
-  run_ranks(settings.ranks, [&](int rank) {
-    Model& model = *models[static_cast<size_t>(rank)];
-    Session session(registry, configuration, rendezvous.at(rank), model.parameters());
-    try {
-      RankTraining training(settings, data, model, session, rank == 0 ? &log : nullptr);
-      outcomes[static_cast<size_t>(rank)] = training.run();
-    } catch (const std::exception& e) {
-      session.communicator().abort("rank " + std::to_string(rank) + " failed: " + e.what());
-      throw;
-    }
-  });
-  check_same(outcomes);
-  return summary_of(configuration, settings, outcomes, *models.front());
+Summary run_training(const TrainingPlan& plan, const Ranks& ranks, const Models& models, TrainLog& log) {
+  std::vector<Summary> summaries(ranks.here());
+  ranks.run(
+      plan.registry, plan.configuration, [&](size_t place) { return models.at(place)->parameters(); },
+      [&](Session& session, size_t place) { summaries[place] = train_rank(plan, *models[place], session, log); });
+  return summaries.front();
 }
 
 }  // namespace onebit::host

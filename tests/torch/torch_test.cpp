@@ -3,6 +3,7 @@
 #undef CHECK  // libtorch's, which would end the program
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "models.hpp"
@@ -91,17 +92,39 @@ TEST_CASE("adam equals torch::optim::AdamW within 1e-6 over 50 steps") {
 }
 
 TEST_CASE("a model has the tensors that tensors_of promises, with the initial values of its seed") {
-  const auto model = make_model("cnn", 1), same = make_model("cnn", 1), other = make_model("cnn", 2);
-  const auto expected = tensors_of("cnn"), found = model->parameters();
-  REQUIRE(found.size() == expected.size());
-  for (size_t i = 0; i < found.size(); ++i) {
-    CHECK(found[i].name == expected[i].name);
-    CHECK(found[i].shape == expected[i].shape);
-    const auto count = static_cast<size_t>(onebit::host::elements_of(found[i]));
-    CHECK(std::equal(found[i].data, found[i].data + count, same->parameters()[i].data));
-    CHECK(!std::equal(found[i].data, found[i].data + count, other->parameters()[i].data));
+  for (const auto& [name, parameters] : {std::pair<const char*, int64_t>{"cnn", 56714}, {"mlp", 24571770}}) {
+    CAPTURE(name);
+    const auto model = make_model(name, 1), same = make_model(name, 1), other = make_model(name, 2);
+    const auto expected = tensors_of(name), found = model->parameters();
+    REQUIRE(found.size() == expected.size());
+    int64_t all = 0;
+    for (size_t i = 0; i < found.size(); ++i) {
+      CHECK(found[i].name == expected[i].name);
+      CHECK(found[i].shape == expected[i].shape);
+      const auto count = static_cast<size_t>(onebit::host::elements_of(found[i]));
+      CHECK(std::equal(found[i].data, found[i].data + count, same->parameters()[i].data));
+      CHECK(!std::equal(found[i].data, found[i].data + count, other->parameters()[i].data));
+      all += static_cast<int64_t>(count);
+    }
+    CHECK(all == parameters);
   }
-  CHECK_THROWS_WITH_AS(tensors_of("gpt"), "unknown model 'gpt'; there is: cnn", onebit::Error);
+  for (const auto& make : {+[] { tensors_of("gpt"); }, +[] { make_model("gpt", 1); }})
+    CHECK_THROWS_WITH_AS(make(), "unknown model 'gpt'; there are: cnn, mlp", onebit::Error);
+}
+
+TEST_CASE("every model takes images and gives every parameter a gradient") {
+  std::vector<float> pixels(3 * 28 * 28);
+  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = std::sin(0.1f * static_cast<float>(i));
+  const std::vector<int64_t> labels = {0, 9, 4};
+  for (const char* name : {"cnn", "mlp"}) {
+    CAPTURE(name);
+    const auto model = make_model(name, 1);
+    const double loss = model->learn({pixels.data(), labels.data(), 3, 28, 28});
+    CHECK(loss == doctest::Approx(std::log(10.0)).epsilon(0.1));  // before it has learnt anything
+    const auto gradients = model->gradients();
+    REQUIRE(gradients.size() == tensors_of(name).size());
+    CHECK(std::count(gradients.begin(), gradients.end(), nullptr) == 0);
+  }
 }
 
 TEST_CASE("frozen parameters stay out, and gradients that are not there are NULL") {

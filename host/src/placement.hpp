@@ -1,0 +1,24 @@
+// Where the ranks of a run will live: decided from the communicator that was selected, the ranks that were asked for, and who
+// started this process.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "onebit/configuration.hpp"
+#include "ranks.hpp"
+
+namespace onebit::host {
+
+struct RanksAsked {
+  int64_t count = 0;
+  std::string by;      // "--ranks", "train.ranks", ...: what stands before the number where it can't be
+  bool typed = false;  // on the command line, so it must be met; else it is what a configuration or a trace has
+};
+
+// Throws Error where these do not fit. Does not return where ranks are processes and nobody has started them: this process
+// then becomes mpirun, with these arguments.
+Ranks place_ranks(const Selection& communicator, const RanksAsked& asked, const std::vector<std::string>& arguments);
+
+}  // namespace onebit::host

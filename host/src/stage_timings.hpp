@@ -1,0 +1,45 @@
+// Where the time of training steps goes, by the stage that a step belongs to.
+#pragma once
+
+#include <cstdint>
+
+#include "onebit/session.hpp"
+
+namespace onebit::host {
+
+// Seconds, summed over the committed steps of one stage, on one rank.
+struct StageTimings {
+  int64_t steps = 0;
+  double compute = 0;  // forward and backward
+  Timings session;     // what the session did with the gradients
+  double step = 0;     // all of it, by the clock on the wall
+
+  double codec() const { return session.scan + session.send + session.serve + session.receive; }
+};
+
+class StepTimings {
+ public:
+  // session: as the session tells its timings, all steps so far. The time of a skipped step belongs to no stage.
+  void add(const StepReport& report, double compute, double step, const Timings& session) {
+    const Timings before = so_far_;
+    so_far_ = session;
+    if (report.skipped) return;
+    StageTimings& stage = report.compressed ? compressed_ : dense_;
+    ++stage.steps;
+    stage.compute += compute;
+    stage.step += step;
+    stage.session.scan += session.scan - before.scan;
+    stage.session.send += session.send - before.send;
+    stage.session.serve += session.serve - before.serve;
+    stage.session.receive += session.receive - before.receive;
+    stage.session.wait += session.wait - before.wait;
+  }
+  const StageTimings& dense() const { return dense_; }
+  const StageTimings& compressed() const { return compressed_; }
+
+ private:
+  Timings so_far_;
+  StageTimings dense_, compressed_;
+};
+
+}  // namespace onebit::host
