@@ -37,6 +37,8 @@ Summary example() {
   s.traffic.dense_steps = 10;
   s.traffic.compressed_steps = 20;
   s.traffic.skipped_steps = 2;
+  s.dense = {10, 0.5, {0.01, 0.02, 0.03, 0.04, 2.0}, 2.7};
+  s.compressed = {20, 1.0, {0.02, 0.2, 0.1, 0.08, 0.05}, 1.5};
   return s;
 }
 
@@ -86,13 +88,16 @@ TEST_CASE("what is written is compared") {
   dense.name = "dense";
   dense.bytes_sent = 1.25e9;
   dense.compressed_bits.reset();
+  dense.compressed_step.reset();
   const auto table = comparison_of({dense, one});
   const std::string text = squeezed(aligned_text(table)), markdown = markdown_text(table);
-  for (const char* row : {" dense one\n", "test accuracy 89.00 % 89.00 %\n", "bytes sent a rank 1.25 GB 90.1 kB\n",
-                          " fewer than dense - 13872.4x\n", " in the dense stage 32.000 32.000\n",
-                          " in the compressed stage - 8.000\n", " fewer than fp32 in that stage - 4.0x\n",
-                          "those bytes at 100 Mbit/s * 100.0 s 7.2 ms\n", "those bytes at 1 Gbit/s * 10.0 s 0.7 ms\n",
-                          "those bytes at 10 Gbit/s * 1.0 s 0.1 ms\n", "* arithmetic: bytes x 8 / rate, not a measurement\n"})
+  for (const char* row :
+       {" dense one\n", "test accuracy 89.00 % 89.00 %\n", "bytes sent a rank 1.25 GB 90.1 kB\n",
+        " fewer than dense - 13872.4x\n", " in the dense stage 32.000 32.000\n", " in the compressed stage - 8.000\n",
+        " fewer than fp32 in that stage - 4.0x\n", "those bytes at 100 Mbit/s * 100.0 s 7.2 ms\n",
+        "those bytes at 1 Gbit/s * 10.0 s 0.7 ms\n", "those bytes at 10 Gbit/s * 1.0 s 0.1 ms\n",
+        " in the dense stage 50.0 + 10.0 + 200.0 50.0 + 10.0 + 200.0\n", " in the compressed stage - 50.0 + 20.0 + 2.5\n",
+        "* arithmetic: bytes x 8 / rate, not a measurement\n"})
     CHECK_MESSAGE(text.find(row) != std::string::npos, std::string(row), "\n", text);
   CHECK(markdown.find("| test accuracy ") != std::string::npos);
   CHECK(markdown.find("-:|") != std::string::npos);
@@ -110,6 +115,11 @@ TEST_CASE("files that are not summaries") {
   refused("{}", "has no 'config'");
   refused(R"({"config":3})", "'config' is not text");
   auto json = nlohmann::json::parse(to_json(example()));
+  auto timings = json;
+  timings["timings"]["dense"].erase("wait");
+  refused(timings.dump(), "has no 'wait'");
+  timings.erase("timings");  // as in summaries of old
+  CHECK(!read_summary(folder.file("old.json", timings.dump())).dense_step);
   json["steps"] = "many";
   refused(json.dump(), "'steps' is not a number");
   json["steps"] = nullptr;

@@ -58,6 +58,10 @@ std::string time_text(double seconds) {
 
 std::string ratio_text(double ratio) { return fmt::format("{:.1f}x", ratio); }
 
+std::string step_text(const std::optional<StepFigures>& step) {
+  return step ? fmt::format("{:.1f} + {:.1f} + {:.1f}", 1e3 * step->compute, 1e3 * step->codec, 1e3 * step->wait) : kNone;
+}
+
 std::string bits_text(const std::optional<double>& bits) { return bits ? fmt::format("{:.3f}", *bits) : kNone; }
 
 class Rows {
@@ -80,6 +84,17 @@ void add_rates(Rows& rows) {
              [rate = rate](const RunFigures& r) { return time_text(r.bytes_sent * 8 / rate); });
 }
 
+// None for a stage without steps, and in summaries of old that tell no times.
+std::optional<StepFigures> step_of(const Reading& reading, const json& summary, const char* stage_name) {
+  if (!summary.contains("timings")) return std::nullopt;
+  const json& stage = reading.member(summary["timings"], stage_name);
+  const double steps = reading.number(stage, "steps");
+  if (steps <= 0) return std::nullopt;
+  StepFigures figures = {reading.number(stage, "compute") / steps, 0, reading.number(stage, "wait") / steps};
+  for (const char* part : {"scan", "send", "serve", "receive"}) figures.codec += reading.number(stage, part) / steps;
+  return figures;
+}
+
 }  // namespace
 
 RunFigures read_summary(const std::filesystem::path& file) {
@@ -99,7 +114,9 @@ RunFigures read_summary(const std::filesystem::path& file) {
           static_cast<int64_t>(reading.number(summary, "ranks")),
           reading.number(summary, "bytes_sent_per_rank"),
           reading.optional_number(bits, "dense"),
-          reading.optional_number(bits, "compressed")};
+          reading.optional_number(bits, "compressed"),
+          step_of(reading, summary, "dense"),
+          step_of(reading, summary, "compressed")};
 }
 
 Table comparison_of(const std::vector<RunFigures>& runs) {
@@ -121,6 +138,9 @@ Table comparison_of(const std::vector<RunFigures>& runs) {
   rows.add("  fewer than fp32 in that stage",
            [](const auto& r) { return r.compressed_bits ? ratio_text(kDenseBits / *r.compressed_bits) : kNone; });
   add_rates(rows);
+  rows.add("ms a step: compute + codec + waiting", [](const auto&) { return std::string(); });
+  rows.add("  in the dense stage", [](const auto& r) { return step_text(r.dense_step); });
+  rows.add("  in the compressed stage", [](const auto& r) { return step_text(r.compressed_step); });
   return table;
 }
 

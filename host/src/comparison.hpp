@@ -9,6 +9,11 @@
 
 namespace onebit::host {
 
+// Seconds of a step, on the average of a stage's.
+struct StepFigures {
+  double compute = 0, codec = 0, wait = 0;
+};
+
 // What a comparison needs of a summary.json.
 struct RunFigures {
   std::string name;
@@ -17,6 +22,7 @@ struct RunFigures {
   int64_t steps = 0, ranks = 0;
   double bytes_sent = 0;
   std::optional<double> dense_bits, compressed_bits;
+  std::optional<StepFigures> dense_step, compressed_step;
 };
 
 // Throws Error(invalid_argument), naming file and key, when it is not a summary.
