@@ -1,0 +1,6 @@
+#!/bin/bash
+# What ssh is elsewhere, for mpirun: has a shell run COMMAND on the host of the rig that has ADDRESS.
+# usage: remote_shell.sh ADDRESS COMMAND...
+host=${slownet_folder:?is set inside the rig only}/$1
+shift
+exec nsenter --net="$host.net" --uts="$host.uts" -- sh -c "$*"
