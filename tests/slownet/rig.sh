@@ -34,7 +34,7 @@ parse() {
         exit 0
         ;;
       --hosts | --rate | --ranks-per-host | --counters)
-        (($# > 1)) || refuse 2 "$1 lacks its value" './dev slownet --help tells the arguments'
+        [[ ${2:---} != -- ]] || refuse 2 "$1 lacks its value" './dev slownet --help tells the arguments'
         local name=${1#--}
         printf -v "${name//-/_}" %s "$2"
         shift 2
@@ -53,7 +53,7 @@ check_arguments() {
   number "$ranks_per_host" || refuse 2 "--ranks-per-host '$ranks_per_host'" 'expected a number from 1 to 999'
   [[ $rate =~ ^([1-9][0-9]*[kmg]bit|unlimited)$ ]] ||
     refuse 2 "--rate '$rate'" 'expected a rate as 100mbit, 1gbit or 4gbit, or unlimited'
-  [[ -z $counters ]] || : >"$counters" || refuse 2 "--counters '$counters' can't be written" 'name a file in a folder that exists'
+  [[ -z $counters ]] || { : >"$counters"; } 2>/dev/null || refuse 2 "--counters '$counters' can't be written" 'name a file in a folder that exists'
 }
 
 namespaces=(unshare --net --mount --ipc --pid --fork --kill-child --mount-proc)
