@@ -1,0 +1,115 @@
+// How MPI starts and ends. A process that started MPI itself ends it at exit, not with the last communicator: it could not be
+// started again. One that failed ends the whole job, for the other ranks would wait for it.
+#include "process.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+#include "onebit/error.hpp"
+
+namespace onebit::mpi {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kGrace = 500ms;         // for the other ranks to tell of the failure in their own words
+constexpr auto kPatienceAtExit = 60s;  // for the other ranks to come to MPI_Finalize
+std::atomic<bool> unfinished{false};
+
+const char* name_of_level(int level) {
+  switch (level) {
+    case MPI_THREAD_SINGLE:
+      return "MPI_THREAD_SINGLE";
+    case MPI_THREAD_FUNNELED:
+      return "MPI_THREAD_FUNNELED";
+    case MPI_THREAD_SERIALIZED:
+      return "MPI_THREAD_SERIALIZED";
+    default:
+      return "an unknown level";
+  }
+}
+
+void finalize() {
+  std::atomic<bool> done{false};
+  std::thread guard([&done] {
+    const auto end = std::chrono::steady_clock::now() + kPatienceAtExit;
+    while (!done && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(1ms);
+    if (done) return;
+    std::fprintf(stderr, "communicator 'mpi': other ranks did not come to MPI_Finalize within 60 s; leaving without them\n");
+    MPI_Abort(MPI_COMM_WORLD, 1);
+  });
+  MPI_Finalize();
+  done = true;
+  guard.join();
+}
+
+void at_exit(int status, void*) {
+  int finalized = 0;
+  MPI_Finalized(&finalized);
+  if (finalized != 0) return;
+  if (!unfinished) return finalize();
+  std::this_thread::sleep_for(kGrace);
+  MPI_Abort(MPI_COMM_WORLD, status != 0 ? status : 1);
+}
+
+// Answers the thread level.
+int initialize() {
+  int level = MPI_THREAD_SINGLE;
+  if (const int code = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &level); code != MPI_SUCCESS)
+    throw Error(Code::unavailable, "MPI_Init_thread failed: " + text_of(code), code);
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  on_exit(at_exit, nullptr);
+  return level;
+}
+
+}  // namespace
+
+void start() {
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  int initialized = 0, finalized = 0, level = MPI_THREAD_SINGLE;
+  MPI_Initialized(&initialized);
+  MPI_Finalized(&finalized);
+  if (finalized != 0)
+    throw Error(Code::unavailable, "communicator 'mpi': MPI was finalized in this process, and can't be started twice");
+  if (initialized != 0) {
+    MPI_Query_thread(&level);
+  } else {
+    level = initialize();
+  }
+  if (level < MPI_THREAD_MULTIPLE)
+    throw Error(
+        Code::unsupported,
+        std::string("communicator 'mpi' moves data on a thread of its own and needs MPI_THREAD_MULTIPLE, but MPI runs with ") +
+            name_of_level(level) +
+            (initialized != 0 ? ": start it with MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided)"
+                              : ": this MPI library was built without support for threads"));
+}
+
+void give_up_finalizing() { unfinished = true; }
+
+std::string text_of(int code) {
+  char text[MPI_MAX_ERROR_STRING] = "";
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  return {text, static_cast<size_t>(length)};
+}
+
+void check(int code, const char* call) {
+  if (code != MPI_SUCCESS) throw Error(Code::peer_failed, std::string(call) + " failed: " + text_of(code), code);
+}
+
+uint64_t machine() {
+  char name[MPI_MAX_PROCESSOR_NAME] = "";
+  int length = 0;
+  check(MPI_Get_processor_name(name, &length), "MPI_Get_processor_name");
+  uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
+  for (int i = 0; i < length; ++i) hash = (hash ^ static_cast<unsigned char>(name[i])) * 0x100000001b3U;
+  return hash;
+}
+
+}  // namespace onebit::mpi

@@ -1,0 +1,23 @@
+// MPI in this process: started where nobody has, and then ended when the process exits.
+#pragma once
+
+#include <mpi.h>
+
+#include <cstdint>
+#include <string>
+
+namespace onebit::mpi {
+
+// Makes sure that MPI runs with the thread level that is needed. Throws Error(unavailable, unsupported).
+void start();
+// Something was left under way that nobody will finish: MPI must not be finalized, the process leaves through MPI_Abort.
+void give_up_finalizing();
+
+// Throws Error(peer_failed) with MPI's own words, unless code is MPI_SUCCESS.
+void check(int code, const char* call);
+std::string text_of(int code);
+
+// The same on all ranks of a machine, as MPI names it.
+uint64_t machine();
+
+}  // namespace onebit::mpi

@@ -1,0 +1,33 @@
+// The communicator `mpi`, on ranks that mpirun starts.
+#include <doctest/doctest.h>
+
+#include "mpirun.hpp"
+#include "scratch_folder.hpp"
+
+using onebit::test::can_mpirun;
+using onebit::test::mpirun;
+using onebit::test::Outcome;
+
+namespace {
+
+void check_conformance(int ranks) {
+  if (!can_mpirun()) return;
+  const Outcome outcome = mpirun(ranks, ONEBIT_BINARY_DIR "/bin/mpi_conformance_rank");
+  CHECK_MESSAGE(outcome.status == 0, outcome.text);
+  CHECK_SAYS(outcome, "28 cases on " + std::to_string(ranks) + " ranks");
+}
+
+}  // namespace
+
+TEST_CASE("mpi conforms: 1 rank") { check_conformance(1); }
+TEST_CASE("mpi conforms: 2 ranks") { check_conformance(2); }
+TEST_CASE("mpi conforms: 3 ranks") { check_conformance(3); }
+TEST_CASE("mpi conforms: 4 ranks") { check_conformance(4); }
+
+TEST_CASE("mpi moves data while a rank computes and does not call it") {
+  if (!can_mpirun()) return;
+  const ScratchFolder folder;
+  const Outcome outcome = mpirun(2, ONEBIT_BINARY_DIR "/bin/mpi_overlap_rank " + (folder / "moved").string());
+  CHECK_MESSAGE(outcome.status == 0, outcome.text);
+  CHECK_SAYS(outcome, "8 MB moved while rank 0 was busy");
+}

@@ -1,0 +1,34 @@
+// Runs programs under mpirun, as root too and with more ranks than cores. Tests that need it say why they are skipped where
+// there is none: ctest shows them as skipped (SKIP_REGULAR_EXPRESSION in CMakeLists.txt).
+#pragma once
+
+#include <cstdio>
+#include <filesystem>
+#include <string>
+
+#include "running.hpp"
+
+namespace onebit::test {
+
+// For a shell: mpirun -n RANKS, with what Open MPI wants to be told; MPICH's mpirun takes no notice.
+inline std::string mpirun_command(int ranks) {
+  return "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 "
+         "OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none mpirun -n " +
+         std::to_string(ranks) + " ";
+}
+inline Outcome mpirun(int ranks, const std::string& command) {
+  return run_shell("exec timeout 120 env " + mpirun_command(ranks) + command);
+}
+
+// False, and says so, where the test can't run.
+inline bool can_mpirun() {
+  const char* lacks = nullptr;
+  if (!std::filesystem::exists(ONEBIT_BINARY_DIR "/lib/onebit/plugins/onebit_plugin_mpi.so"))
+    lacks = "this build has no plugin mpi";
+  else if (run_shell("command -v mpirun").status != 0)
+    lacks = "there is no mpirun";
+  if (lacks != nullptr) std::printf("SKIPPED: %s\n", lacks);
+  return lacks == nullptr;
+}
+
+}  // namespace onebit::test
