@@ -31,10 +31,13 @@ int64_t allocations_of_step(Rank rank, const std::vector<const float*>& gradient
 
 TEST_CASE("a step allocates nothing, except the first of each stage" * doctest::skip(!allocations_are_counted)) {
   const Tensors model = {std::vector<float>(50'000), std::vector<float>(10)};
-  for (const std::string tables : {"", "[session]\nthreads = 2\nclip_norm = 1.0\n", "[exchange]\nbucket_bytes = 30000\n"}) {
+  for (const std::string tables :
+       {"", "[session]\nthreads = 2\nclip_norm = 1.0\n", "[exchange]\nbucket_bytes = 30000\ndense_dtype = \"fp16\"\n",
+        "machines = 2\n[exchange]\nbucket_bytes = 30000\ntopology = \"hierarchical\"\n"}) {  // the first of [communicator]
     CAPTURE(tables);
+    const int ranks = tables.find("hierarchical") == std::string::npos ? 2 : 4;
     std::vector<int64_t> found(13);
-    run_sessions(2, onebit_adam("freeze_step = 6\n", tables), model, [&](Rank rank) {
+    run_sessions(ranks, onebit_adam("freeze_step = 6\n", tables), model, [&](Rank rank) {
       const Tensors gradients = noisy(model, 1, rank.number);
       const std::vector<const float*> given = pointers(gradients);
       for (size_t step = 1; step <= 12; ++step) {

@@ -76,6 +76,31 @@ void check_tiles(const std::vector<TileRange>& tiles, size_t blocks, int64_t lar
   REQUIRE(next == static_cast<int64_t>(blocks));
 }
 
+// A shard is as many neighbouring chunks as there are machines; its own blocks are cut into tiles of their own.
+void check_shards(const Layout& layout) {
+  int64_t own = 0;
+  for (const Bucket& bucket : layout.buckets) {
+    const auto machines = static_cast<size_t>(layout.machines()), local = static_cast<size_t>(layout.local());
+    for (const Wire* wire : {&bucket.dense, &bucket.compressed, &bucket.local}) {
+      REQUIRE(wire->shards.size() == static_cast<size_t>(layout.options().locals));
+      int64_t at = 0;
+      for (size_t s = 0; s < wire->shards.size(); ++s) {
+        REQUIRE(wire->shards[s].offset == at);
+        for (size_t m = 0; m < machines; ++m) at += wire->parts[s * machines + m].bytes;
+        REQUIRE(wire->shards[s].bytes == at - wire->shards[s].offset);
+        REQUIRE(wire->arrivals[s].bytes == wire->shards[local].bytes);
+      }
+      REQUIRE(at == wire->bytes);
+      REQUIRE(wire->incoming.size() == machines);
+      REQUIRE(wire->sharded.size() >= wire->served.size());
+    }
+    check_wire(bucket.local, bucket, layout, false);
+    check_tiles(bucket.shard_tiles, bucket.local.sharded.size(), layout.largest_tile);
+    for (const onebit_piece& piece : bucket.local.sharded) own += piece.count;
+  }
+  REQUIRE(own == layout.shard);
+}
+
 void check(const Layout& layout) {
   check_blocks(layout);
   int64_t first = 0;
@@ -89,6 +114,7 @@ void check(const Layout& layout) {
     check_tiles(bucket.served_tiles, static_cast<size_t>(mine), layout.largest_tile);
   }
   REQUIRE(first == static_cast<int64_t>(layout.blocks.size()));
+  if (layout.options().locals > 1) check_shards(layout);
 }
 
 }  // namespace
@@ -104,6 +130,9 @@ TEST_CASE("random models are cut without loss, for every span and number of rank
       LayoutOptions o = options(static_cast<int>(random() % static_cast<unsigned>(ranks)), ranks, span, 4096 << (random() % 6));
       o.dense_below = trial % 3 == 0 ? 100 : 0;
       o.whole_tensors = trial % 5 == 0;
+      check(Layout(elements, o));
+      if (span != ONEBIT_SPAN_BLOCK || ranks % 2 != 0) continue;
+      o.locals = ranks % 4 == 0 && trial % 2 == 0 ? 4 : 2;
       check(Layout(elements, o));
     }
   }

@@ -2,12 +2,13 @@
 #pragma once
 
 #include "layout.hpp"
+#include "machines.hpp"
 #include "onebit/compressor.hpp"
 #include "onebit/session.hpp"
 #include "rehearsal.hpp"
 
 namespace onebit {
 
-Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor);
+Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor, const Place& place);
 
 }  // namespace onebit

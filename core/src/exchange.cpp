@@ -1,5 +1,5 @@
 // The order of a step: preparation, the pipeline over buckets, the second pass, the commit. The roles are in
-// exchange_worker.cpp (send, receive) and exchange_server.cpp (serve).
+// exchange_worker.cpp (send, receive), exchange_server.cpp (serve) and exchange_machine.cpp (share, pass on).
 #include "exchange.hpp"
 
 #include <algorithm>
@@ -13,6 +13,7 @@ Exchange::Exchange(const ExchangeParts& parts)
       optimizer_(parts.optimizer),
       compressor_(parts.compressor),
       communicator_(parts.communicator),
+      inside_(parts.inside),
       workers_(parts.workers),
       meter_(parts.meter),
       dense_codec_(parts.layout.options().dense_type),
@@ -36,6 +37,8 @@ uint64_t Exchange::buffer_bytes() const {
   for (const Scratch& scratch : scratch_) total += scratch.memory.size();
   for (const auto& round : flights_)
     for (const Flight& flight : round) total += flight.payload.size() + flight.incoming.size();
+  for (const auto& round : passages_)
+    for (const Passage& passage : round) total += passage.messages.size() + passage.arrivals.size();
   return total;
 }
 
@@ -44,12 +47,15 @@ void Exchange::run(const Step& step, const Plan& plan, float gradient_scale) {
   gradient_scale_ = gradient_scale;
   prepare(plan);
   if (round_count_ == 0) return local_step();
-  const size_t buckets = layout_.buckets.size();
-  for (size_t turn = 0; turn < buckets + depth - 1; ++turn) {
-    if (turn < buckets) send(turn);
-    if (turn >= 1 && turn - 1 < buckets) serve(turn - 1);
-    if (turn >= 2 && turn - 2 < buckets) receive(turn - 2);
-  }
+  using Role = void (Exchange::*)(size_t);
+  static constexpr Role flat[] = {&Exchange::send, &Exchange::serve, &Exchange::receive};
+  static constexpr Role machines[] = {&Exchange::share, &Exchange::send, &Exchange::serve, &Exchange::pass_on,
+                                      &Exchange::receive};
+  const Role* roles = inside_ == nullptr ? flat : machines;
+  const size_t count = inside_ == nullptr ? std::size(flat) : std::size(machines), buckets = layout_.buckets.size();
+  for (size_t turn = 0; turn < buckets + count - 1; ++turn)
+    for (size_t role = 0; role < count && role <= turn; ++role)
+      if (turn - role < buckets) (this->*roles[role])(turn - role);
 }
 
 void Exchange::prepare(const Plan& plan) {
@@ -84,22 +90,27 @@ void Exchange::prepare_flights(const Round& round) {
     own = std::max(own, wire(round, bucket).parts[static_cast<size_t>(layout_.options().rank)].bytes);
   }
   const bool alone = layout_.options().ranks == 1;
-  const size_t incoming = alone ? 0 : static_cast<size_t>(own * layout_.options().ranks);
-  const size_t under_way = std::min(depth, layout_.buckets.size());
-  for (size_t i = 0; i < under_way; ++i) {
+  const size_t incoming = alone ? 0 : static_cast<size_t>(own * layout_.machines());
+  for (size_t i = 0; i < std::min(under_way(), layout_.buckets.size()); ++i) {
     Flight& flight = flights_[static_cast<size_t>(round.index)][i];
     if (flight.payload.size() < static_cast<size_t>(payload)) flight.payload = Buffer(meter_, static_cast<size_t>(payload));
     if (flight.incoming.size() < incoming) flight.incoming = Buffer(meter_, incoming);
   }
+  if (inside_ != nullptr) prepare_passages(round);
   if (round.kind == RoundKind::dense || alone) return;
   if (compressor_ == nullptr)
     throw Error(Code::invalid_argument,
                 "the optimizer plans a compressed round, but no compressor is configured: add [compressor]");
-  if (description_.feedback != 0 && worker_error_.size() == 0 && layout_.flat > 0) {
-    worker_error_ = Buffer(meter_, static_cast<size_t>(layout_.flat) * sizeof(float));
-    server_error_ = Buffer(meter_, static_cast<size_t>(layout_.served) * sizeof(float));
-  }
+  if (layout_.codes()) prepare_errors();
   if (layout_.wide_spans() && block_statistics_.size() == 0) prepare_spans();
+}
+
+// A rank that speaks for a shard has the worker error of this shard only.
+void Exchange::prepare_errors() {
+  const int64_t own = inside_ == nullptr ? layout_.flat : layout_.shard;
+  if (description_.feedback == 0 || worker_error_.size() > 0) return;
+  worker_error_ = Buffer(meter_, static_cast<size_t>(own) * sizeof(float));
+  server_error_ = Buffer(meter_, static_cast<size_t>(layout_.served) * sizeof(float));
 }
 
 void Exchange::prepare_spans() {
@@ -176,10 +187,10 @@ void Exchange::local_step() {
     });
 }
 
-void Exchange::wait(Flight& flight) {
+void Exchange::wait(MeteredCommunicator& communicator, Request*& pending) {
   const Lap lap(timings_.wait);
-  communicator_.wait(flight.pending, -1);
-  flight.pending = nullptr;
+  communicator.wait(pending, -1);
+  pending = nullptr;
 }
 
 }  // namespace onebit

@@ -10,9 +10,20 @@
 // carry small tensors (dense_below) in fp32 always: whether a message fits fp16 can't be known before it leaves. A single rank
 // sends nothing, and its means are exact.
 //
-// Pipeline: while bucket b is received, b + 1 is served and b + 2 is sent, so transfers overlap with work. Collectives are
-// issued by one thread in one fixed order, the same on every rank: all-to-all(b), all-gather(b - 1), ... (1-bit Adam, arXiv
-// 2102.02888, section 4 and figure 3.)
+// Machines (exchange.topology = "hierarchical"; M machines with L ranks each): dense inside, compressed between. The chunks
+// that the l-th ranks of all machines serve are neighbours, the shard l. Inside a machine
+//   share    tile by tile: the message in fp32;   all-to-all: shard l to the l-th rank
+// before, the rank then sends and serves the mean of what arrived, over the l-th ranks of all machines and with the worker
+// error of its shard only; and after:
+//   pass on  all-gather inside the machine of all shards' payloads
+// So each machine sends what one rank sends in flat, and all its ranks share that. What equals what, to the bit: L = 1 is flat;
+// with scale = block, where all ranks of a machine have the same gradients and L is a power of two, it is flat on M ranks; on
+// one machine nothing is compressed: every round is a flat dense mean in fp32. Otherwise it is another mean than flat's: the
+// mean of M means is compressed, and not n gradients one by one, so there is less to compress away.
+//
+// Pipeline: while bucket b is received, b + 1 is served and b + 2 is sent (and so on), so transfers overlap with work.
+// Collectives are issued by one thread in one fixed order, the same on every rank: all-to-all(b), all-gather(b - 1), ... (1-bit
+// Adam, arXiv 2102.02888, section 4 and figure 3.)
 #pragma once
 
 #include <array>
@@ -39,9 +50,10 @@ struct ExchangeParts {
   StateStore& state;
   Optimizer& optimizer;
   const Compressor* compressor;
-  MeteredCommunicator& communicator;
+  MeteredCommunicator& communicator;  // that rounds run over: all ranks, or one of each machine
   Workers& workers;
   MemoryMeter& meter;
+  MeteredCommunicator* inside = nullptr;  // the ranks of this machine, when the layout has shards
 };
 
 class Exchange {
@@ -64,11 +76,17 @@ class Exchange {
   const Timings& timings() const { return timings_; }
 
  private:
-  static constexpr size_t depth = 3;  // buckets under way at once
+  static constexpr size_t depth = 4;  // buckets under way at once; one less where there is no machine's part
   // One round of one bucket under way.
   struct Flight {
     Buffer payload;   // sent, then (unless retained) gathered into
     Buffer incoming;  // the own chunk from every rank
+    Request* pending = nullptr;
+  };
+  // One bucket's messages under way inside a machine.
+  struct Passage {
+    Buffer messages;
+    Buffer arrivals;  // the own shard from every rank of the machine
     Request* pending = nullptr;
   };
   // What one worker writes on; fits the first-level cache with a block of state.
@@ -90,15 +108,24 @@ class Exchange {
   void prepare(const Plan& plan);
   void require_range(const Plan::Round& round) const;
   void prepare_flights(const Round& round);
+  void prepare_errors();
+  void prepare_passages(const Round& round);
   void prepare_spans();
   const Wire& wire(const Round& round, const Bucket& bucket) const;
   const Compressor& codec(const Round& round, const TileRange& tile) const;
   bool wide(const Round& round) const { return round.kind == RoundKind::compressed && layout_.wide_spans(); }
-  Flight& flight(const Round& round, size_t bucket) { return flights_[static_cast<size_t>(round.index)][bucket % depth]; }
+  size_t under_way() const { return inside_ == nullptr ? depth - 1 : depth; }
+  Flight& flight(const Round& round, size_t bucket) { return flights_[static_cast<size_t>(round.index)][bucket % under_way()]; }
+  Passage& passage(const Round& round, size_t bucket) { return passages_[static_cast<size_t>(round.index)][bucket % 2]; }
   std::byte* gathered(const Round& round, size_t bucket);
+  // The own machine's chunks of a bucket, or all of them.
+  const onebit_part* chunks(const Wire& on_wire) const { return on_wire.parts.data() + layout_.local() * layout_.machines(); }
   onebit_batch batch(const std::vector<onebit_piece>& pieces, const TileRange& tile) const;
   onebit_tile tile_of(const Bucket& bucket, const TileRange& tile) const;
 
+  void share(size_t bucket);
+  void average_inside(const Round& round, size_t bucket, const TileRange& tile, float* mean);
+  void pass_on(size_t bucket);
   void send(size_t bucket);
   void encode_messages(const Round& round, size_t bucket, std::byte* payload);
   void encode_tile(const Round& round, size_t bucket, const TileRange& tile, std::byte* payload, const Scratch& scratch);
@@ -115,13 +142,14 @@ class Exchange {
   void receive_tile(size_t bucket, const TileRange& tile, const Scratch& scratch);
   const float* decode_previous(size_t bucket, const TileRange& tile, const Scratch& scratch);
   void local_step();
-  void wait(Flight& flight);
+  void wait(MeteredCommunicator& communicator, Request*& pending);
 
   const Layout& layout_;
   StateStore& state_;
   Optimizer& optimizer_;
   const Compressor* compressor_;
   MeteredCommunicator& communicator_;
+  MeteredCommunicator* inside_;
   Workers& workers_;
   MemoryMeter& meter_;
   DenseCodec dense_codec_, raw_codec_;  // of dense rounds; of raw tensors in compressed ones
@@ -129,6 +157,7 @@ class Exchange {
   Retained retained_;
   std::vector<Scratch> scratch_;
   std::array<std::array<Flight, depth>, 2> flights_;  // by round
+  std::array<std::array<Passage, 2>, 2> passages_;    // by round
   Buffer worker_error_, server_error_;
   Buffer block_statistics_, span_statistics_;  // of one bucket, for spans wider than a block
 

@@ -10,13 +10,13 @@ void Exchange::serve(size_t b) {
   for (size_t r = 0; r < round_count_; ++r) {
     const Round& round = rounds_[r];
     Flight& under_way = flight(round, b);
-    wait(under_way);
+    wait(communicator_, under_way.pending);
     serve_chunk(round, b);
     const Wire& on_wire = wire(round, layout_.buckets[b]);
     std::byte* all = gathered(round, b);
     communicator_.enter(round.kind == RoundKind::dense ? Stage::dense : Stage::compressed);
     under_way.pending = communicator_.all_gather(all + on_wire.parts[static_cast<size_t>(layout_.options().rank)].offset, all,
-                                                 on_wire.parts.data(), Call(b));
+                                                 chunks(on_wire), Call(b));
   }
 }
 
@@ -44,13 +44,14 @@ void Exchange::serve_tile(const Round& round, size_t b, const TileRange& tile, s
   with.encode(pieces, scratch.mean, error, error, scratch.statistics, out);
 }
 
-// Ranks 0 to n-1, in this order. fp32 values are added first and divided once; codes carry the weight 1/n in their scale.
+// Ranks (or machines) 0 to n-1, in this order. fp32 values are added first and divided once; codes carry the weight 1/n in
+// their scale.
 void Exchange::average(const Round& round, size_t b, const TileRange& tile, float* mean) {
   const Wire& on_wire = wire(round, layout_.buckets[b]);
   const Compressor& with = codec(round, tile);
   const onebit_batch pieces = batch(on_wire.served, tile);
   const std::byte* incoming = flight(round, b).incoming.bytes();
-  const auto ranks = static_cast<float>(layout_.options().ranks);
+  const auto ranks = static_cast<float>(layout_.machines());
   const bool coded = &with == compressor_;
   for (size_t rank = 0; rank < on_wire.incoming.size(); ++rank)
     with.decode(pieces, incoming + on_wire.incoming[rank].offset, coded ? 1.0F / ranks : 1.0F, rank > 0, mean);

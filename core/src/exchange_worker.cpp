@@ -14,9 +14,10 @@ void Exchange::send(size_t b) {
       continue;
     }
     Flight& under_way = flight(round, b);
+    if (inside_ != nullptr) wait(*inside_, passage(round, b).pending);
     encode_messages(round, b, under_way.payload.bytes());
     communicator_.enter(round.kind == RoundKind::dense ? Stage::dense : Stage::compressed);
-    under_way.pending = communicator_.all_to_all(under_way.payload.bytes(), wire(round, bucket).parts.data(),
+    under_way.pending = communicator_.all_to_all(under_way.payload.bytes(), chunks(wire(round, bucket)),
                                                  under_way.incoming.bytes(), wire(round, bucket).incoming.data(), Call(b));
   }
 }
@@ -24,7 +25,9 @@ void Exchange::send(size_t b) {
 void Exchange::encode_messages(const Round& round, size_t b, std::byte* payload) {
   const Lap lap(timings_.send);
   if (wide(round)) measure_spans(round, b);
-  const std::vector<TileRange>& tiles = layout_.buckets[b].tiles;
+  const Bucket& bucket = layout_.buckets[b];
+  if (inside_ != nullptr) payload += wire(round, bucket).shards[static_cast<size_t>(layout_.local())].offset;
+  const std::vector<TileRange>& tiles = inside_ == nullptr ? bucket.tiles : bucket.shard_tiles;
   workers_.run(static_cast<int64_t>(tiles.size()), [&](int worker, int64_t t) {
     encode_tile(round, b, tiles[static_cast<size_t>(t)], payload, scratch_[static_cast<size_t>(worker)]);
   });
@@ -33,10 +36,11 @@ void Exchange::encode_messages(const Round& round, size_t b, std::byte* payload)
 void Exchange::encode_tile(const Round& round, size_t b, const TileRange& tile, std::byte* payload, const Scratch& scratch) {
   const Bucket& bucket = layout_.buckets[b];
   const Compressor& with = codec(round, tile);
-  const onebit_batch pieces = batch(wire(round, bucket).pieces, tile);
+  const Wire& on_wire = wire(round, bucket);
+  const onebit_batch pieces = batch(inside_ == nullptr ? on_wire.pieces : on_wire.sharded, tile);
   const bool coded = &with == compressor_;
   float* error = coded && worker_error_.size() > 0 ? worker_error_.as<float>() + tile.base : nullptr;
-  write_message(round, b, tile, scratch);
+  inside_ == nullptr ? write_message(round, b, tile, scratch) : average_inside(round, b, tile, scratch.message);
   if (coded && wide(round))
     spread(bucket.worker_spans, tile, scratch.statistics);
   else if (coded)
@@ -105,7 +109,8 @@ const float* Exchange::decode_previous(size_t b, const TileRange& range, const S
 
 void Exchange::receive(size_t b) {
   if (layout_.options().ranks > 1)
-    for (size_t r = 0; r < round_count_; ++r) wait(flight(rounds_[r], b));
+    for (size_t r = 0; r < round_count_; ++r)
+      wait(inside_ == nullptr ? communicator_ : *inside_, flight(rounds_[r], b).pending);
   const Lap lap(timings_.receive);
   const std::vector<TileRange>& tiles = layout_.buckets[b].tiles;
   workers_.run(static_cast<int64_t>(tiles.size()), [&](int worker, int64_t t) {

@@ -53,7 +53,18 @@ void place(Wire& wire, const std::vector<int32_t>& owner, const LayoutOptions& o
     at += size(b);
   }
   const int64_t own = wire.parts[static_cast<size_t>(options.rank)].bytes;
-  for (int64_t rank = 0; rank < options.ranks; ++rank) wire.incoming.push_back({rank * own, own});
+  for (int64_t machine = 0; machine < options.ranks / options.locals; ++machine) wire.incoming.push_back({machine * own, own});
+}
+
+// A shard is a run of neighbouring chunks.
+void place_shards(Wire& wire, const LayoutOptions& options) {
+  const auto machines = static_cast<size_t>(options.ranks / options.locals);
+  for (size_t first = 0; first < wire.parts.size(); first += machines) {
+    const onebit_part& last = wire.parts[first + machines - 1];
+    wire.shards.push_back({wire.parts[first].offset, last.offset + last.bytes - wire.parts[first].offset});
+  }
+  const int64_t own = wire.shards[static_cast<size_t>(options.rank) / machines].bytes;
+  for (int64_t local = 0; local < options.locals; ++local) wire.arrivals.push_back({local * own, own});
 }
 
 }  // namespace
@@ -69,7 +80,9 @@ Layout::Layout(const std::vector<int64_t>& tensor_elements, LayoutOptions option
     bucket.block_count = static_cast<int64_t>(blocks.size()) - bucket.first_block;
     if (bucket.owner.empty()) assign_owners(bucket);
     make_tiles(bucket);
-    make_served(bucket);
+    make_role(bucket, options_.rank, options_.rank + 1, bucket.served_tiles, &Wire::served, served);
+    if (options_.locals > 1)
+      make_role(bucket, local() * machines(), (local() + 1) * machines(), bucket.shard_tiles, &Wire::sharded, shard);
     if (wide_spans()) make_spans(bucket);
     buckets.push_back(std::move(bucket));
   }
@@ -180,33 +193,37 @@ void Layout::make_tiles(Bucket& bucket) {
   bucket.compressed.pieces = bucket.dense.pieces;
   place(bucket.dense, bucket.owner, options_, [&](size_t b) { return dense_bytes(options_.dense_type, own[b].count); });
   place(bucket.compressed, bucket.owner, options_, [&](size_t b) { return static_cast<int64_t>(compressed_size(own[b])); });
+  if (options_.locals == 1) return;
+  bucket.local.pieces = bucket.compressed.pieces;
+  place(bucket.local, bucket.owner, options_, [&](size_t b) { return dense_bytes(WireType::fp32, own[b].count); });
+  for (Wire* wire : {&bucket.dense, &bucket.compressed, &bucket.local}) place_shards(*wire, options_);
 }
 
-// The server's role: own blocks, in order, in a compact space of their own.
-void Layout::make_served(Bucket& bucket) {
+// The blocks of chunks [first, last), in order, in a compact space of their own: those that this rank serves, or its shard.
+void Layout::make_role(Bucket& bucket, int first, int last, std::vector<TileRange>& tiles,
+                       std::vector<onebit_piece> Wire::*pieces, int64_t& extent) {
   const onebit_block* own = blocks.data() + bucket.first_block;
-  TileMaker maker(bucket.served_tiles, std::max(options_.block, vector_line), false);
+  TileMaker maker(tiles, std::max(options_.block, vector_line), false);
   std::vector<size_t> mine;
   for (size_t b = 0; b < bucket.owner.size(); ++b)
-    if (bucket.owner[b] == options_.rank) mine.push_back(b);
+    if (bucket.owner[b] >= first && bucket.owner[b] < last) mine.push_back(b);
   for (const size_t b : mine) {
-    maker.add(served, own[b].count, is_raw(own[b].tensor), own[b].tensor);
-    served += own[b].count;
+    maker.add(extent, own[b].count, is_raw(own[b].tensor), own[b].tensor);
+    extent += own[b].count;
   }
-  const int64_t dense_start = bucket.dense.parts[static_cast<size_t>(options_.rank)].offset;
-  const int64_t compressed_start = bucket.compressed.parts[static_cast<size_t>(options_.rank)].offset;
-  for (const TileRange& tile : bucket.served_tiles) {
-    int64_t first = 0;
+  for (const TileRange& tile : tiles) {
+    int64_t packed = 0;
     for (int64_t k = 0; k < tile.count; ++k) {
       const size_t b = mine[static_cast<size_t>(tile.first + k)];
-      onebit_piece piece = bucket.dense.pieces[b];
-      piece.first = first;
-      piece.statistic = k;
-      first += piece.count;
-      piece.payload = bucket.dense.pieces[b].payload - dense_start;
-      bucket.dense.served.push_back(piece);
-      piece.payload = bucket.compressed.pieces[b].payload - compressed_start;
-      bucket.compressed.served.push_back(piece);
+      for (Wire* wire : {&bucket.dense, &bucket.compressed, &bucket.local}) {
+        if (wire->pieces.empty()) continue;
+        onebit_piece piece = wire->pieces[b];
+        piece.first = packed;
+        piece.statistic = k;
+        piece.payload -= wire->parts[static_cast<size_t>(first)].offset;
+        (wire->*pieces).push_back(piece);
+      }
+      packed += own[b].count;
     }
     largest_tile = std::max(largest_tile, tile.extent);
     most_tile_blocks = std::max(most_tile_blocks, static_cast<size_t>(tile.count));

@@ -1,6 +1,7 @@
 // Layout: how a model is cut. Tensors are cut into blocks (the unit of scales, partial sums and parallel work), neighbouring
 // blocks are gathered into tiles (what one plugin call works on, in cache) and buckets (what one collective moves); each bucket
-// has one chunk per rank, the blocks that this rank serves. Everything here is computed once and never changes.
+// has one chunk per rank, the blocks that this rank serves; where ranks share machines, neighbouring chunks make a shard, the
+// part for which one rank of each machine speaks. Everything here is computed once and never changes.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +15,14 @@
 namespace onebit {
 
 struct LayoutOptions {
-  int rank = 0, ranks = 1;
-  int64_t block = 4096;                         // most elements of a block
-  int32_t span = ONEBIT_SPAN_BLOCK;             // over what one scale is taken
-  int64_t bucket_bytes = 25'000'000;            // of fp32
-  WireType dense_type = WireType::fp32;         // of dense rounds; a single rank sends nothing and rounds nothing: fp32
-  int64_t dense_below = 0;                      // tensors with fewer elements travel as fp32 in compressed rounds, too
-  bool whole_tensors = false;                   // tiles are whole tensors
+  int rank = 0, ranks = 1;               // the chunk to serve, and how many there are
+  int locals = 1;                        // neighbouring ranks / locals chunks make a shard, one for each rank of a machine
+  int64_t block = 4096;                  // most elements of a block
+  int32_t span = ONEBIT_SPAN_BLOCK;      // over what one scale is taken
+  int64_t bucket_bytes = 25'000'000;     // of fp32
+  WireType dense_type = WireType::fp32;  // of dense rounds; a single rank sends nothing and rounds nothing: fp32
+  int64_t dense_below = 0;               // tensors with fewer elements travel as fp32 in compressed rounds, too
+  bool whole_tensors = false;            // tiles are whole tensors
   std::function<size_t(int64_t)> payload_size;  // compressed bytes of a block; unset: nothing is ever compressed
 };
 
@@ -28,8 +30,11 @@ struct LayoutOptions {
 struct Wire {
   std::vector<onebit_piece> pieces;   // by block of the bucket; first: in the block's tile
   std::vector<onebit_piece> served;   // by own block; payload counted from the own chunk's start, first: in its served tile
+  std::vector<onebit_piece> sharded;  // by block of the own shard; payload counted from its start, first: in its shard tile
   std::vector<onebit_part> parts;     // by rank: its chunk in the buffer
-  std::vector<onebit_part> incoming;  // by rank: where its copy of the own chunk arrives
+  std::vector<onebit_part> incoming;  // by machine: where its copy of the own chunk arrives
+  std::vector<onebit_part> shards;    // by rank of the machine: its shard in the buffer
+  std::vector<onebit_part> arrivals;  // by rank of the machine: where its copy of the own shard arrives
   int64_t bytes = 0;                  // of the whole bucket
 };
 
@@ -53,8 +58,9 @@ struct Spans {
 struct Bucket {
   int64_t first_block = 0, block_count = 0;  // in Layout::blocks
   std::vector<int32_t> owner;                // the rank that serves each block
-  std::vector<TileRange> tiles, served_tiles;
+  std::vector<TileRange> tiles, served_tiles, shard_tiles;
   Wire dense, compressed;
+  Wire local;                        // fp32, inside a machine; empty when locals is 1, as are shard_tiles
   Spans worker_spans, server_spans;  // empty when span is block
 };
 
@@ -64,7 +70,10 @@ class Layout {
   Layout(const std::vector<int64_t>& elements, LayoutOptions options);
 
   const LayoutOptions& options() const { return options_; }
-  bool wide_spans() const { return options_.ranks > 1 && options_.span != ONEBIT_SPAN_BLOCK; }
+  bool codes() const { return options_.ranks > 1 && options_.payload_size; }  // is anything ever compressed?
+  bool wide_spans() const { return codes() && options_.span != ONEBIT_SPAN_BLOCK; }
+  int machines() const { return options_.ranks / options_.locals; }
+  int local() const { return options_.rank / machines(); }
 
   std::vector<onebit_block> blocks;  // parameter and gradient are the session's to fill
   std::vector<int64_t> first_block;  // by tensor, and one more
@@ -73,6 +82,7 @@ class Layout {
   int64_t parameters = 0;    // elements of the model
   int64_t flat = 0;          // elements of the flat space: each tensor starts on a vector line
   int64_t served = 0;        // elements this rank serves
+  int64_t shard = 0;         // elements of its shards; 0 when locals is 1
   int64_t largest_tile = 0;  // elements of the largest tile of either role
   size_t most_tile_blocks = 0;
 
@@ -86,7 +96,8 @@ class Layout {
   void cut_run(Bucket& bucket, int64_t tensor, int64_t first, int64_t last, int32_t owner);
   void assign_owners(Bucket& bucket) const;
   void make_tiles(Bucket& bucket);
-  void make_served(Bucket& bucket);
+  void make_role(Bucket& bucket, int first, int last, std::vector<TileRange>& tiles, std::vector<onebit_piece> Wire::*pieces,
+                 int64_t& extent);
   void make_spans(Bucket& bucket) const;
   bool is_raw(int64_t tensor) const;
   size_t compressed_size(const onebit_block& block) const;

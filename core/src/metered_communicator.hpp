@@ -4,7 +4,11 @@
 
 #include <array>
 #include <memory>
+#include <numeric>
+#include <string>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "onebit/communicator.hpp"
 
@@ -15,11 +19,18 @@ enum class Stage { dense, compressed, agreement, other };
 class MeteredCommunicator final : public Communicator {
  public:
   explicit MeteredCommunicator(std::unique_ptr<Communicator> inner) : inner_(std::move(inner)) {}
+  // Collective, a split: `members` of `all` become a group with bytes of its own. An abort of `all` reaches it, too. Its errors
+  // name ranks as the group numbers them, so it adds whom they mean. Does not outlive `all`.
+  MeteredCommunicator(MeteredCommunicator& all, int color, int key, const std::string& members)
+      : inner_(all.inner_->split(color, key)), whom_(" (numbered within the group of ranks " + members + ")") {
+    all.groups_.push_back(this);
+  }
 
   // Ends what is under way: after it, no rank reads or writes this rank's buffers. Nothing may be called any more.
   void close() { inner_.reset(); }
   void enter(Stage stage) { stage_ = stage; }
   uint64_t bytes(Stage stage) const { return bytes_[static_cast<size_t>(stage)]; }
+  uint64_t bytes() const { return std::accumulate(bytes_.begin(), bytes_.end(), uint64_t{0}); }
 
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
@@ -29,12 +40,12 @@ class MeteredCommunicator final : public Communicator {
   }
   Request* all_gather(const void* in, void* out, const Part* out_parts, const Call& call) override {
     count(static_cast<uint64_t>(out_parts[rank()].bytes) * others());
-    return inner_->all_gather(in, out, out_parts, call);
+    return told([&] { return inner_->all_gather(in, out, out_parts, call); });
   }
   Request* all_to_all(const void* in, const Part* in_parts, void* out, const Part* out_parts, const Call& call) override {
     for (int peer = 0; peer < size(); ++peer)
       if (peer != rank()) count(static_cast<uint64_t>(in_parts[peer].bytes));
-    return inner_->all_to_all(in, in_parts, out, out_parts, call);
+    return told([&] { return inner_->all_to_all(in, in_parts, out, out_parts, call); });
   }
   Request* broadcast(Tensor& io, int root, const Call& call) override {
     if (root == rank()) count(bytes_of(io) * others());
@@ -42,9 +53,14 @@ class MeteredCommunicator final : public Communicator {
   }
   void barrier(const Call& call) override { inner_->barrier(call); }
   bool test(Request* request) override { return inner_->test(request); }
-  void wait(Request* request, int64_t timeout_ns) override { inner_->wait(request, timeout_ns); }
+  void wait(Request* request, int64_t timeout_ns) override {
+    told([&] { inner_->wait(request, timeout_ns); });
+  }
   std::unique_ptr<Communicator> split(int color, int key) override { return inner_->split(color, key); }
-  void abort(std::string_view reason) override { inner_->abort(reason); }
+  void abort(std::string_view reason) override {
+    for (MeteredCommunicator* group : groups_) group->abort(reason);
+    if (inner_) inner_->abort(reason);
+  }
   uint64_t machine() const override { return inner_->machine(); }
 
  private:
@@ -55,10 +71,21 @@ class MeteredCommunicator final : public Communicator {
   }
   uint64_t others() const { return static_cast<uint64_t>(size() - 1); }
   void count(uint64_t bytes) { bytes_[static_cast<size_t>(stage_)] += bytes; }
+  template <class F>
+  std::invoke_result_t<F&> told(F&& f) {
+    try {
+      return f();
+    } catch (const Error& e) {
+      if (whom_.empty()) throw;
+      throw Error(e.code(), e.what() + whom_, e.native());
+    }
+  }
 
   std::unique_ptr<Communicator> inner_;
   Stage stage_ = Stage::other;
   std::array<uint64_t, 4> bytes_{};
+  std::string whom_;
+  std::vector<MeteredCommunicator*> groups_;
 };
 
 }  // namespace onebit

@@ -44,6 +44,9 @@ std::vector<const onebit_schema*> exchange_schema() {
                      "bytes of fp32 that one collective carries, before compression; buckets are pipelined"),
       integer_option("dense_below", "0", 0, 1e18,
                      "tensors with fewer elements than this travel as fp32 in compressed rounds, too"),
+      text_option("topology", "\"flat\"", "flat|hierarchical",
+                  "hierarchical: the ranks of a machine first take their mean, dense and in fp32, and share the sending of it; "
+                  "wants equally many ranks on every machine"),
       text_option(
           "dense_dtype", "\"fp32\"", "fp32|fp16|bf16",
           "what gradients travel as in dense rounds; sums are taken in fp32. With fp16 a gradient above 65504, scaled as "

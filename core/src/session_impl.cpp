@@ -47,19 +47,22 @@ std::unique_ptr<Compressor> make_compressor(const Registry& registry, const Conf
   return registry.make_compressor(*configuration.compressor.component, configuration.compressor.options);
 }
 
-LayoutOptions layout_options(const Configuration& configuration, const Compressor* compressor, bool whole_tensors, int rank,
-                             int ranks) {
-  LayoutOptions options;
-  options.rank = rank;
-  options.ranks = ranks;
+LayoutOptions layout_options(const Configuration& configuration, const Compressor* compressor, bool whole_tensors,
+                             const Place& place) {
+  LayoutOptions options = laid_out_for(place);
   options.whole_tensors = whole_tensors;
   options.bucket_bytes = configuration.exchange.options().integer("bucket_bytes");
-  options.dense_type = wire_type_of(configuration.exchange.options().text("dense_dtype"));
+  if (!place.alone()) options.dense_type = wire_type_of(configuration.exchange.options().text("dense_dtype"));
   options.dense_below = configuration.exchange.options().integer("dense_below");
   if (compressor == nullptr) return options;
   const Codec codec = compressor->describe();
   options.block = codec.block;
+  if (place.alone()) return options;
   options.span = codec.span;
+  if (options.locals > 1 && options.span != ONEBIT_SPAN_BLOCK)
+    throw Error(Code::unsupported,
+                "exchange.topology = \"hierarchical\" wants a compressor whose scales are of blocks (for `onebit`: scale = "
+                "\"block\"): no rank of a machine has a whole tensor to measure; or set exchange.topology = \"flat\"");
   options.payload_size = [compressor](int64_t count) { return compressor->payload_size(count); };
   return options;
 }
@@ -76,6 +79,17 @@ Group initial_group(const Configuration& configuration) {
 
 std::unique_ptr<Optimizer> make_optimizer(const Registry& registry, const Configuration& configuration) {
   return registry.make_optimizer(*configuration.optimizer.component, configuration.optimizer.options);
+}
+
+bool hierarchical(const Configuration& configuration) {
+  return configuration.exchange.options().text("topology") == "hierarchical";
+}
+
+// Collective: ranks that do not belong together are told before they take part in anything else.
+Machines find_machines(Agreement& agreement, MeteredCommunicator& communicator, uint64_t configuration_hash,
+                       bool hierarchical) {
+  require_same(agreement.vote({0, configuration_hash, 0, 0, 0}), communicator.rank(), "its configuration or plugin versions");
+  return {communicator, hierarchical};
 }
 
 Rehearsal rehearse_fresh(const Registry& registry, const Configuration& configuration, const Layout& layout) {
@@ -103,13 +117,13 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
       compressor(make_compressor(host, configuration)),
       communicator(
           host.make_communicator(*configuration.communicator.component, configuration.communicator.options, rendezvous)),
+      agreement(communicator),
+      machines(find_machines(agreement, communicator, configuration_hash, hierarchical(configuration))),
       replicas(std::move(parameters), communicator),
       state(*optimizer, TensorInfos(replicas.parameters()).pointers()),
-      layout(replicas.elements(),
-             layout_options(configuration, compressor.get(), state.whole_tensors(), communicator.rank(), communicator.size())),
+      layout(replicas.elements(), layout_options(configuration, compressor.get(), state.whole_tensors(), machines.place())),
       workers(static_cast<int>(configuration.session.options().integer("threads"))),
-      exchange({layout, state, *optimizer, compressor.get(), communicator, workers, meter}),
-      agreement(communicator),
+      exchange({layout, state, *optimizer, compressor.get(), machines.rounds(), workers, meter, machines.inside()}),
       group(initial_group(configuration)) {
   (void)rehearse_fresh(host, configuration, layout);
   int64_t largest_block = 0;
@@ -124,17 +138,20 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
   worker_largest.assign(static_cast<size_t>(workers.count()), 0);
 }
 
-// Collective: ranks that do not belong together are told before the first byte of a parameter is sent.
+// Collective: nothing is sent before models are known to be the same.
 void Session::Impl::start() {
-  require_same(agreement.vote({0, configuration_hash, 0, 0, 0}), communicator.rank(), "its configuration or plugin versions");
-  require_same(agreement.vote({0, replicas.model_hash(), 0, 0, 0}), communicator.rank(), "the names or shapes of its parameters");
+  require_same(agreement.vote({0, replicas.model_hash(), 0, 0, 0}), communicator.rank(),
+               "the names or shapes of its parameters");
   replicas.broadcast();
 }
 
 Traffic Session::Impl::traffic() const {
   Traffic result = counts;
-  result.dense_bytes = communicator.bytes(Stage::dense);
-  result.compressed_bytes = communicator.bytes(Stage::compressed);
+  if (!machines.place().alone()) {
+    result.dense_bytes = machines.rounds().bytes(Stage::dense);
+    result.compressed_bytes = machines.rounds().bytes(Stage::compressed);
+  }
+  result.local_bytes = machines.local_bytes();
   result.agreement_bytes = communicator.bytes(Stage::agreement);
   result.other_bytes = communicator.bytes(Stage::other);
   return result;
@@ -159,9 +176,14 @@ Footprint Session::Impl::footprint() const {
   return result;
 }
 
-Cost cost_of(const Registry& registry, const Configuration& configuration, const std::vector<Parameter>& parameters,
-             int ranks) {
+Cost cost_of(const Registry& registry, const Configuration& configuration, const std::vector<Parameter>& parameters, int ranks,
+             int machines) {
   if (ranks < 1) throw Error(Code::invalid_argument, "a cost is of at least 1 rank, found " + std::to_string(ranks));
+  if (machines == 0 || !hierarchical(configuration)) machines = ranks;
+  if (machines < 0 || ranks % machines != 0)
+    throw Error(Code::invalid_argument, "a cost is of equally many ranks on every machine, found " + std::to_string(ranks) +
+                                            " ranks on " + std::to_string(machines) + " machines");
+  const Place place = {0, machines, 0, ranks / machines};
   std::vector<int64_t> elements;
   for (const Parameter& parameter : parameters) {
     elements.push_back(1);
@@ -170,9 +192,9 @@ Cost cost_of(const Registry& registry, const Configuration& configuration, const
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(registry, configuration);
   const std::unique_ptr<Compressor> compressor = make_compressor(registry, configuration);
   const StateStore state(*optimizer, TensorInfos(parameters).pointers());
-  const Layout layout(elements, layout_options(configuration, compressor.get(), state.whole_tensors(), 0, ranks));
+  const Layout layout(elements, layout_options(configuration, compressor.get(), state.whole_tensors(), place));
   const Rehearsal plans = rehearse_fresh(registry, configuration, layout);
-  return price(layout, plans, compressor.get());
+  return price(layout, plans, compressor.get(), place);
 }
 
 }  // namespace onebit

@@ -10,6 +10,7 @@
 #include "buffer.hpp"
 #include "exchange.hpp"
 #include "layout.hpp"
+#include "machines.hpp"
 #include "metered_communicator.hpp"
 #include "onebit/session.hpp"
 #include "replicas.hpp"
@@ -22,7 +23,10 @@ struct Session::Impl {
   Impl(const Registry& registry, const Configuration& configuration, const onebit_rendezvous& rendezvous,
        std::vector<Parameter> parameters);
 
-  ~Impl() { communicator.close(); }  // before the exchange frees buffers that other ranks may still be reading
+  ~Impl() {  // before the exchange frees buffers that other ranks may still be reading
+    machines.close();
+    communicator.close();
+  }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
@@ -62,12 +66,13 @@ struct Session::Impl {
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<Compressor> compressor;
   MeteredCommunicator communicator;
+  Agreement agreement;
+  Machines machines;
   Replicas replicas;
   StateStore state;
   Layout layout;
   Workers workers;
   Exchange exchange;
-  Agreement agreement;
 
   Group group;
   double gradient_scale = 1;

@@ -28,14 +28,19 @@ int64_t timeout_of(const Options& options) {
 
 Slice<const onebit_schema> ThreadsCommunicator::options() {
   static const onebit_schema schema[] = {
-      real_option("timeout", "300", 1e-3, 1e9, "Seconds that a rank waits for the others before it gives up with an error")};
+      real_option("timeout", "300", 1e-3, 1e9, "Seconds that a rank waits for the others before it gives up with an error"),
+      integer_option("machines", "1", 1, 1e6,
+                     "Ranks claim to be spread over so many machines, as evenly as can be: to try hierarchies in one process")};
   return {schema, std::size(schema)};
 }
 
 ThreadsCommunicator::ThreadsCommunicator(const Services&, const Options& options, const Rendezvous& rendezvous)
-    : timeout_ns_(timeout_of(options)), seat_(meet(rendezvous, timeout_ns_)) {}
+    : timeout_ns_(timeout_of(options)), seat_(meet(rendezvous, timeout_ns_)) {
+  machine_ = static_cast<uint64_t>(rank() * options.integer("machines") / size());
+}
 
-ThreadsCommunicator::ThreadsCommunicator(Seat seat, int64_t timeout_ns) : timeout_ns_(timeout_ns), seat_(std::move(seat)) {}
+ThreadsCommunicator::ThreadsCommunicator(Seat seat, int64_t timeout_ns, uint64_t machine)
+    : timeout_ns_(timeout_ns), machine_(machine), seat_(std::move(seat)) {}
 
 int ThreadsCommunicator::size() const { return seat_.world().size(); }
 
@@ -111,7 +116,7 @@ std::unique_ptr<Communicator> ThreadsCommunicator::split(int color, int key) {
   });
   Seat seat = seat_.world().wait(*post, -1);
   if (!seat) return nullptr;
-  return std::make_unique<ThreadsCommunicator>(std::move(seat), timeout_ns_);
+  return std::make_unique<ThreadsCommunicator>(std::move(seat), timeout_ns_, machine_);
 }
 
 Post& ThreadsCommunicator::own(Request* request) const {

@@ -12,7 +12,7 @@ class ThreadsCommunicator final : public Communicator {
  public:
   // Returns when all ranks have arrived.
   ThreadsCommunicator(const Services&, const Options& options, const Rendezvous& rendezvous);
-  ThreadsCommunicator(Seat seat, int64_t timeout_ns);
+  ThreadsCommunicator(Seat seat, int64_t timeout_ns, uint64_t machine);
   static Slice<const onebit_schema> options();
 
   int rank() const override { return seat_.rank(); }
@@ -28,6 +28,7 @@ class ThreadsCommunicator final : public Communicator {
   void wait(Request* request, int64_t timeout_ns) override;
   std::unique_ptr<Communicator> split(int color, int key) override;
   void abort(std::string_view reason) override;
+  uint64_t machine() const override { return machine_; }
 
  private:
   template <class F>
@@ -35,6 +36,7 @@ class ThreadsCommunicator final : public Communicator {
   Post& own(Request* request) const;
 
   int64_t timeout_ns_;
+  uint64_t machine_ = 0;
   Seat seat_;
 };
 

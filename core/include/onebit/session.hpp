@@ -37,7 +37,9 @@ struct StepReport {
 // Bytes this rank handed to the communicator for other ranks, and the steps they belong to.
 struct Traffic {
   uint64_t dense_bytes = 0, compressed_bytes = 0, agreement_bytes = 0, other_bytes = 0;
+  uint64_t local_bytes = 0;  // of rounds, inside a machine: counted apart where exchange.topology is "hierarchical"
   int64_t dense_steps = 0, compressed_steps = 0, local_steps = 0, skipped_steps = 0;
+  // Over the network.
   uint64_t total() const { return dense_bytes + compressed_bytes + agreement_bytes + other_bytes; }
 };
 
@@ -102,12 +104,15 @@ class Session {
 // What a configuration costs for a model, without running it: bytes of state a parameter by stage, bytes sent a step and rank.
 struct Cost {
   int64_t parameters = 0;
-  double dense_state = 0, compressed_state = 0, peak_state = 0;  // bytes a parameter, worst rank
-  uint64_t dense_traffic = 0, compressed_traffic = 0;            // bytes a step and rank; agreement apart
+  double dense_state = 0, compressed_state = 0, peak_state = 0;    // bytes a parameter, worst rank
+  uint64_t dense_traffic = 0, compressed_traffic = 0;              // bytes a step and rank; agreement apart
+  uint64_t dense_local_traffic = 0, compressed_local_traffic = 0;  // the part inside a machine, with "hierarchical"
   uint64_t agreement_traffic = 0;
   bool has_compressed_stage = false;
 };
-Cost cost_of(const Registry& registry, const Configuration& configuration, const std::vector<Parameter>& parameters, int ranks);
+// machines: that the ranks are spread over, where exchange.topology is "hierarchical"; 0: each rank has its own.
+Cost cost_of(const Registry& registry, const Configuration& configuration, const std::vector<Parameter>& parameters, int ranks,
+             int machines = 0);
 
 // The schemas of the tables that belong to the core.
 std::vector<const onebit_schema*> plugins_schema();
