@@ -82,4 +82,5 @@ def main():
             print(f"{name}: host{rank} sent {size / 1e6:.1f} MB in {took:.3f} s: {size * 8 / took / rate:.3f} of the rate", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The benchmark's tables, in Markdown."""
+
+from figures import WARM_UP, counted, main_step, time_to, with_warm_up
+
+RATE_NAMES = {"10mbit": "10 Mbit/s", "100mbit": "100 Mbit/s", "1gbit": "1 Gbit/s", "unlimited": "unlimited"}
+
+
+def milliseconds(seconds):
+    return f"{1e3 * seconds:,.0f}"
+
+
+def times(ratio):
+    return "-" if ratio is None else f"{ratio:.2f}x"
+
+
+def markdown(header, rows):
+    """The first two columns are names, the others figures."""
+    lines = [header, ["---"] * 2 + ["---:"] * (len(header) - 2), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def where(result):
+    cell = result["cell"]
+    return f"{RATE_NAMES[cell['rate']]}, {cell['hosts']} hosts"
+
+
+def groups(results):
+    """Results by rate and hosts: {(rate, hosts): {name: result}}, in the order of the plan."""
+    found = {}
+    for result in results:
+        cell = result["cell"]
+        found.setdefault((cell["rate"], cell["hosts"]), {})[cell["name"]] = result
+    return found
+
+
+def step_rows(results):
+    for group in groups(results).values():
+        fp16 = main_step(group["adam fp16"])
+        for name, result in group.items():
+            step, (interface, on_wire) = main_step(result), counted(result)
+            yield [
+                where(result),
+                name,
+                milliseconds(step.seconds),
+                milliseconds(step.compute),
+                milliseconds(step.codec),
+                milliseconds(step.waiting),
+                f"{step.bytes_sent / 1e6:.1f}",
+                times(step.over_floor),
+                f"{interface:.3f}, {on_wire:.3f}" if on_wire else f"{interface:.3f}",
+                f"{fp16.seconds / step.seconds:.2f}x",
+            ]
+
+
+def step_table(results):
+    header = ["network", "configuration", "ms a step", "computing", "codec", "waiting", "MB sent", "rounds / floor"]
+    return markdown(header + ["interface / communicator", "faster than fp16"], step_rows(results))
+
+
+def gain_rows(results):
+    for group in groups(results).values():
+        fp16, onebit = group["adam fp16"], group["onebit_adam"]
+        step, baseline = main_step(onebit), main_step(fp16)
+        yield [
+            where(onebit),
+            f"{milliseconds(step.compute)} + {milliseconds(step.codec)} + {milliseconds(step.floor)}",
+            milliseconds(step.seconds),
+            times(step.over_alone),
+            times(step.over_alone_without_codec),
+            times(baseline.seconds / step.seconds),
+            times(baseline.seconds / with_warm_up(fp16, onebit)),
+        ]
+
+
+def gain_table(results):
+    header = ["network", "computing + codec + wire, each alone", "compressed step", "over their sum", "over computing + wire"]
+    return markdown(header + ["faster than fp16", f"with {WARM_UP:.0%} of the steps dense"], gain_rows(results))
+
+
+def accuracy_rows(results, accuracy):
+    reached = {result["cell"]["name"]: time_to(result, accuracy) for result in results}
+    for result in results:
+        found, fp16 = reached[result["cell"]["name"]], reached["adam fp16"]
+        yield [
+            where(result),
+            result["cell"]["name"],
+            f"{found[1]}" if found else "not reached",
+            f"{found[0]:.1f}" if found else "-",
+            times(fp16[0] / found[0]) if found and fp16 else "-",
+            f"{100 * result['summary']['final_test_accuracy']:.2f} %",
+            f"{result['summary']['bytes_sent_per_rank'] / 1e6:.1f}",
+        ]
+
+
+def accuracy_table(results, accuracy):
+    header = ["network", "configuration", f"steps to {accuracy}", "seconds", "faster than fp16", "accuracy at the end", "MB sent"]
+    return markdown(header, accuracy_rows(results, accuracy))
