@@ -31,3 +31,18 @@ TEST_CASE("mpi moves data while a rank computes and does not call it") {
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   CHECK_SAYS(outcome, "8 MB moved while rank 0 was busy");
 }
+
+TEST_CASE("an embedder's MPI program trains on communicators of its own, and keeps its MPI") {
+  if (!can_mpirun()) return;
+  const Outcome outcome = mpirun(4, ONEBIT_BINARY_DIR "/bin/mpi_embed_rank");
+  CHECK_MESSAGE(outcome.status == 0, outcome.text);
+  for (int rank = 0; rank < 4; ++rank) CHECK_SAYS(outcome, "rank " + std::to_string(rank) + ": trained with its group");
+}
+
+TEST_CASE("an embedder's MPI without threads is refused, with the level that it has and the one that is needed") {
+  if (!can_mpirun()) return;
+  const Outcome outcome = mpirun(1, ONEBIT_BINARY_DIR "/bin/mpi_embed_rank single");
+  CHECK(outcome.status != 0);
+  CHECK_SAYS(outcome, "needs MPI_THREAD_MULTIPLE, but MPI runs with MPI_THREAD_SINGLE");
+  CHECK_SAYS(outcome, "start it with MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided)");
+}
