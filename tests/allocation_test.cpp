@@ -5,6 +5,7 @@
 
 #include "allocation_counter.hpp"
 #include "gradients.hpp"
+#include "scratch_folder.hpp"
 #include "sessions.hpp"
 
 using namespace onebit;
@@ -31,9 +32,12 @@ int64_t allocations_of_step(Rank rank, const std::vector<const float*>& gradient
 
 TEST_CASE("a step allocates nothing, except the first of each stage" * doctest::skip(!allocations_are_counted)) {
   const Tensors model = {std::vector<float>(50'000), std::vector<float>(10)};
-  for (const std::string tables :
-       {"", "[session]\nthreads = 2\nclip_norm = 1.0\n", "[exchange]\nbucket_bytes = 30000\ndense_dtype = \"fp16\"\n",
-        "machines = 2\n[exchange]\nbucket_bytes = 30000\ntopology = \"hierarchical\"\n"}) {  // the first of [communicator]
+  const ScratchFolder folder;
+  const std::string trace = "trace = \"" + (folder / "trace.json").string() + "\"\n";
+  for (const std::string& tables : std::initializer_list<std::string>{
+           "", "[session]\nthreads = 2\nclip_norm = 1.0\n" + trace,
+           "[exchange]\nbucket_bytes = 30000\ndense_dtype = \"fp16\"\n",
+           "machines = 2\n[exchange]\nbucket_bytes = 30000\ntopology = \"hierarchical\"\n"}) {  // the first of [communicator]
     CAPTURE(tables);
     const int ranks = tables.find("hierarchical") == std::string::npos ? 2 : 4;
     std::vector<int64_t> found(13);

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "gradients.hpp"
+#include "machines.hpp"
 #include "sessions.hpp"
 
 using namespace onebit;
@@ -235,6 +236,45 @@ TEST_CASE("an error on one rank ends the waits of all, whatever machine they are
     }
   });
   for (const std::string& text : found) CHECK(text.find("step() got 0 gradients for 4 parameters") != std::string::npos);
+}
+
+TEST_CASE("ranks of which one is flat and another hierarchical are told so, and not that their messages differ in size") {
+  std::vector<std::string> found(2);
+  LocalRendezvous rendezvous(2);
+  host::run_ranks(2, [&](int rank) {
+    Tensors tensors = model;
+    try {
+      Session session(plugins(), configure(manifest(compressed, rank)), rendezvous.at(rank), parameters_of(tensors));
+    } catch (const Error& e) {
+      found[static_cast<size_t>(rank)] = e.what();
+    }
+  });
+  for (const std::string& text : found)
+    CHECK(text.find("differs from rank 0 in its configuration or plugin versions") != std::string::npos);
+}
+
+TEST_CASE("an error inside a group says which ranks the group numbers") {
+  LocalRendezvous rendezvous(4);
+  std::vector<std::string> found(4);
+  const Configuration configuration = configure(manifest(compressed, 2));
+  host::run_ranks(4, [&](int rank) {
+    MeteredCommunicator world(plugins().make_communicator(*configuration.communicator.component,
+                                                          configuration.communicator.options, rendezvous.at(rank)));
+    Machines machines(world, true);
+    char byte = 0, bytes[2];
+    const onebit_part parts[] = {{0, 1}, {1, 1}};
+    try {
+      if (rank != 3) {
+        Request* request = machines.rounds().all_gather(&byte, bytes, parts, Call(0, 50'000'000));
+        machines.rounds().wait(request, -1);
+      }
+    } catch (const Error& e) {
+      found[static_cast<size_t>(rank)] = e.what();
+    }
+    world.barrier(Call());
+    machines.close();
+  });
+  CHECK(found[1].find("for rank 1, which did not arrive (numbered within the group of ranks 1, 3)") != std::string::npos);
 }
 
 TEST_CASE("threads spreads its ranks over the machines it is asked to pretend, and a split keeps them") {

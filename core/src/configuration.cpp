@@ -87,7 +87,7 @@ Configuration::Configuration(const Registry& registry, const Manifest& manifest,
 
 uint64_t Configuration::hash() const {
   const std::string text = canonical("optimizer", optimizer) + canonical("compressor", compressor) + "[exchange]\n" +
-                           exchange.to_toml() + "[session]\n" + session.to_toml_without({"device", "threads"});
+                           exchange.to_toml() + "[session]\n" + session.to_toml_without({"device", "threads", "trace"});
   return XXH64(text.data(), text.size(), 0);
 }
 

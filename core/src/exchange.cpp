@@ -14,6 +14,7 @@ Exchange::Exchange(const ExchangeParts& parts)
       compressor_(parts.compressor),
       communicator_(parts.communicator),
       inside_(parts.inside),
+      trace_(parts.trace),
       workers_(parts.workers),
       meter_(parts.meter),
       dense_codec_(parts.layout.options().dense_type),
@@ -164,7 +165,7 @@ onebit_tile Exchange::tile_of(const Bucket& bucket, const TileRange& tile) const
 }
 
 void Exchange::apply(const Step& step) {
-  const Lap lap(timings_.receive);
+  const Lap lap(timings_.receive, {trace_, "apply"});
   for (const Bucket& bucket : layout_.buckets)
     workers_.run(static_cast<int64_t>(bucket.tiles.size()),
                  [&](int, int64_t t) { optimizer_.apply(step, tile_of(bucket, bucket.tiles[static_cast<size_t>(t)])); });
@@ -176,7 +177,7 @@ void Exchange::commit(const Plan& plan) {
 }
 
 void Exchange::local_step() {
-  const Lap lap(timings_.receive);
+  const Lap lap(timings_.receive, {trace_, "local step"});
   for (size_t b = 0; b < layout_.buckets.size(); ++b)
     workers_.run(static_cast<int64_t>(layout_.buckets[b].tiles.size()), [&](int worker, int64_t t) {
       const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
@@ -187,8 +188,8 @@ void Exchange::local_step() {
     });
 }
 
-void Exchange::wait(MeteredCommunicator& communicator, Request*& pending) {
-  const Lap lap(timings_.wait);
+void Exchange::wait(MeteredCommunicator& communicator, Request*& pending, size_t b) {
+  const Lap lap(timings_.wait, mark("wait", b));
   communicator.wait(pending, -1);
   pending = nullptr;
 }

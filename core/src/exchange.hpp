@@ -54,6 +54,7 @@ struct ExchangeParts {
   Workers& workers;
   MemoryMeter& meter;
   MeteredCommunicator* inside = nullptr;  // the ranks of this machine, when the layout has shards
+  Trace* trace = nullptr;
 };
 
 class Exchange {
@@ -142,7 +143,8 @@ class Exchange {
   void receive_tile(size_t bucket, const TileRange& tile, const Scratch& scratch);
   const float* decode_previous(size_t bucket, const TileRange& tile, const Scratch& scratch);
   void local_step();
-  void wait(MeteredCommunicator& communicator, Request*& pending);
+  void wait(MeteredCommunicator& communicator, Request*& pending, size_t bucket);
+  Mark mark(const char* name, size_t bucket) const { return {trace_, name, static_cast<int64_t>(bucket)}; }
 
   const Layout& layout_;
   StateStore& state_;
@@ -150,6 +152,7 @@ class Exchange {
   const Compressor* compressor_;
   MeteredCommunicator& communicator_;
   MeteredCommunicator* inside_;
+  Trace* trace_;
   Workers& workers_;
   MemoryMeter& meter_;
   DenseCodec dense_codec_, raw_codec_;  // of dense rounds; of raw tensors in compressed ones

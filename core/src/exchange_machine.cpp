@@ -27,7 +27,7 @@ void Exchange::share(size_t b) {
     const Round& round = rounds_[r];
     Passage& under_way = passage(round, b);
     {
-      const Lap lap(timings_.send);
+      const Lap lap(timings_.send, mark("share", b));
       workers_.run(static_cast<int64_t>(bucket.tiles.size()), [&](int worker, int64_t t) {
         const TileRange& tile = bucket.tiles[static_cast<size_t>(t)];
         const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
@@ -56,7 +56,7 @@ void Exchange::pass_on(size_t b) {
   for (size_t r = 0; r < round_count_; ++r) {
     const Round& round = rounds_[r];
     Flight& under_way = flight(round, b);
-    wait(communicator_, under_way.pending);
+    wait(communicator_, under_way.pending, b);
     const std::vector<onebit_part>& shards = wire(round, layout_.buckets[b]).shards;
     std::byte* all = gathered(round, b);
     under_way.pending =

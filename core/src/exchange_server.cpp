@@ -10,7 +10,7 @@ void Exchange::serve(size_t b) {
   for (size_t r = 0; r < round_count_; ++r) {
     const Round& round = rounds_[r];
     Flight& under_way = flight(round, b);
-    wait(communicator_, under_way.pending);
+    wait(communicator_, under_way.pending, b);
     serve_chunk(round, b);
     const Wire& on_wire = wire(round, layout_.buckets[b]);
     std::byte* all = gathered(round, b);
@@ -21,7 +21,7 @@ void Exchange::serve(size_t b) {
 }
 
 void Exchange::serve_chunk(const Round& round, size_t b) {
-  const Lap lap(timings_.serve);
+  const Lap lap(timings_.serve, mark("serve", b));
   const Bucket& bucket = layout_.buckets[b];
   if (wide(round)) measure_served_spans(round, b);
   std::byte* out = gathered(round, b) + wire(round, bucket).parts[static_cast<size_t>(layout_.options().rank)].offset;

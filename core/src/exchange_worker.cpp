@@ -14,7 +14,7 @@ void Exchange::send(size_t b) {
       continue;
     }
     Flight& under_way = flight(round, b);
-    if (inside_ != nullptr) wait(*inside_, passage(round, b).pending);
+    if (inside_ != nullptr) wait(*inside_, passage(round, b).pending, b);
     encode_messages(round, b, under_way.payload.bytes());
     communicator_.enter(round.kind == RoundKind::dense ? Stage::dense : Stage::compressed);
     under_way.pending = communicator_.all_to_all(under_way.payload.bytes(), chunks(wire(round, bucket)),
@@ -23,7 +23,7 @@ void Exchange::send(size_t b) {
 }
 
 void Exchange::encode_messages(const Round& round, size_t b, std::byte* payload) {
-  const Lap lap(timings_.send);
+  const Lap lap(timings_.send, mark("send", b));
   if (wide(round)) measure_spans(round, b);
   const Bucket& bucket = layout_.buckets[b];
   if (inside_ != nullptr) payload += wire(round, bucket).shards[static_cast<size_t>(layout_.local())].offset;
@@ -110,8 +110,8 @@ const float* Exchange::decode_previous(size_t b, const TileRange& range, const S
 void Exchange::receive(size_t b) {
   if (layout_.options().ranks > 1)
     for (size_t r = 0; r < round_count_; ++r)
-      wait(inside_ == nullptr ? communicator_ : *inside_, flight(rounds_[r], b).pending);
-  const Lap lap(timings_.receive);
+      wait(inside_ == nullptr ? communicator_ : *inside_, flight(rounds_[r], b).pending, b);
+  const Lap lap(timings_.receive, mark("receive", b));
   const std::vector<TileRange>& tiles = layout_.buckets[b].tiles;
   workers_.run(static_cast<int64_t>(tiles.size()), [&](int worker, int64_t t) {
     receive_tile(b, tiles[static_cast<size_t>(t)], scratch_[static_cast<size_t>(worker)]);

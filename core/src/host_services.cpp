@@ -47,8 +47,9 @@ int32_t metric(void* ctx, int32_t kind, onebit_str name) noexcept {
   }
 }
 
-// Nothing collects spans yet.
-void span(void*, onebit_str, int64_t, int64_t) noexcept {}
+void span(void* ctx, onebit_str name, int64_t begin_ns, int64_t end_ns) noexcept {
+  services(ctx).traces().span(view(name), begin_ns, end_ns);
+}
 
 void record(void* ctx, int32_t handle, double value) noexcept { services(ctx).metrics().record(handle, value); }
 

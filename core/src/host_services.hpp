@@ -1,5 +1,5 @@
-// What the host does for plugins: onebit_host over a logger and metrics. Plugins may keep the pointer for the life of the
-// process, so services are made once a registry and never destroyed.
+// What the host does for plugins: onebit_host over a logger, metrics and traces. Plugins may keep the pointer for the life of
+// the process, so services are made once a registry and never destroyed.
 #pragma once
 
 #include <spdlog/logger.h>
@@ -8,6 +8,7 @@
 
 #include "onebit/abi.h"
 #include "onebit/metrics.hpp"
+#include "trace.hpp"
 
 namespace onebit {
 
@@ -18,6 +19,7 @@ class HostServices {
 
   const onebit_host* table() const { return &table_; }
   Metrics& metrics() { return metrics_; }
+  Traces& traces() { return traces_; }
   const std::shared_ptr<spdlog::logger>& logger() const { return logger_; }
 
  private:
@@ -25,6 +27,7 @@ class HostServices {
 
   std::shared_ptr<spdlog::logger> logger_;
   Metrics metrics_;
+  Traces traces_;
   onebit_host table_{};
 };
 

@@ -263,5 +263,6 @@ std::unique_ptr<Communicator> Registry::make_communicator(const ComponentInfo& c
 
 const std::shared_ptr<spdlog::logger>& Registry::logger() const { return impl_->services.logger(); }
 Metrics& Registry::metrics() const { return impl_->services.metrics(); }
+Traces& Registry::traces() const { return impl_->services.traces(); }
 
 }  // namespace onebit

@@ -34,6 +34,9 @@ std::vector<const onebit_schema*> session_schema() {
                   "gradients are scaled so that sqrt(mean over ranks of their squared norms) is at most this; 0: no clipping"),
       integer_option("verify_every", "0", 0, 1e9,
                      "every so many steps all ranks compare a hash of each parameter tensor and stop if one differs; 0: never"),
+      text_option("trace", "\"\"", "",
+                  "a file for each rank that tells where the time of its last steps went, to look at in chrome://tracing or "
+                  "ui.perfetto.dev: \"trace.json\" writes trace.rank0.json and so on, when the session ends; \"\": none"),
   };
   return pointers(schemas);
 }

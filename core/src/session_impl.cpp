@@ -81,6 +81,11 @@ std::unique_ptr<Optimizer> make_optimizer(const Registry& registry, const Config
   return registry.make_optimizer(*configuration.optimizer.component, configuration.optimizer.options);
 }
 
+std::unique_ptr<Trace> make_trace(const Registry& registry, const Configuration& configuration, int rank) {
+  const std::string_view file = configuration.session.options().text("trace");
+  return file.empty() ? nullptr : std::make_unique<Trace>(registry.traces(), std::filesystem::path(file), rank);
+}
+
 bool hierarchical(const Configuration& configuration) {
   return configuration.exchange.options().text("topology") == "hierarchical";
 }
@@ -117,13 +122,15 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
       compressor(make_compressor(host, configuration)),
       communicator(
           host.make_communicator(*configuration.communicator.component, configuration.communicator.options, rendezvous)),
+      trace(make_trace(host, configuration, communicator.rank())),
       agreement(communicator),
       machines(find_machines(agreement, communicator, configuration_hash, hierarchical(configuration))),
       replicas(std::move(parameters), communicator),
       state(*optimizer, TensorInfos(replicas.parameters()).pointers()),
       layout(replicas.elements(), layout_options(configuration, compressor.get(), state.whole_tensors(), machines.place())),
       workers(static_cast<int>(configuration.session.options().integer("threads"))),
-      exchange({layout, state, *optimizer, compressor.get(), machines.rounds(), workers, meter, machines.inside()}),
+      exchange(
+          {layout, state, *optimizer, compressor.get(), machines.rounds(), workers, meter, machines.inside(), trace.get()}),
       group(initial_group(configuration)) {
   (void)rehearse_fresh(host, configuration, layout);
   int64_t largest_block = 0;

@@ -15,6 +15,7 @@
 #include "onebit/session.hpp"
 #include "replicas.hpp"
 #include "state_store.hpp"
+#include "trace.hpp"
 #include "workers.hpp"
 
 namespace onebit {
@@ -66,6 +67,7 @@ struct Session::Impl {
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<Compressor> compressor;
   MeteredCommunicator communicator;
+  std::unique_ptr<Trace> trace;  // NULL: none
   Agreement agreement;
   Machines machines;
   Replicas replicas;
@@ -91,7 +93,7 @@ struct Session::Impl {
   std::vector<const float*> pointed;  // the gradients that the blocks point at
   std::vector<double> block_squares;
   std::vector<float> worker_largest;  // magnitude of a gradient; infinite where one is not finite or too large
-  std::string ended;  // why the session can't go on; "" while it can
+  std::string ended;                  // why the session can't go on; "" while it can
 };
 
 template <class F>

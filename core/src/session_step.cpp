@@ -23,7 +23,8 @@ StepReport Session::Impl::step(const std::vector<const float*>& gradients) {
   double seconds = 0;
   StepReport report;
   {
-    const Lap lap(seconds);
+    if (trace) trace->enter(next_step);
+    const Lap lap(seconds, {trace.get(), "step"});
     report = take_step(gradients);
   }
   registry.metrics().record(report.skipped ? metrics.skipped : metrics.steps, 1);
@@ -90,7 +91,7 @@ void Session::Impl::point_at(const std::vector<const float*>& gradients) {
 
 // The one pass over the gradients.
 Ballot Session::Impl::scan(const Plan& planned) {
-  const Lap lap(timings.scan);
+  const Lap lap(timings.scan, {trace.get(), "scan"});
   const bool squares = clip_norm > 0;
   std::fill(worker_largest.begin(), worker_largest.end(), 0.0F);
   workers.run(static_cast<int64_t>(layout.blocks.size()), [&](int worker, int64_t b) {
@@ -111,7 +112,7 @@ Ballot Session::Impl::scan(const Plan& planned) {
 }
 
 const std::vector<Ballot>& Session::Impl::vote(const Ballot& own) {
-  const Lap lap(timings.wait);
+  const Lap lap(timings.wait, {trace.get(), "agreement"});
   return agreement.vote(own);
 }
 

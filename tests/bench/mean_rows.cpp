@@ -33,13 +33,13 @@ class MeanOptimizer final : public Optimizer {
 // One rank.
 class Rank {
  public:
-  Rank(RoundKind kind, const onebit_rendezvous& rendezvous)
+  Rank(RoundKind kind, WireType type, const onebit_rendezvous& rendezvous)
       : optimizer_(kind),
         codec_(make_onebit()),
         communicator_(make_threads(rendezvous)),
         gradient_(meter_, elements * sizeof(float)),
         mean_(meter_, elements * sizeof(float)),
-        layout_({elements}, options()),
+        layout_({elements}, options(type)),
         state_(optimizer_, {}),
         workers_(1),
         exchange_({layout_, state_, optimizer_, codec_.get(), communicator_, workers_, meter_}) {
@@ -58,8 +58,9 @@ class Rank {
   }
 
  private:
-  LayoutOptions options() {
+  LayoutOptions options(WireType type) {
     LayoutOptions result;
+    result.dense_type = type;
     result.rank = communicator_.rank();
     result.ranks = ranks;
     result.payload_size = [this](int64_t count) { return codec_->payload_size(count); };
@@ -79,11 +80,11 @@ class Rank {
 };
 
 struct Group {
-  explicit Group(RoundKind kind) : rendezvous(ranks) {
+  Group(RoundKind kind, WireType type) : rendezvous(ranks) {
     std::vector<std::jthread> threads;
     for (int rank = 0; rank < ranks; ++rank)
-      threads.emplace_back([this, kind, rank] {
-        members[rank] = std::make_unique<Rank>(kind, rendezvous.at(rank));
+      threads.emplace_back([this, kind, type, rank] {
+        members[rank] = std::make_unique<Rank>(kind, type, rendezvous.at(rank));
         members[rank]->mean();  // touches every page
       });
   }
@@ -91,9 +92,9 @@ struct Group {
   std::unique_ptr<Rank> members[ranks];
 };
 
-Maker mean_of(RoundKind kind) {
-  return [kind]() -> Work {
-    auto group = std::make_shared<Group>(kind);
+Maker mean_of(RoundKind kind, WireType type = WireType::fp32) {
+  return [kind, type]() -> Work {
+    auto group = std::make_shared<Group>(kind, type);
     return [group] { return seconds_on(ranks, [&](int rank) { group->members[rank]->mean(); }); };
   };
 }
@@ -108,6 +109,10 @@ void add_mean_rows() {
            "an element and rank: value 4, payload 4+4, own half of both 4, mean of the half (4+4)/2, gathered half 2+2, mean 4",
            ranks, 0},
           mean_of(RoundKind::dense));
+  add_row({"dense mean in fp16, 2 ranks", ranks * elements, 18,
+           "an element and rank: value 4, payload 2+2, own half of both 2, mean of the half (2+2)/2, gathered half 1+1, mean 4",
+           ranks, 0},
+          mean_of(RoundKind::dense, WireType::fp16));
 }
 
 }  // namespace onebit::bench

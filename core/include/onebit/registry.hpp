@@ -21,6 +21,8 @@
 
 namespace onebit {
 
+class Traces;
+
 enum class Kind : int64_t {
   optimizer = ONEBIT_KIND_OPTIMIZER,
   compressor = ONEBIT_KIND_COMPRESSOR,
@@ -83,6 +85,7 @@ class Registry {
 
   const std::shared_ptr<spdlog::logger>& logger() const;
   Metrics& metrics() const;
+  Traces& traces() const;  // where plugins report what took time; for the core
 
  private:
   struct Impl;

@@ -1,0 +1,68 @@
+// Trace: where the time of a rank's steps went (session.trace), for chrome://tracing or ui.perfetto.dev: what the session does
+// by itself, step by step and bucket by bucket, and what plugins report as having taken time, such as transfers. Kept in
+// memory, the latest 65,536 spans, and written when the session ends; nothing is allocated or written in a step.
+//
+// Plugins report to the process: where several ranks live in one, each of their traces has what any plugin reported.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <string_view>
+#include <vector>
+
+namespace onebit {
+
+class Trace;
+
+// The traces that are being recorded in this process. Any thread.
+class Traces {
+ public:
+  void add(Trace* trace);
+  void remove(Trace* trace);
+  void span(std::string_view name, int64_t begin_ns, int64_t end_ns);
+
+ private:
+  std::mutex mutex_;
+  std::vector<Trace*> recording_;
+};
+
+class Trace {
+ public:
+  // "run/trace.json" becomes "run/trace.rank0.json". Throws Error(invalid_argument) where that can't be written.
+  Trace(Traces& traces, const std::filesystem::path& file, int rank, size_t most = 65536);
+  ~Trace();  // writes it; failing to is not an error, for training has succeeded
+  Trace(const Trace&) = delete;
+  Trace& operator=(const Trace&) = delete;
+
+  static std::filesystem::path file_of(const std::filesystem::path& file, int rank);
+
+  // The step that what follows belongs to. The session's thread.
+  void enter(int64_t step) { step_ = step; }
+  // Nanoseconds of the steady clock; bucket < 0: none. The session's thread.
+  void own(std::string_view name, int64_t begin_ns, int64_t end_ns, int64_t bucket);
+  // Any thread.
+  void plugin(std::string_view name, int64_t begin_ns, int64_t end_ns);
+
+ private:
+  struct Span {
+    int64_t begin, end, step, bucket;
+    bool own;
+    char name[63];  // cut off where longer
+  };
+  void keep(Span span, std::string_view name);
+  std::vector<Span> in_order() const;
+  void write();
+  void write_span(const Span& span, int64_t lane);
+
+  Traces& traces_;
+  const int rank_;
+  int64_t step_ = 0;
+  std::ofstream out_;
+  std::mutex mutex_;
+  std::vector<Span> ring_;
+  uint64_t count_ = 0;  // ever kept
+};
+
+}  // namespace onebit
