@@ -56,8 +56,15 @@ void at_exit(int status, void*) {
   MPI_Abort(MPI_COMM_WORLD, status != 0 ? status : 1);
 }
 
+// Open MPI's TCP sends large messages by "put": one fragment of the whole message, which keeps everything else waiting that
+// goes the same way, answers to the other direction first of all. Two hosts that sent 6 MB messages to each other got 0.55 of a
+// line of 100 Mbit/s, and 0.49 of 1 Gbit/s; by "send" 0.90 and 0.95. (Of 40 Gbit/s, where copies count, 0.9 of put's.) A
+// setting of the user's comes first; other MPI libraries take no notice.
+void prefer_send() { ::setenv("OMPI_MCA_btl_tcp_flags", "send", 0); }
+
 // Answers the thread level.
 int initialize() {
+  prefer_send();
   int level = MPI_THREAD_SINGLE;
   if (const int code = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &level); code != MPI_SUCCESS)
     throw Error(Code::unavailable, "MPI_Init_thread failed: " + text_of(code), code);
