@@ -65,16 +65,20 @@ TEST_CASE("with one rank a machine, hierarchical is flat") {
 }
 
 TEST_CASE("where the ranks of a machine have the same gradients, it is flat on as many ranks as there are machines") {
-  for (const auto& [machines, locals] : {std::pair{2, 2}, std::pair{3, 2}, std::pair{2, 4}})
+  struct Grid {
+    int machines, locals;
+  };
+  for (const Grid grid : {Grid{2, 2}, Grid{3, 2}, Grid{2, 4}})
     for (Trial setting : {compressed, dense, Trial{compressed.optimizer, "dense_below = 100\n"},
                           Trial{compressed.optimizer, "", "threads = 2\nclip_norm = 20\n"}}) {
-      CAPTURE(machines);
-      CAPTURE(locals);
+      CAPTURE(grid.machines);
+      CAPTURE(grid.locals);
       CAPTURE(setting.exchange);
-      const std::vector<Tensors> expected = train(setting, machines, 0, own);
-      const std::vector<Tensors> found = train(setting, machines * locals, machines, [l = locals](int r) { return r / l; });
+      const std::vector<Tensors> expected = train(setting, grid.machines, 0, own);
+      const std::vector<Tensors> found =
+          train(setting, grid.machines * grid.locals, grid.machines, [&](int r) { return r / grid.locals; });
       for (const Tensors& replica : found) CHECK(replica == expected[0]);
-      const std::vector<Tensors> other = train(setting, machines * locals, machines, own);
+      const std::vector<Tensors> other = train(setting, grid.machines * grid.locals, grid.machines, own);
       CHECK(other[0] != expected[0]);  // the comparison can fail
       for (const Tensors& replica : other) CHECK(replica == other[0]);
     }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
@@ -71,7 +70,7 @@ void Trace::plugin(std::string_view name, int64_t begin_ns, int64_t end_ns) {
 }
 
 void Trace::keep(Span span, std::string_view name) {
-  std::memcpy(span.name, name.data(), std::min(name.size(), sizeof span.name - 1));  // the rest is zero
+  name.copy(span.name, sizeof span.name - 1);  // the rest is zero
   const std::lock_guard lock(mutex_);
   ring_[count_++ % ring_.size()] = span;
 }

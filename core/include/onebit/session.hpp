@@ -28,7 +28,7 @@ struct Parameter {
 
 struct StepReport {
   int64_t number = 0;         // this step's; a skipped step's number is used again
-  bool skipped = false;       // a gradient on some rank was not finite: nothing was changed anywhere
+  bool skipped = false;       // a gradient on some rank can't be used (not finite, or out of fp16's range): nothing was changed
   bool compressed = false;    // this step had a compressed round
   double gradient_norm = 0;   // sqrt(mean over ranks of the squared local norms); 0 unless session.clip_norm is set
   double gradient_scale = 1;  // what gradients were multiplied by
