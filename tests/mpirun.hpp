@@ -10,10 +10,11 @@
 
 namespace onebit::test {
 
-// For a shell: mpirun -n RANKS, with what Open MPI wants to be told; MPICH's mpirun takes no notice.
+// For a shell: mpirun -n RANKS, with what Open MPI wants to be told; MPICH's mpirun takes no notice. ONEBIT_MPIRUN
+// is the launcher of the MPI library that the plugin was built with.
 inline std::string mpirun_command(int ranks) {
   return "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 "
-         "OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none mpirun -n " +
+         "OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none " ONEBIT_MPIRUN " -n " +
          std::to_string(ranks) + " ";
 }
 inline Outcome mpirun(int ranks, const std::string& command) {
@@ -25,8 +26,8 @@ inline bool can_mpirun() {
   const char* lacks = nullptr;
   if (!std::filesystem::exists(ONEBIT_BINARY_DIR "/lib/onebit/plugins/onebit_plugin_mpi.so"))
     lacks = "this build has no plugin mpi";
-  else if (run_shell("command -v mpirun").status != 0)
-    lacks = "there is no mpirun";
+  else if (run_shell("command -v " ONEBIT_MPIRUN).status != 0)
+    lacks = "there is no " ONEBIT_MPIRUN;
   if (lacks != nullptr) std::printf("SKIPPED: %s\n", lacks);
   return lacks == nullptr;
 }

@@ -27,10 +27,10 @@ MPI_Comm world(const Rendezvous& rendezvous) {
   check(MPI_Comm_rank(MPI_COMM_WORLD, &rank), "MPI_Comm_rank");
   check(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
   if (rendezvous.size() == 0 || (rendezvous.size() == size && rendezvous.rank() == rank)) return MPI_COMM_WORLD;
-  throw Error(Code::invalid_argument,
-              "communicator 'mpi' has one process a rank: this process would be rank " + std::to_string(rendezvous.rank()) +
-                  " of " + std::to_string(rendezvous.size()) + ", but MPI started it as rank " + std::to_string(rank) + " of " +
-                  std::to_string(size) + "; start it with mpirun -n " + std::to_string(rendezvous.size()));
+  throw Error(Code::invalid_argument, "each rank is a process: this one would be rank " + std::to_string(rendezvous.rank()) +
+                                          " of " + std::to_string(rendezvous.size()) + ", but MPI started it as rank " +
+                                          std::to_string(rank) + " of " + std::to_string(size) + "; start it with mpirun -n " +
+                                          std::to_string(rendezvous.size()));
 }
 
 MPI_Comm duplicate(MPI_Comm comm, int64_t timeout_ns) {
@@ -43,7 +43,7 @@ MPI_Comm duplicate(MPI_Comm comm, int64_t timeout_ns) {
     if (done != 0) break;
     if (std::chrono::steady_clock::now() >= end) {
       give_up_finalizing();
-      throw Error(Code::timeout, "communicator 'mpi': not all ranks came to create it in time (communicator.timeout)");
+      throw Error(Code::timeout, "not all ranks came to create it in time (communicator.timeout)");
     }
     std::this_thread::sleep_for(std::chrono::microseconds(100));
   }

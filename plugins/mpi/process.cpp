@@ -81,20 +81,18 @@ void start() {
   int initialized = 0, finalized = 0, level = MPI_THREAD_SINGLE;
   MPI_Initialized(&initialized);
   MPI_Finalized(&finalized);
-  if (finalized != 0)
-    throw Error(Code::unavailable, "communicator 'mpi': MPI was finalized in this process, and can't be started twice");
+  if (finalized != 0) throw Error(Code::unavailable, "MPI was finalized in this process, and can't be started twice");
   if (initialized != 0) {
     MPI_Query_thread(&level);
   } else {
     level = initialize();
   }
   if (level < MPI_THREAD_MULTIPLE)
-    throw Error(
-        Code::unsupported,
-        std::string("communicator 'mpi' moves data on a thread of its own and needs MPI_THREAD_MULTIPLE, but MPI runs with ") +
-            name_of_level(level) +
-            (initialized != 0 ? ": start it with MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided)"
-                              : ": this MPI library was built without support for threads"));
+    throw Error(Code::unsupported,
+                std::string("a thread of its own moves data, which needs MPI_THREAD_MULTIPLE, but MPI runs with ") +
+                    name_of_level(level) +
+                    (initialized != 0 ? ": start it with MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided)"
+                                      : ": this MPI library was built without support for threads"));
 }
 
 void give_up_finalizing() { unfinished = true; }
