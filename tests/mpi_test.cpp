@@ -10,19 +10,21 @@ using onebit::test::Outcome;
 
 namespace {
 
-void check_conformance(int ranks) {
+void check_conformance(int ranks, const std::string& program) {
   if (!can_mpirun()) return;
-  const Outcome outcome = mpirun(ranks, ONEBIT_BINARY_DIR "/bin/mpi_conformance_rank");
+  const Outcome outcome = mpirun(ranks, ONEBIT_BINARY_DIR "/bin/" + program);
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   CHECK_SAYS(outcome, "28 cases on " + std::to_string(ranks) + " ranks");
 }
 
 }  // namespace
 
-TEST_CASE("mpi conforms: 1 rank") { check_conformance(1); }
-TEST_CASE("mpi conforms: 2 ranks") { check_conformance(2); }
-TEST_CASE("mpi conforms: 3 ranks") { check_conformance(3); }
-TEST_CASE("mpi conforms: 4 ranks") { check_conformance(4); }
+TEST_CASE("mpi conforms: 1 rank") { check_conformance(1, "mpi_conformance_rank"); }
+TEST_CASE("mpi conforms: 2 ranks") { check_conformance(2, "mpi_conformance_rank"); }
+TEST_CASE("mpi conforms: 3 ranks") { check_conformance(3, "mpi_conformance_rank"); }
+TEST_CASE("mpi conforms: 4 ranks") { check_conformance(4, "mpi_conformance_rank"); }
+TEST_CASE("mpi of device memory conforms, staged") { check_conformance(3, "mpi_staged_rank staged"); }
+TEST_CASE("mpi of device memory conforms, with an MPI that takes it") { check_conformance(3, "mpi_staged_rank direct"); }
 
 TEST_CASE("mpi moves data while a rank computes and does not call it") {
   if (!can_mpirun()) return;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
 
 #include "process.hpp"
 
@@ -27,7 +26,7 @@ void copy_own(const Offer& offer, int rank) {
   const Part& to = offer.out_parts[rank];
   if (to.bytes == 0) return;
   const char* from = gathers ? offer.in : offer.in + offer.in_parts[rank].offset;
-  if (offer.out + to.offset != from) std::memcpy(offer.out + to.offset, from, static_cast<size_t>(to.bytes));
+  if (offer.out + to.offset != from) copy_bytes(offer.out + to.offset, from, static_cast<size_t>(to.bytes));
 }
 
 }  // namespace

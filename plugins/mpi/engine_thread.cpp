@@ -2,7 +2,6 @@
 #include <sys/prctl.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "engine.hpp"
 #include "process.hpp"
@@ -114,7 +113,7 @@ void Engine::meet(Operation& operation, int rank, const Header& header, const Me
   const int peer = context.peer(rank);
   pair.met = true;
   if (header.tail > 0) {
-    std::memcpy(pair.receive, message.tail(), header.tail);
+    copy_bytes(pair.receive, message.tail(), header.tail);
   } else if (pair.receives > 0) {
     pair.under_way += transport_.receive(peer, header.tag, pair.receive, pair.receives, operation, rank);
   }

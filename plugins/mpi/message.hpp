@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "memory.hpp"
 #include "onebit/collective_signature.hpp"
 
 namespace onebit::mpi {
@@ -54,7 +55,7 @@ struct Message {
   void write(Header h, const void* from, int64_t size) {
     h.tail = static_cast<uint64_t>(size);
     std::memcpy(bytes.data(), &h, sizeof h);
-    if (size > 0) std::memcpy(bytes.data() + sizeof h, from, static_cast<size_t>(size));
+    if (size > 0) copy_bytes(bytes.data() + sizeof h, from, h.tail);
   }
   void write(const Header& h, std::string_view text) {
     text = text.substr(0, static_cast<size_t>(kInlineBytes));

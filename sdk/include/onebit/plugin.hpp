@@ -210,16 +210,32 @@ struct CapabilitiesOf : std::integral_constant<uint64_t, 0> {};
 template <class T>
 struct CapabilitiesOf<T, std::void_t<decltype(T::capabilities)>> : std::integral_constant<uint64_t, T::capabilities> {};
 
+// Whether what T needs is there: T::probe() throws Error(Code::unavailable) with the reason where it is not.
+using Probe = onebit_code (*)(onebit_error* err);
+template <class T, class = void>
+struct ProbeOf {
+  static constexpr Probe value = nullptr;
+};
+template <class T>
+struct ProbeOf<T, std::void_t<decltype(T::probe())>> {
+  static onebit_code call(onebit_error* err) noexcept {
+    return detail::guard(err, [] { T::probe(); });
+  }
+  static constexpr Probe value = &call;
+};
+
 // Describes class T as a component. Its kind follows from its base class, its capabilities from a constant of that name.
 struct Component {
   onebit_component table;
   Slice<const onebit_schema> options;
+  Probe probe;  // the library's is the first that its components have
 };
 template <class T>
 Component component(const char* name, int64_t device = ONEBIT_DEVICE_CPU) {
   const Slice<const onebit_schema> options = T::options();
   Component made = {{sizeof(onebit_component), 0, name, device, CapabilitiesOf<T>::value, nullptr, options.size, nullptr},
-                    options};
+                    options,
+                    ProbeOf<T>::value};
   if constexpr (std::is_base_of_v<Optimizer, T>) {
     made.table.kind = ONEBIT_KIND_OPTIMIZER;
     made.table.api = detail::optimizer_api<T>();
@@ -248,6 +264,8 @@ class PluginTables {
     }
     plugin_ = {sizeof(onebit_plugin),      ONEBIT_ABI_MINOR,           name,    version, toolchain(),
                component_pointers_.data(), component_pointers_.size(), nullptr, nullptr};
+    for (const Component& c : components_)
+      if (plugin_.probe == nullptr) plugin_.probe = c.probe;
   }
   PluginTables(const PluginTables&) = delete;
   PluginTables& operator=(const PluginTables&) = delete;
