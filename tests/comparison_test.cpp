@@ -55,6 +55,8 @@ std::string squeezed(const std::string& text) {
 TEST_CASE("wire bits a parameter and direction") {
   CHECK(wire_bits(8000, 1, 1000, 2) == doctest::Approx(64));  // one direction is (n - 1) / n of the parameters
   CHECK(wire_bits(6000, 1, 1000, 4) == doctest::Approx(32));
+  CHECK(wire_bits(3000, 1, 1000, 8, 2) == doctest::Approx(32));  // four machines of two ranks, which share the sending
+  CHECK(!wire_bits(3000, 1, 1000, 4, 4));                        // and one machine, which sends nothing
   CHECK(!wire_bits(0, 0, 1000, 2));
   CHECK(!wire_bits(0, 5, 1000, 1));
 }

@@ -112,6 +112,8 @@ TEST_CASE("a machine sends between machines what one rank sends in flat, however
     CHECK(compressed_bytes == 0);
     CHECK(most(flat.traffic, [](const Traffic& t) { return t.local_bytes; }) == 0);
     CHECK(most(grid.traffic, [](const Traffic& t) { return t.local_bytes; }) > 0);
+    for (const Traffic& t : flat.traffic) CHECK(t.sharers == 1);
+    for (const Traffic& t : grid.traffic) CHECK(t.sharers == 3);
     // and the ranks share it
     CHECK(most(grid.traffic, dense_of) < most(flat.traffic, dense_of) * 0.5);
     CHECK(most(grid.traffic, compressed_of) <= most(flat.traffic, compressed_of) * 0.5);

@@ -46,8 +46,9 @@ TEST_CASE("the manifests in configs/ are valid and name every option") {
     const onebit::Configuration configuration(onebit::test::plugins(), manifest, onebit::host::train_schema());
     const auto complete = [&](const char* table, const std::vector<const onebit_schema*>& schema) {
       for (const onebit_schema* option : schema)
-        CHECK_MESSAGE(manifest.table(table).contains(onebit::view(option->key)), name, ": ", table, ".",
-                      std::string(onebit::view(option->key)));
+        if (onebit::view(option->key) != "machines")  // of threads only; these manifests are for any communicator
+          CHECK_MESSAGE(manifest.table(table).contains(onebit::view(option->key)), name, ": ", table, ".",
+                        std::string(onebit::view(option->key)));
     };
     complete("plugins", onebit::plugins_schema());
     complete("session", onebit::session_schema());

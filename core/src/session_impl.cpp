@@ -158,6 +158,7 @@ Traffic Session::Impl::traffic() const {
     result.dense_bytes = machines.rounds().bytes(Stage::dense);
     result.compressed_bytes = machines.rounds().bytes(Stage::compressed);
   }
+  result.sharers = machines.place().locals;
   result.local_bytes = machines.local_bytes();
   result.agreement_bytes = communicator.bytes(Stage::agreement);
   result.other_bytes = communicator.bytes(Stage::other);

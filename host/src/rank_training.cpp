@@ -180,8 +180,9 @@ ProgressState RankTraining::progress(double loss) const {
   state.samples_per_second = speed_ > 0 ? speed_ : per_second * static_cast<double>(settings_.batch * session_.size());
   state.seconds_left = static_cast<double>(state.steps - taken_) / per_second;
   state.stage = stage_;
-  state.bits = wire_bits(compressed ? traffic.compressed_bytes : traffic.dense_bytes,
-                         compressed ? traffic.compressed_steps : traffic.dense_steps, parameters_, session_.size());
+  state.bits =
+      wire_bits(compressed ? traffic.compressed_bytes : traffic.dense_bytes,
+                compressed ? traffic.compressed_steps : traffic.dense_steps, parameters_, session_.size(), traffic.sharers);
   return state;
 }
 

@@ -33,10 +33,12 @@ json timings_of(const StageTimings& stage) {
 
 }  // namespace
 
-std::optional<double> wire_bits(uint64_t bytes, int64_t steps, int64_t parameters, int ranks) {
-  if (steps == 0 || parameters == 0 || ranks < 2) return std::nullopt;
-  const double directions = 2.0 * (ranks - 1) / ranks;
-  return 8.0 * static_cast<double>(bytes) / (static_cast<double>(steps) * static_cast<double>(parameters) * directions);
+std::optional<double> wire_bits(uint64_t bytes, int64_t steps, int64_t parameters, int ranks, int sharers) {
+  const int ends = ranks / sharers;
+  if (steps == 0 || parameters == 0 || ends < 2) return std::nullopt;
+  const double directions = 2.0 * (ends - 1) / ends;
+  return 8.0 * sharers * static_cast<double>(bytes) /
+         (static_cast<double>(steps) * static_cast<double>(parameters) * directions);
 }
 
 std::string to_json(const Summary& s) {
@@ -55,11 +57,14 @@ std::string to_json(const Summary& s) {
   out["machines"] = s.machines;
   out["parameters"] = s.parameters;
   out["bytes_sent_per_rank"] = t.total();
-  out["wire_bits_per_parameter"]["dense"] = or_null(wire_bits(t.dense_bytes, t.dense_steps, s.parameters, s.ranks));
+  out["wire_bits_per_parameter"]["dense"] = or_null(wire_bits(t.dense_bytes, t.dense_steps, s.parameters, s.ranks, t.sharers));
   out["wire_bits_per_parameter"]["compressed"] =
-      or_null(wire_bits(t.compressed_bytes, t.compressed_steps, s.parameters, s.ranks));
-  out["bytes_sent"] = {
-      {"dense", t.dense_bytes}, {"compressed", t.compressed_bytes}, {"agreement", t.agreement_bytes}, {"other", t.other_bytes}};
+      or_null(wire_bits(t.compressed_bytes, t.compressed_steps, s.parameters, s.ranks, t.sharers));
+  out["bytes_sent"] = {{"dense", t.dense_bytes},
+                       {"compressed", t.compressed_bytes},
+                       {"agreement", t.agreement_bytes},
+                       {"other", t.other_bytes},
+                       {"local", t.local_bytes}};
   out["stage_steps"] = {{"dense", t.dense_steps}, {"compressed", t.compressed_steps}, {"local", t.local_steps}};
   out["timings"] = {{"dense", timings_of(s.dense)}, {"compressed", timings_of(s.compressed)}};
   out["parameter_hash"] = hexadecimal(s.parameter_hash);

@@ -29,8 +29,8 @@ struct Summary {
 };
 
 // Bits that crossed the wire per parameter and direction: 8 x bytes / (steps x parameters x 2 (n - 1) / n). None without steps
-// or with one rank.
-std::optional<double> wire_bits(uint64_t bytes, int64_t steps, int64_t parameters, int ranks);
+// or with one rank. sharers: of a rank's bytes there are so many, and n counts groups of them (Traffic::sharers).
+std::optional<double> wire_bits(uint64_t bytes, int64_t steps, int64_t parameters, int ranks, int sharers = 1);
 
 std::string to_json(const Summary& summary);
 // Writes text so that the file is there whole or not at all.

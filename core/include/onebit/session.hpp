@@ -37,6 +37,7 @@ struct StepReport {
 // Bytes this rank handed to the communicator for other ranks, and the steps they belong to.
 struct Traffic {
   uint64_t dense_bytes = 0, compressed_bytes = 0, agreement_bytes = 0, other_bytes = 0;
+  int sharers = 1;           // ranks of a machine, which share what it sends, with "hierarchical"; 1 with "flat"
   uint64_t local_bytes = 0;  // of rounds, inside a machine: counted apart where exchange.topology is "hierarchical"
   int64_t dense_steps = 0, compressed_steps = 0, local_steps = 0, skipped_steps = 0;
   // Over the network.
