@@ -124,6 +124,16 @@ TEST_CASE("check prints the resolved configuration, which checks again, and what
   CHECK(second.out.substr(second.out.find('[')) == first.out.substr(first.out.find('[')));
 }
 
+TEST_CASE("check knows what ranks that share machines cost") {
+  const ScratchFolder folder;
+  const std::string grid = "check --ranks 4 --machines 2 " + quoted(folder.file("a.toml", kManifest));
+  CHECK_FALSE(has(onebit(grid).out, "inside its machine"));
+  CHECK(has(onebit(grid + " --set exchange.topology=hierarchical").out, "inside its machine"));
+  const std::string odd = "check --set exchange.topology=hierarchical " + quoted(folder.path() / "a.toml");
+  CHECK(has(onebit(odd + " --ranks 3 --machines 2").err, "found 3 ranks on 2 machines"));
+  CHECK(onebit(odd + " --machines 3").err == "onebit: error: --machines 3: expected 1 to --ranks 2, or 0\n");
+}
+
 TEST_CASE("check finds what is wrong without running anything") {
   const ScratchFolder folder;
   const fs::path file = folder.file("a.toml", kManifest);

@@ -12,25 +12,30 @@ namespace {
 
 std::string cost_text(const Cost& cost, const std::string& model, int64_t ranks) {
   std::string text = fmt::format("# {}: {} parameters on {} ranks\n", model, cost.parameters, ranks);
-  const auto stage = [&](const char* name, double state, uint64_t traffic) {
-    text += fmt::format("#   {:<18} state {:>6.2f} bytes a parameter, traffic {:>12} bytes a step and rank\n", name, state,
-                        traffic);
+  const auto stage = [&](const char* name, double state, uint64_t traffic, uint64_t local) {
+    text +=
+        fmt::format("#   {:<18} state {:>6.2f} bytes a parameter, traffic {:>12} bytes a step and rank", name, state, traffic);
+    text += local > 0 ? fmt::format(", and {} inside its machine\n", local) : "\n";
   };
-  stage("dense stage:", cost.dense_state, cost.dense_traffic);
-  if (cost.has_compressed_stage) stage("compressed stage:", cost.compressed_state, cost.compressed_traffic);
+  stage("dense stage:", cost.dense_state, cost.dense_traffic, cost.dense_local_traffic);
+  if (cost.has_compressed_stage)
+    stage("compressed stage:", cost.compressed_state, cost.compressed_traffic, cost.compressed_local_traffic);
   text += fmt::format("#   {:<18} state {:>6.2f} bytes a parameter\n", "at the most:", cost.peak_state);
   return text + fmt::format("#   {:<18} {} bytes a step and rank\n", "agreement:", cost.agreement_traffic);
 }
 
 constexpr int64_t most_ranks = 4096;  // more than run as threads: the cost is arithmetic
 
-void check(const Source& source, int64_t ranks, const std::shared_ptr<spdlog::logger>& logger) {
+void check(const Source& source, int64_t ranks, int64_t machines, const std::shared_ptr<spdlog::logger>& logger) {
   if (ranks < 1 || ranks > most_ranks)
     throw Error(Code::invalid_argument, fmt::format("--ranks {}: expected a number of ranks from 1 to {}", ranks, most_ranks));
+  if (machines < 0 || machines > ranks)
+    throw Error(Code::invalid_argument, fmt::format("--machines {}: expected 1 to --ranks {}, or 0", machines, ranks));
   const Loaded loaded(source, logger);
   const Configuration& configuration = loaded.configuration;
   const std::string model(configuration.train.options().text("model"));
-  const Cost cost = cost_of(loaded.registry, configuration, tensors_of(model), static_cast<int>(ranks));
+  const Cost cost =
+      cost_of(loaded.registry, configuration, tensors_of(model), static_cast<int>(ranks), static_cast<int>(machines));
   std::cout << "# " << source.config << ": valid; hash " << fmt::format("{:016x}", configuration.hash()) << "\n"
             << cost_text(cost, model, ranks) << "\n"
             << configuration.to_toml(true);
@@ -41,14 +46,20 @@ void check(const Source& source, int64_t ranks, const std::shared_ptr<spdlog::lo
 void add_check(CLI::App& app, Run& run) {
   struct Options {
     Source source;
-    int64_t ranks = 2;
+    int64_t ranks = 2, machines = 0;
   };
   const auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("check", "Validate a manifest without running it; print what it means and what it costs");
   options->source.add_to(*command);
   command->add_option("--ranks", options->ranks, "The ranks for which the cost is told")->capture_default_str();
-  command->callback([&run, options] { run.chosen = [&run, options] { check(options->source, options->ranks, run.logger); }; });
+  command
+      ->add_option("--machines", options->machines,
+                   "The machines that these are spread over, for exchange.topology = \"hierarchical\"; 0: one for each")
+      ->capture_default_str();
+  command->callback([&run, options] {
+    run.chosen = [&run, options] { check(options->source, options->ranks, options->machines, run.logger); };
+  });
 }
 
 }  // namespace onebit::host
