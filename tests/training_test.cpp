@@ -179,6 +179,9 @@ TEST_CASE("the log has its lines, for people and for programs") {
     CHECK(entry["samples_per_second"].get<double>() > 0);
     CHECK(entry["bytes_sent"].get<double>() > bytes);
     bytes = entry["bytes_sent"];
+    const auto& timings = entry["timings"];
+    CHECK(timings["dense"]["steps"].get<int64_t>() + timings["compressed"]["steps"].get<int64_t>() == steps.back());
+    CHECK(timings[entry["stage"].get<std::string>()]["step"].get<double>() > 0);
   }
   CHECK(epochs == 3);
   CHECK(steps == std::vector<int64_t>{5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75});

@@ -142,7 +142,7 @@ void RankTraining::report() {
   const double now = seconds();
   speed_ = static_cast<double>(window_tried_ * settings_.batch * session_.size()) / std::max(now - window_began_, 1e-9);
   const double loss = sum[0] / static_cast<double>(window_.steps * session_.size());
-  if (log_ != nullptr) log_->entry({progress(loss), session_.traffic().total(), now});
+  if (log_ != nullptr) log_->entry({progress(loss), session_.traffic().total(), now, timings_});
   window_ = {};
   window_tried_ = 0;
   window_began_ = now;

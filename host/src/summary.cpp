@@ -25,7 +25,7 @@ std::string hexadecimal(uint64_t value) {
   return text;
 }
 
-json timings_of(const StageTimings& stage) {
+json one_stage(const StageTimings& stage) {
   const Timings& t = stage.session;
   return {{"steps", stage.steps}, {"compute", stage.compute}, {"scan", t.scan}, {"send", t.send},
           {"serve", t.serve},     {"receive", t.receive},     {"wait", t.wait}, {"step", stage.step}};
@@ -39,6 +39,10 @@ std::optional<double> wire_bits(uint64_t bytes, int64_t steps, int64_t parameter
   const double directions = 2.0 * (ends - 1) / ends;
   return 8.0 * sharers * static_cast<double>(bytes) /
          (static_cast<double>(steps) * static_cast<double>(parameters) * directions);
+}
+
+json to_json(const StageTimings& dense, const StageTimings& compressed) {
+  return {{"dense", one_stage(dense)}, {"compressed", one_stage(compressed)}};
 }
 
 std::string to_json(const Summary& s) {
@@ -66,7 +70,7 @@ std::string to_json(const Summary& s) {
                        {"other", t.other_bytes},
                        {"local", t.local_bytes}};
   out["stage_steps"] = {{"dense", t.dense_steps}, {"compressed", t.compressed_steps}, {"local", t.local_steps}};
-  out["timings"] = {{"dense", timings_of(s.dense)}, {"compressed", timings_of(s.compressed)}};
+  out["timings"] = to_json(s.dense, s.compressed);
   out["parameter_hash"] = hexadecimal(s.parameter_hash);
   out["interrupted"] = s.interrupted;
   out["versions"] = s.versions;

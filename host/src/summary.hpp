@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 
@@ -33,6 +34,7 @@ struct Summary {
 std::optional<double> wire_bits(uint64_t bytes, int64_t steps, int64_t parameters, int ranks, int sharers = 1);
 
 std::string to_json(const Summary& summary);
+nlohmann::ordered_json to_json(const StageTimings& dense, const StageTimings& compressed);
 // Writes text so that the file is there whole or not at all.
 void write_whole(const std::filesystem::path& file, const std::string& text);
 

@@ -37,7 +37,8 @@ void TrainLog::entry(const LogEntry& entry) {
                      {"stage", p.stage},
                      {"samples_per_second", p.samples_per_second},
                      {"bytes_sent", entry.bytes_sent},
-                     {"seconds", entry.seconds}};
+                     {"seconds", entry.seconds},
+                     {"timings", to_json(entry.timings.dense(), entry.timings.compressed())}};
   write(line.dump());
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "progress.hpp"
+#include "stage_timings.hpp"
 #include "summary.hpp"
 
 namespace onebit::host {
@@ -18,6 +19,7 @@ struct LogEntry {
   ProgressState progress;
   uint64_t bytes_sent = 0;  // by this rank, so far
   double seconds = 0;       // of training, so far
+  StepTimings timings;      // likewise
 };
 
 class TrainLog {

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-RATES = {"100mbit": 1e8, "1gbit": 1e9, "unlimited": None}  # bits a second
+RATES = {"10mbit": 1e7, "100mbit": 1e8, "1gbit": 1e9, "unlimited": None}  # bits a second
 WARM_UP = 0.2  # the share of the steps that is dense where a whole run is meant
 
 
@@ -37,8 +37,15 @@ class Step:
         return self.seconds / (self.compute + self.floor) if self.floor else None
 
 
+def settled(result, stage):
+    """The stage's timings without the steps of its first line in the log, which are slower (cells.LOG_EVERY)."""
+    all_of_it = result["summary"]["timings"][stage]
+    slower = next((line["timings"][stage] for line in result["log"] if line["timings"][stage]["steps"]), None)
+    return {part: all_of_it[part] - slower[part] for part in all_of_it} if slower else all_of_it
+
+
 def step_of(result, stage):
-    summary, timings = result["summary"], result["summary"]["timings"][stage]
+    summary, timings = result["summary"], settled(result, stage)
     steps = timings["steps"]
     rate = RATES[result["cell"]["rate"]]
     sent = summary["bytes_sent"][stage] / summary["stage_steps"][stage]
