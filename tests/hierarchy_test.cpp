@@ -84,6 +84,19 @@ TEST_CASE("where the ranks of a machine have the same gradients, it is flat on a
     }
 }
 
+TEST_CASE("a model with fewer blocks than ranks: some have nothing to send, to serve or to share") {
+  for (const Trial& setting : {compressed, dense})
+    for (const Tensors& tiny : {Tensors{{1.0F, 2.0F, 3.0F}}, Tensors{std::vector<float>()}}) {
+      const auto train_tiny = [&](int ranks, int machines, int sharing) {
+        return run_sessions(ranks, manifest(setting, machines), tiny, [&](Rank rank) {
+          for (int64_t step = 1; step <= 6; ++step) rank.session.step(pointers(noisy(tiny, step, rank.number / sharing)));
+        });
+      };
+      const std::vector<Tensors> expected = train_tiny(2, 0, 1);
+      for (const Tensors& replica : train_tiny(8, 2, 4)) CHECK(replica == expected[0]);
+    }
+}
+
 TEST_CASE("on one machine every round is a dense mean in fp32, of messages, too") {
   const Trial fp32 = {"plugin = \"adam\"\n", ""};
   CHECK(train(dense, 3, 1, own) == train(fp32, 3, 0, own));
