@@ -48,7 +48,9 @@ class MeteredCommunicator final : public Communicator {
     return told([&] { return inner_->all_to_all(in, in_parts, out, out_parts, call); });
   }
   Request* broadcast(Tensor& io, int root, const Call& call) override {
-    if (root == rank()) count(bytes_of(io) * others());
+    // as scatter and all-gather send: the root the whole to its peers, and its own part to all; they theirs to each other
+    const uint64_t parts = root == rank() ? 2 * others() : others() - (size() > 1 ? 1 : 0);
+    count(bytes_of(io) * parts / static_cast<uint64_t>(size()));
     return inner_->broadcast(io, root, call);
   }
   void barrier(const Call& call) override { inner_->barrier(call); }
