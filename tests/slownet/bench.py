@@ -36,9 +36,11 @@ def report(steps, accuracies):
     parts = [
         f"Measured on {machine()}.\n",
         f"An MLP of {steps[0]['summary']['parameters'] / 1e6:.1f} million parameters, {cells.BATCH} samples a rank and step:\n",
-        tables.step_table(steps),
-        "The compressed stage:\n",
         tables.gain_table(steps),
+        "Milliseconds a step. Where they go, on rank 0:\n",
+        tables.step_table(steps),
+        "A compressed step against its parts, each alone; the wire's is bytes / rate:\n",
+        tables.alone_table(steps),
     ]
     if accuracies:
         network = f"{accuracies[0]['summary']['parameters'] / 1e3:.1f} thousand parameters"

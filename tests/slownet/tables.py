@@ -13,9 +13,9 @@ def times(ratio):
     return "-" if ratio is None else f"{ratio:.2f}x"
 
 
-def markdown(header, rows):
-    """The first two columns are names, the others figures."""
-    lines = [header, ["---"] * 2 + ["---:"] * (len(header) - 2), *rows]
+def markdown(header, rows, names=2):
+    """The first columns are names, the others figures."""
+    lines = [header, ["---"] * names + ["---:"] * (len(header) - names), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
@@ -59,22 +59,26 @@ def step_table(results):
 
 def gain_rows(results):
     for group in groups(results).values():
-        fp16, onebit = group["adam fp16"], group["onebit_adam"]
-        step, baseline = main_step(onebit), main_step(fp16)
-        yield [
-            where(onebit),
-            f"{milliseconds(step.compute)} + {milliseconds(step.codec)} + {milliseconds(step.floor)}",
-            milliseconds(step.seconds),
-            times(step.over_alone),
-            times(step.over_alone_without_codec),
-            times(baseline.seconds / step.seconds),
-            times(baseline.seconds / with_warm_up(fp16, onebit)),
-        ]
+        steps = [main_step(group[name]).seconds for name in ("adam fp32", "adam fp16", "onebit_adam")]
+        gain = steps[1] / with_warm_up(group["adam fp16"], group["onebit_adam"])
+        yield [where(group["adam fp16"]), *map(milliseconds, steps), times(steps[1] / steps[2]), times(gain)]
 
 
 def gain_table(results):
-    header = ["network", "computing + codec + wire, each alone", "compressed step", "over their sum", "over computing + wire"]
-    return markdown(header + ["faster than fp16", f"with {WARM_UP:.0%} of the steps dense"], gain_rows(results))
+    header = ["network", "adam fp32", "adam fp16", "1-bit Adam, compressed", "faster than fp16", f"with {WARM_UP:.0%} of the steps dense"]
+    return markdown(header, gain_rows(results), names=1)
+
+
+def alone_rows(results):
+    for group in groups(results).values():
+        step = main_step(group["onebit_adam"])
+        parts = map(milliseconds, (step.compute, step.codec, step.floor, step.seconds))
+        yield [where(group["onebit_adam"]), *parts, times(step.over_alone), times(step.over_alone_without_codec)]
+
+
+def alone_table(results):
+    header = ["network", "computing", "codec", "wire", "the step", "over their sum", "over computing + wire"]
+    return markdown(header, alone_rows(results), names=1)
 
 
 def accuracy_rows(results, accuracy):
