@@ -68,9 +68,8 @@ void Engine::close(Context& context) noexcept {
   tell_all(context, header, "");
   const auto gone = [&] { return context.open.empty() && outbox_.empty() && transport_.quiet(); };
   if (thread_.joinable() && !quiet_.wait_for(lock, kFarewell, gone)) give_up_finalizing();
-  // A rank that did not come in time, or is gone, will not come to MPI_Finalize either.
   if (context.failure && (context.failure->code == Code::timeout || context.failure->code == Code::peer_failed))
-    give_up_finalizing();
+    note_lost_rank();
   clean_ = clean_ && context.all_gone() && !context.failure;
   ended_.erase(std::remove(ended_.begin(), ended_.end(), &context), ended_.end());
   closed_.insert(context.id);

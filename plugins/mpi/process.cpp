@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 
 constexpr auto kGrace = 500ms;         // for the other ranks to tell of the failure in their own words
 constexpr auto kPatienceAtExit = 60s;  // for the other ranks to come to MPI_Finalize
-std::atomic<bool> unfinished{false};
+std::atomic<bool> unfinished{false}, lost_rank{false};
 
 const char* name_of_level(int level) {
   switch (level) {
@@ -51,7 +51,7 @@ void at_exit(int status, void*) {
   int finalized = 0;
   MPI_Finalized(&finalized);
   if (finalized != 0) return;
-  if (!unfinished) return finalize();
+  if (!unfinished && !(lost_rank && status != 0)) return finalize();
   std::this_thread::sleep_for(kGrace);
   MPI_Abort(MPI_COMM_WORLD, status != 0 ? status : 1);
 }
@@ -96,6 +96,7 @@ void start() {
 }
 
 void give_up_finalizing() { unfinished = true; }
+void note_lost_rank() { lost_rank = true; }
 
 std::string text_of(int code) {
   char text[MPI_MAX_ERROR_STRING] = "";

@@ -12,6 +12,8 @@ namespace onebit::mpi {
 void start();
 // Something was left under way that nobody will finish: MPI must not be finalized, the process leaves through MPI_Abort.
 void give_up_finalizing();
+// A rank did not come in time, or is gone: when this process then ends with an error, it does not wait for it in MPI_Finalize.
+void note_lost_rank();
 
 // Throws Error(peer_failed) with MPI's own words, unless code is MPI_SUCCESS.
 void check(int code, const char* call);
