@@ -355,3 +355,18 @@ TEST_CASE("sessions count their steps and seconds in the registry's metrics") {
   CHECK(count_of("session.skipped_steps") == skipped + 2);
   CHECK(count_of("session.step_seconds") == timed + 4);
 }
+
+TEST_CASE("what an embedder sends between steps is counted apart from the rounds") {
+  run_sessions(2, onebit_adam("freeze_step = 5\n"), {std::vector<float>(64)}, [](Rank rank) {
+    rank.session.step(pointers(rank.parameters));
+    const onebit::Traffic before = rank.session.traffic();
+    double value = 1;
+    int64_t count = 1, stride = 1;
+    onebit::Tensor tensor = {&value, {ONEBIT_DEVICE_CPU, 0}, 1, {ONEBIT_DTYPE_FLOAT, 64, 1}, &count, &stride, 0};
+    onebit::Communicator& communicator = rank.session.communicator();
+    communicator.wait(communicator.all_reduce(tensor, tensor, onebit::ReduceOp::sum, onebit::Call()));
+    const onebit::Traffic after = rank.session.traffic();
+    CHECK(after.dense_bytes == before.dense_bytes);
+    CHECK(after.other_bytes > before.other_bytes);
+  });
+}

@@ -52,6 +52,7 @@ StepReport Session::Impl::take_step(const std::vector<const float*>& gradients) 
   skipped_in_a_row = 0;
   state.zero_partial_sums();
   if (usable) exchange.run(now, plan, applied_scale);
+  communicator.enter(Stage::other);  // whatever the embedder sends between steps belongs to no round
   optimizer->combine(now, totals());
   if (plan.apply && usable) exchange.apply(now);
   commit(plan, report);
