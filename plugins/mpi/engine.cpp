@@ -66,7 +66,7 @@ void Engine::close(Context& context) noexcept {
   header.type = MessageType::leave;
   header.sequence = context.next;
   tell_all(context, header, "");
-  const auto gone = [&] { return context.open.empty() && outbox_.empty() && transport_.quiet(); };
+  const auto gone = [&] { return broken_ || (context.open.empty() && outbox_.empty() && transport_.quiet()); };
   if (thread_.joinable() && !quiet_.wait_for(lock, kFarewell, gone)) give_up_finalizing();
   if (context.failure && (context.failure->code == Code::timeout || context.failure->code == Code::peer_failed))
     note_lost_rank();

@@ -14,11 +14,9 @@
 
 #include <mpi.h>
 
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -71,6 +69,8 @@ class Engine final : private Listener {
 
   // engine_thread.cpp: on the engine's thread
   void run();
+  void move();
+  void break_down(const std::string& reason);
   void pause(Lock& lock);
   void start_posted(Lock& lock);
   void start(Lock& lock, Operation& operation);
@@ -92,7 +92,8 @@ class Engine final : private Listener {
   std::mutex mutex_;
   std::condition_variable work_, changed_, quiet_;
   bool stop_ = false;
-  bool clean_ = true;  // nobody can send anything to this engine any more
+  bool broken_ = false;  // the thread has ended
+  bool clean_ = true;    // nobody can send anything to this engine any more
   std::map<uint64_t, std::unique_ptr<Context>> contexts_;
   std::set<uint64_t> closed_;
   std::map<uint64_t, std::vector<Message>> unknown_;  // for contexts that this rank has not opened yet

@@ -2,6 +2,7 @@
 #include <sys/prctl.h>
 
 #include <algorithm>
+#include <exception>
 
 #include "engine.hpp"
 #include "process.hpp"
@@ -22,6 +23,14 @@ int64_t nanoseconds(Clock::time_point at) {
 }  // namespace
 
 void Engine::run() {
+  try {
+    move();
+  } catch (const std::exception& e) {  // a call of MPI's that can't be made, or no memory
+    break_down(e.what());
+  }
+}
+
+void Engine::move() {
   ::prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);  // ns: naps end when they should
   Lock lock(mutex_);
   while (!stop_) {
@@ -40,6 +49,26 @@ void Engine::run() {
       nap_ = 0us;
     } else {
       pause(lock);
+    }
+  }
+}
+
+// Nothing moves any more: every communicator ends, and so does what is under way on it.
+void Engine::break_down(const std::string& reason) {
+  const Lock lock(mutex_);
+  broken_ = true;
+  clean_ = false;
+  give_up_finalizing();
+  posted_.clear();
+  outbox_.clear();
+  moved_.clear();
+  failing_.clear();
+  for (const auto& [id, context] : contexts_) {
+    if (!context->failure) context->failure = {Code::peer_failed, reason};
+    for (const auto& [sequence, operation] : std::map<uint64_t, Operation*>(context->open)) {
+      operation->failed = true;
+      operation->failure = *context->failure;
+      complete(*operation);
     }
   }
 }
