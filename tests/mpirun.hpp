@@ -14,7 +14,7 @@ namespace onebit::test {
 // is the launcher of the MPI library that the plugin was built with.
 inline std::string mpirun_command(int ranks) {
   return "LSAN_OPTIONS=fast_unwind_on_malloc=0:print_suppressions=0:suppressions=" ONEBIT_SOURCE_DIR
-         "/tests/mpi/leaks.txt \"TSAN_OPTIONS=$TSAN_OPTIONS suppressions=" ONEBIT_SOURCE_DIR
+         "/tests/mpi/leaks.txt TSAN_OPTIONS=\"$TSAN_OPTIONS suppressions=" ONEBIT_SOURCE_DIR
          "/tests/mpi/races.txt\" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 "
          "OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none " ONEBIT_MPIRUN " -n " +
          std::to_string(ranks) + " ";
