@@ -17,7 +17,7 @@ const Tensors model = {std::vector<float>(30'000, 0.5F), std::vector<float>(17, 
                        std::vector<float>(9001, 2.0F)};
 
 struct Trial {
-  std::string optimizer, exchange, session = "", compressor = "plugin = \"onebit\"\n";
+  std::string optimizer, exchange, session{}, compressor = "plugin = \"onebit\"\n";
 };
 const Trial compressed = {"plugin = \"onebit_adam\"\nfreeze_step = 3\n", "bucket_bytes = 20000\n"};
 const Trial dense = {"plugin = \"adam\"\n", "bucket_bytes = 20000\ndense_dtype = \"fp16\"\n"};

@@ -7,7 +7,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <initializer_list>
 #include <map>
 #include <string>
 #include <utility>
@@ -26,12 +25,12 @@ using onebit::host::speaker;
 
 namespace {
 
-using Variables = std::initializer_list<std::pair<const char*, std::string>>;
+using Variables = std::vector<std::pair<const char*, std::string>>;
 
 // The environment of a launched process, as long as it lives; nothing of a launcher that runs the tests shows through.
 class Environment {
  public:
-  explicit Environment(Variables variables) {
+  explicit Environment(const Variables& variables) {
     for (const char* name : {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE", "SLURM_PROCID",
                              "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "PMIX_RANK", "ONEBIT_STARTED_MPIRUN", "PATH"}) {
       const char* value = std::getenv(name);

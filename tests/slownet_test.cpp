@@ -77,7 +77,9 @@ TEST_CASE("slownet: the command's exit status is the rig's, and nothing is left"
 
 TEST_CASE("slownet: a signal ends it at once, and nothing is left") {
   if (!can_be_here()) return;
-  for (const auto& [signal, status] : {std::pair("INT", 130), {"TERM", 143}, {"HUP", 129}, {"KILL", 137}}) {
+  for (const auto& [name, code] : {std::pair("INT", 130), {"TERM", 143}, {"HUP", 129}, {"KILL", 137}}) {
+    const std::string signal = name;  // clang 14 lets no lambda, such as the messages of a check, see what was unpacked
+    const int status = code;
     ScratchFolder folder;
     const std::string stay = "sh -c '" + note_namespace((folder / "noted").string()) + "; sleep 600'";
     // a shell's background processes ignore SIGINT, unless told not to
@@ -167,7 +169,8 @@ TEST_CASE("slownet: what is wrong with the arguments is told") {
       {"--hosts 2 --rate", "lacks its value"},
       {"--hosts 2 --rate 1gbit --", "there is no command"},
   };
-  for (const auto& [arguments, said] : wrong) {
+  for (const auto& [typed, said] : wrong) {
+    const std::string arguments = typed;
     const Outcome outcome = run_shell(rig(arguments));
     CHECK_MESSAGE(outcome.status == kWrongArguments, arguments, ": ", outcome.text);
     CHECK_SAYS(outcome, said);

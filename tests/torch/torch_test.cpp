@@ -92,7 +92,8 @@ TEST_CASE("adam equals torch::optim::AdamW within 1e-6 over 50 steps") {
 }
 
 TEST_CASE("a model has the tensors that tensors_of promises, with the initial values of its seed") {
-  for (const auto& [name, parameters] : {std::pair<const char*, int64_t>{"cnn", 56714}, {"mlp", 24571770}}) {
+  for (const auto& [known, parameters] : {std::pair<const char*, int64_t>{"cnn", 56714}, {"mlp", 24571770}}) {
+    const std::string name = known;  // clang 14 lets no lambda, such as CAPTURE, see what was unpacked
     CAPTURE(name);
     const auto model = make_model(name, 1), same = make_model(name, 1), other = make_model(name, 2);
     const auto expected = tensors_of(name), found = model->parameters();
