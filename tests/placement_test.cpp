@@ -72,7 +72,7 @@ const RanksAsked four_typed = {4, "--ranks", true}, four_configured = {4, "train
 }  // namespace
 
 TEST_CASE("launchers tell rank and size, each in its own way") {
-  const auto told = [](Variables variables) {
+  const auto told = [](const Variables& variables) {
     const Environment environment(variables);
     const auto found = launched();
     return found ? found->by + " " + std::to_string(found->rank) + "/" + std::to_string(found->size) + " " + speaker() : "-";
