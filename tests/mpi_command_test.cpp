@@ -16,6 +16,7 @@ using onebit::test::BackgroundRun;
 using onebit::test::can_mpirun;
 using onebit::test::closed_form;
 using onebit::test::comes;
+using onebit::test::mpi_environment;
 using onebit::test::mpirun;
 using onebit::test::mpirun_command;
 using onebit::test::onebit_command;
@@ -77,8 +78,8 @@ TEST_CASE("replay starts mpirun itself, for the ranks of the trace") {
   if (!can_mpirun()) return;
   const Replay replay(2);
   REQUIRE(run_onebit(replay.arguments("threads")).status == 0);
-  const Outcome outcome = run_shell(onebit_command() + " " + replay.arguments("processes", kMpi));
-  CHECK(outcome.status == 0);
+  const Outcome outcome = run_shell(mpi_environment() + onebit_command() + " " + replay.arguments("processes", kMpi));
+  CHECK_MESSAGE(outcome.status == 0, outcome.text);
   CHECK_SAYS(outcome, "onebit: starting mpirun -n 2 " + onebit_command() + " replay ");
   CHECK(contents_of(replay.folder / "processes") == contents_of(replay.folder / "threads"));
 }
@@ -86,7 +87,8 @@ TEST_CASE("replay starts mpirun itself, for the ranks of the trace") {
 TEST_CASE("one rank is a run without a launcher") {
   if (!can_mpirun()) return;
   const Replay replay(1);
-  const Outcome outcome = run_shell(onebit_command() + " " + replay.arguments("alone", kMpi + " --ranks 1"));
+  const Outcome outcome =
+      run_shell(mpi_environment() + onebit_command() + " " + replay.arguments("alone", kMpi + " --ranks 1"));
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   CHECK(outcome.text.find("starting mpirun") == std::string::npos);
 }

@@ -10,12 +10,17 @@
 
 namespace onebit::test {
 
-// For a shell: mpirun -n RANKS, with what Open MPI wants to be told; MPICH's mpirun takes no notice. ONEBIT_MPIRUN
-// is the launcher of the MPI library that the plugin was built with.
-inline std::string mpirun_command(int ranks) {
+// For a shell, before a command that uses MPI: what the sanitizers need not tell of the MPI library.
+inline std::string mpi_environment() {
   return "LSAN_OPTIONS=fast_unwind_on_malloc=0:print_suppressions=0:suppressions=" ONEBIT_SOURCE_DIR
-         "/tests/mpi/leaks.txt TSAN_OPTIONS=\"$TSAN_OPTIONS suppressions=" ONEBIT_SOURCE_DIR
-         "/tests/mpi/races.txt\" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 "
+         "/tests/mpi/leaks.txt TSAN_OPTIONS=\"$TSAN_OPTIONS suppressions=" ONEBIT_SOURCE_DIR "/tests/mpi/races.txt\" ";
+}
+
+// For a shell: mpirun -n RANKS, with what Open MPI wants to be told; MPICH's mpirun takes no notice. ONEBIT_MPIRUN is the
+// launcher of the MPI library that the plugin was built with.
+inline std::string mpirun_command(int ranks) {
+  return mpi_environment() +
+         "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 "
          "OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none " ONEBIT_MPIRUN " -n " +
          std::to_string(ranks) + " ";
 }
