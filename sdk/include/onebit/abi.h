@@ -305,8 +305,8 @@ typedef struct onebit_communicator_api {
   /* a number that ranks of one machine (which share a fast link) have in common, and no others; local; NULL: all share one */
   onebit_code (*machine)(onebit_communicator* self, uint64_t* out, onebit_error* err);
 } onebit_communicator_api;
-/* Capability of a communicator: its ranks are processes which a launcher has started. It knows rank and size by itself and takes
-   a rendezvous of size 0, which says that the host knows of no ranks. */
+/* Capability of a communicator: its ranks are processes which a launcher has started. It knows rank and size by itself and
+   takes a rendezvous of size 0, which says that the host knows of no ranks. */
 #define ONEBIT_CAPABILITY_PROCESSES 1u
 
 /* ---- optimizer: arithmetic --------------------------------------------------------------------------------------------- */
