@@ -189,7 +189,7 @@ TEST_CASE("a small problem converges as it does in flat") {
         for (size_t i = 0; i < 5000; ++i)
           gradients[0][i] -=
               noise(0, static_cast<uint64_t>(rank.number), 0, i) + 0.2F * noise(static_cast<uint64_t>(step), 9, 0, i);
-        rank.session.set_learning_rate(step <= 200 ? 0.02 : 0.02 * static_cast<double>(401 - step) / 200);
+        rank.session.set_learning_rate_factor(step <= 200 ? 1 : static_cast<double>(401 - step) / 200);
         rank.session.step(pointers(gradients));
       }
     });

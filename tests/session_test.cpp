@@ -257,7 +257,7 @@ TEST_CASE("ranks that do not belong together are told so, on every rank") {
   }
   SUBCASE("another learning rate") {
     for (const std::string& text : errors(2, same, model, [&](Rank rank) {
-           if (rank.number == 0) rank.session.set_learning_rate(0.5);
+           if (rank.number == 0) rank.session.set_learning_rate_factor(0.5);
            step(rank);
          }))
       CHECK(contains(text, "learning rate"));

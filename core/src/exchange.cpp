@@ -164,11 +164,27 @@ onebit_tile Exchange::tile_of(const Bucket& bucket, const TileRange& tile) const
           &cpu};
 }
 
-void Exchange::apply(const Step& step) {
+void Exchange::apply(const Plan& plan) {
   const Lap lap(timings_.receive, {trace_, "apply"});
-  for (const Bucket& bucket : layout_.buckets)
-    workers_.run(static_cast<int64_t>(bucket.tiles.size()),
-                 [&](int, int64_t t) { optimizer_.apply(step, tile_of(bucket, bucket.tiles[static_cast<size_t>(t)])); });
+  const Round* kept = nullptr;
+  for (size_t r = 0; r < round_count_ && plan.mean_in_apply; ++r)
+    if (rounds_[r].retain) kept = &rounds_[r];
+  if (plan.mean_in_apply && kept == nullptr)
+    throw Error(Code::invalid_argument, "the optimizer plans to read the mean in apply, but retains no round of this step");
+  for (size_t b = 0; b < layout_.buckets.size(); ++b)
+    workers_.run(static_cast<int64_t>(layout_.buckets[b].tiles.size()), [&](int worker, int64_t t) {
+      apply_tile(b, layout_.buckets[b].tiles[static_cast<size_t>(t)], kept, scratch_[static_cast<size_t>(worker)]);
+    });
+}
+
+void Exchange::apply_tile(size_t b, const TileRange& range, const Round* kept, const Scratch& scratch) {
+  const Bucket& bucket = layout_.buckets[b];
+  onebit_tile tile = tile_of(bucket, range);
+  if (kept != nullptr) {
+    codec(*kept, range).decode(batch(wire(*kept, bucket).pieces, range), gathered(*kept, b), 1.0F, false, scratch.mean);
+    tile.mean = scratch.mean;
+  }
+  optimizer_.apply(*step_, tile);
 }
 
 void Exchange::commit(const Plan& plan) {

@@ -66,7 +66,7 @@ class Exchange {
   // All rounds of a step, up to the last consume. gradient_scale multiplies every gradient.
   void run(const Step& step, const Plan& plan, float gradient_scale);
   // The second pass.
-  void apply(const Step& step);
+  void apply(const Plan& plan);
   // After combine and apply: retained means become the previous ones.
   void commit(const Plan& plan);
 
@@ -142,6 +142,7 @@ class Exchange {
   void receive(size_t bucket);
   void receive_tile(size_t bucket, const TileRange& tile, const Scratch& scratch);
   const float* decode_previous(size_t bucket, const TileRange& tile, const Scratch& scratch);
+  void apply_tile(size_t bucket, const TileRange& tile, const Round* kept, const Scratch& scratch);
   void local_step();
   void wait(MeteredCommunicator& communicator, Request*& pending, size_t bucket);
   Mark mark(const char* name, size_t bucket) const { return {trace_, name, static_cast<int64_t>(bucket)}; }

@@ -28,6 +28,7 @@ class OptimizerAdapter final : public Optimizer {
     plan.reset_error = answer.reset_error != 0;
     plan.apply = answer.apply != 0;
     plan.previous_in_consume = answer.previous_in_consume != 0;
+    plan.mean_in_apply = answer.mean_in_apply != 0;
   }
   void produce(const Step& step, int round, const Tile& tile) const override {
     boundary_.call([&](onebit_error* err) { return api_.produce(self(), &step, round, &tile, err); });

@@ -21,7 +21,7 @@ Rehearsal rehearse(Optimizer& optimizer, const Layout& layout) {
   const Layout stage({small_tensor}, {});
   int64_t shape = small_tensor, stride = 1;
   const onebit_tensor tensor = {nullptr, {ONEBIT_DEVICE_CPU, 0}, 1, {ONEBIT_DTYPE_FLOAT, 32, 1}, &shape, &stride, 0};
-  const onebit_tensor_info info = {sizeof(onebit_tensor_info), str("rehearsal"), &tensor, 0};
+  const onebit_tensor_info info = {sizeof(onebit_tensor_info), str("rehearsal"), &tensor, 0, 0};
   MemoryMeter meter;
   StateStore state(optimizer, {&info});
   state.allocate_totals(stage, meter);

@@ -25,7 +25,7 @@ StepReport Session::step(const std::vector<const float*>& gradients) {
 int Session::rank() const { return impl_->communicator.rank(); }
 int Session::size() const { return impl_->communicator.size(); }
 int64_t Session::next_step() const { return impl_->next_step; }
-double Session::learning_rate() const { return impl_->group.learning_rate; }
+double Session::learning_rate() const { return impl_->groups.front().learning_rate; }
 Communicator& Session::communicator() { return impl_->communicator; }
 Traffic Session::traffic() const { return impl_->traffic(); }
 Timings Session::timings() const { return impl_->all_timings(); }
@@ -37,13 +37,21 @@ void Session::set_next_step(int64_t number) {
     throw Error(Code::invalid_argument, "steps are numbered from 1, but the next was set to " + std::to_string(number));
   impl_->next_step = number;
 }
-void Session::set_learning_rate(double value) {
-  if (!std::isfinite(value)) throw Error(Code::invalid_argument, "the learning rate must be finite");
-  impl_->group.learning_rate = value;
+void Session::set_learning_rate_factor(double value) {
+  if (!std::isfinite(value)) throw Error(Code::invalid_argument, "the factor of the learning rates must be finite");
+  for (size_t g = 0; g < impl_->groups.size(); ++g) impl_->groups[g].learning_rate = impl_->configured[g].learning_rate * value;
 }
+void Session::request_sync() { impl_->sync_requested = true; }
 void Session::set_gradient_scale(double value) {
   if (!std::isfinite(value)) throw Error(Code::invalid_argument, "the gradient scale must be finite");
   impl_->gradient_scale = value;
+}
+
+Session::AtAnchor::AtAnchor(Session& session) : impl_(session.impl_->apart ? session.impl_.get() : nullptr) {
+  if (impl_ != nullptr) impl_->swap_anchor();
+}
+Session::AtAnchor::~AtAnchor() {
+  if (impl_ != nullptr) impl_->swap_anchor();
 }
 
 uint64_t Footprint::held() const {

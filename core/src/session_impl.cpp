@@ -29,7 +29,7 @@ class TensorInfos {
                           shapes_[t].data(),
                           strides_[t].data(),
                           0});
-      infos_.push_back({sizeof(onebit_tensor_info), str(parameter.name), &tensors_[t], 0});
+      infos_.push_back({sizeof(onebit_tensor_info), str(parameter.name), &tensors_[t], 0, 0});
       pointers_.push_back(&infos_[t]);
     }
   }
@@ -67,14 +67,14 @@ LayoutOptions layout_options(const Configuration& configuration, const Compresso
   return options;
 }
 
-Group initial_group(const Configuration& configuration) {
+std::vector<Group> configured_groups(const Configuration& configuration) {
   Group group = {0, 0};
   for (const onebit_schema* schema : configuration.optimizer.component->options) {
     if (view(schema->key) == "lr") group.learning_rate = configuration.optimizer.options.options().real("lr");
     if (view(schema->key) == "weight_decay")
       group.weight_decay = configuration.optimizer.options.options().real("weight_decay");
   }
-  return group;
+  return {group};
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const Registry& registry, const Configuration& configuration) {
@@ -131,7 +131,8 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
       workers(static_cast<int>(configuration.session.options().integer("threads"))),
       exchange(
           {layout, state, *optimizer, compressor.get(), machines.rounds(), workers, meter, machines.inside(), trace.get()}),
-      group(initial_group(configuration)) {
+      configured(configured_groups(configuration)),
+      groups(configured) {
   (void)rehearse_fresh(host, configuration, layout);
   int64_t largest_block = 0;
   for (onebit_block& block : layout.blocks) {
@@ -150,6 +151,15 @@ void Session::Impl::start() {
   require_same(agreement.vote({0, replicas.model_hash(), 0, 0, 0}), communicator.rank(),
                "the names or shapes of its parameters");
   replicas.broadcast();
+}
+
+// What local steps have moved is kept where the anchor was.
+void Session::Impl::swap_anchor() {
+  float* const anchor = static_cast<float*>(state.tile_slots()[state.anchor()]);
+  workers.run(static_cast<int64_t>(layout.blocks.size()), [&](int, int64_t b) {
+    const onebit_block& block = layout.blocks[static_cast<size_t>(b)];
+    std::swap_ranges(block.parameter, block.parameter + block.count, anchor + block.flat);
+  });
 }
 
 Traffic Session::Impl::traffic() const {

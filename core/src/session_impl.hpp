@@ -48,6 +48,7 @@ struct Session::Impl {
   void commit(const Plan& plan, StepReport& report);
   void tell_skipped();
   uint64_t plan_hash(const Plan& plan) const;
+  void swap_anchor();  // the parameters change places with the anchor
 
   Totals totals() const;
   Traffic traffic() const;
@@ -76,11 +77,14 @@ struct Session::Impl {
   Workers workers;
   Exchange exchange;
 
-  Group group;
+  const std::vector<Group> configured;
+  std::vector<Group> groups;  // as configured, times the factor that was set last
   double gradient_scale = 1;
   float applied_scale = 1;
   int64_t next_step = 1;
   bool missed_local = false;
+  bool sync_requested = false;
+  bool apart = false;  // the last step was a local one: ranks have parameters of their own
   int64_t skipped_in_a_row = 0;
   struct {
     size_t rank = 0;

@@ -36,16 +36,18 @@ StepReport Session::Impl::step(const std::vector<const float*>& gradients) {
 StepReport Session::Impl::take_step(const std::vector<const float*>& gradients) {
   const FloatEnvironment environment;
   point_at(gradients);
-  const Step now = {sizeof(Step), next_step, communicator.rank(), communicator.size(), 0, &group, 1};
+  const Step now = {
+      sizeof(Step),  next_step,    communicator.rank(), communicator.size(), sync_requested ? uint64_t{ONEBIT_STEP_SYNC} : 0,
+      groups.data(), groups.size()};
   plan.clear();
   optimizer->plan(now, totals(), plan);
   StepReport report;
   report.number = next_step;
   report.compressed = has_round(plan, RoundKind::compressed);
+  report.local = plan.rounds().size == 0;
   const bool usable = agree(plan, report);
   report.skipped = !usable;
-  const bool local = plan.rounds().size == 0;
-  if (!usable && !local) {
+  if (!usable && !report.local) {
     tell_skipped();
     return report;
   }
@@ -54,7 +56,7 @@ StepReport Session::Impl::take_step(const std::vector<const float*>& gradients) 
   if (usable) exchange.run(now, plan, applied_scale);
   communicator.enter(Stage::other);  // whatever the embedder sends between steps belongs to no round
   optimizer->combine(now, totals());
-  if (plan.apply && usable) exchange.apply(now);
+  if (plan.apply && usable) exchange.apply(plan);
   commit(plan, report);
   return report;
 }
@@ -123,8 +125,9 @@ bool Session::Impl::agree(const Plan& planned, StepReport& report) {
   beyond_wire = {};
   const Ballot own = scan(planned);
   const bool usable = (own.flags & ballot_not_finite) == 0;
-  if (planned.rounds().size == 0) {
+  if (report.local) {
     missed_local = missed_local || !usable;
+    if (usable) clip({own}, report);
     return usable;
   }
   const std::vector<Ballot>& ballots = vote(own);
@@ -151,6 +154,7 @@ bool Session::Impl::fits_wire(const Plan& planned, const std::vector<Ballot>& ba
   return beyond_wire.value == 0;
 }
 
+// Over the ballots of all ranks, or, in a local step, of this one: its own norm is what it knows of the mean.
 void Session::Impl::clip(const std::vector<Ballot>& ballots, StepReport& report) {
   if (clip_norm > 0) {
     double squares = 0;
@@ -166,13 +170,15 @@ void Session::Impl::commit(const Plan& planned, StepReport& report) {
   for (const int32_t slot : planned.releases()) state.release(slot);
   counts.dense_steps += has_round(planned, RoundKind::dense) ? 1 : 0;
   counts.compressed_steps += report.compressed ? 1 : 0;
-  counts.local_steps += planned.rounds().size == 0 ? 1 : 0;
-  if (verify_every > 0 && next_step % verify_every == 0 && planned.rounds().size > 0) replicas.verify(next_step);
+  counts.local_steps += report.local ? 1 : 0;
+  apart = report.local && state.anchor() >= 0;
+  sync_requested = sync_requested && report.local;
+  if (verify_every > 0 && next_step % verify_every == 0 && !report.local) replicas.verify(next_step);
   ++next_step;
 }
 
 uint64_t Session::Impl::plan_hash(const Plan& planned) const {
-  uint64_t hash = XXH64(&group, sizeof group, configuration_hash);
+  uint64_t hash = XXH64(groups.data(), groups.size() * sizeof(Group), configuration_hash);
   for (const Plan::Round& round : planned.rounds()) {
     const int32_t words[] = {static_cast<int32_t>(round.kind), static_cast<int32_t>(round.of), round.retain ? 1 : 0};
     hash = XXH64(words, sizeof words, hash);

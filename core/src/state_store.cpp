@@ -40,8 +40,15 @@ int32_t StateStore::add(const onebit_state_desc& desc) {
     refusal_ = "per-element state is float 32";
   else if (std::any_of(slots_.begin(), slots_.end(), [&](const StateSlot& slot) { return slot.name == name; }))
     refusal_ = "declared twice";
+  else if (desc.role == ONEBIT_ROLE_ANCHOR && (!element || desc.scope != ONEBIT_REPLICATED))
+    refusal_ = "an anchor is per element and replicated";
+  else if (desc.role == ONEBIT_ROLE_ANCHOR && anchor_ >= 0)
+    refusal_ = "there is an anchor already, '" + slots_[static_cast<size_t>(anchor_)].name + "'";
+  else if (desc.role > ONEBIT_ROLE_ANCHOR)
+    refusal_ = "unknown role " + std::to_string(desc.role);
   if (!refusal_.empty()) return -1;
-  slots_.push_back({name, desc.extent, desc.count, desc.scope, desc.reshard, desc.initial, {}});
+  if (desc.role == ONEBIT_ROLE_ANCHOR) anchor_ = static_cast<int>(slots_.size());
+  slots_.push_back({name, desc.extent, desc.count, desc.scope, desc.reshard, desc.role, desc.initial, {}});
   return static_cast<int32_t>(slots_.size()) - 1;
 }
 

@@ -13,6 +13,7 @@ namespace onebit {
 struct StateSlot {
   std::string name;
   int32_t extent = 0, count = 0, scope = 0, reshard = 0;
+  uint32_t role = ONEBIT_ROLE_NONE;
   double initial = 0;
   Buffer memory;
 };
@@ -26,6 +27,7 @@ class StateStore {
 
   bool whole_tensors() const { return whole_tensors_; }
   const std::vector<StateSlot>& slots() const { return slots_; }
+  int anchor() const { return anchor_; }  // its slot; -1: none declared
   // Bytes a slot takes in a model laid out so.
   static uint64_t bytes_of(const StateSlot& slot, const Layout& layout);
 
@@ -44,6 +46,7 @@ class StateStore {
   std::vector<StateSlot> slots_;
   std::vector<void*> pointers_, totals_pointers_;
   std::string refusal_;
+  int anchor_ = -1;
   bool whole_tensors_ = false;
 };
 

@@ -44,8 +44,7 @@ RankTraining::RankTraining(const TrainSettings& settings, const DataSet& data, M
       log_(log),
       train_feed_(data.train),
       test_feed_(data.test),
-      test_count_(data.test.count),
-      first_rate_(session.learning_rate()) {
+      test_count_(data.test.count) {
   for (const Parameter& parameter : model.parameters()) parameters_ += elements_of(parameter);
 }
 
@@ -105,7 +104,7 @@ void RankTraining::step(const Batch& batch) {
   const Clock::time_point began = Clock::now();
   const double loss = model_.learn(batch);
   const Clock::time_point learned = Clock::now();
-  session_.set_learning_rate(scheduled_rate());
+  session_.set_learning_rate_factor(scheduled_factor());
   const StepReport report = session_.step(model_.gradients());
   timings_.add(report, seconds_between(began, learned), seconds_between(began, Clock::now()), session_.timings());
   ++taken_;
@@ -120,9 +119,9 @@ void RankTraining::step(const Batch& batch) {
 }
 
 // Of steps tried, not committed: a skipped step has used its data, and its place in the schedule.
-double RankTraining::scheduled_rate() const {
-  if (settings_.schedule == "constant") return first_rate_;
-  return first_rate_ * (1 - static_cast<double>(taken_) / static_cast<double>(steps()));
+double RankTraining::scheduled_factor() const {
+  if (settings_.schedule == "constant") return 1;
+  return 1 - static_cast<double>(taken_) / static_cast<double>(steps());
 }
 
 // A wish to stop is one that all ranks must hear at the same step. The mean of their clocks tells all of them alike when to ask

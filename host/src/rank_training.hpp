@@ -59,7 +59,7 @@ class RankTraining {
   void require_same_model(uint64_t hash);
   void train_epoch(int64_t epoch);
   void step(const Batch& batch);
-  double scheduled_rate() const;
+  double scheduled_factor() const;
   void ask_whether_to_stop();
   void report();
   double evaluate();
@@ -77,7 +77,6 @@ class RankTraining {
   Feed train_feed_, test_feed_;
   int64_t test_count_;
   int64_t parameters_ = 0;
-  const double first_rate_;
 
   int64_t epoch_ = 0, taken_ = 0;  // epoch under way, from 0; steps tried
   const char* stage_ = "dense";

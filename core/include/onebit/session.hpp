@@ -30,6 +30,7 @@ struct StepReport {
   int64_t number = 0;         // this step's; a skipped step's number is used again
   bool skipped = false;       // a gradient on some rank can't be used (not finite, or out of fp16's range): nothing was changed
   bool compressed = false;    // this step had a compressed round
+  bool local = false;         // this step had no round: this rank went on by itself
   double gradient_norm = 0;   // sqrt(mean over ranks of the squared local norms); 0 unless session.clip_norm is set
   double gradient_scale = 1;  // what gradients were multiplied by
 };
@@ -67,6 +68,8 @@ struct Footprint {
 };
 
 class Session {
+  struct Impl;
+
  public:
   // Collective: returns when every rank of the rendezvous has called it with the same configuration and tensors.
   // The registry outlives the session; the configuration is used during the call only.
@@ -84,8 +87,25 @@ class Session {
   // The number of the next step, 1 at first. Collective in effect: every rank must set the same.
   int64_t next_step() const;
   void set_next_step(int64_t number);
+  // Of the first group, now.
   double learning_rate() const;
-  void set_learning_rate(double value);
+  // From the next step on every group's learning rate is the configured one times this; 1 at first. The same on every rank.
+  void set_learning_rate_factor(double value);
+  // The next step brings all ranks together, where the optimizer would go on locally (0/1 Adam). Every rank must ask for it.
+  void request_sync();
+
+  // While it lives, between steps, the parameters are those that all ranks share; without it, after a local step, they are this
+  // rank's own. What is evaluated and saved. The steps that follow go on as if it had not been.
+  class AtAnchor {
+   public:
+    explicit AtAnchor(Session& session);
+    ~AtAnchor();
+    AtAnchor(const AtAnchor&) = delete;
+    AtAnchor& operator=(const AtAnchor&) = delete;
+
+   private:
+    Impl* impl_;  // NULL: there is nothing to change
+  };
   // Gradients are multiplied by this, besides clipping: 1/k when k batches were accumulated. 1 at first.
   void set_gradient_scale(double value);
 
@@ -94,11 +114,10 @@ class Session {
   Traffic traffic() const;
   Timings timings() const;
   Footprint footprint() const;
-  // A hash of every parameter: equal on all ranks after every step.
+  // A hash of every parameter: equal on all ranks after every step but a local one, and under AtAnchor.
   uint64_t parameter_hash() const;
 
  private:
-  struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 

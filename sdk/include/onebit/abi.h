@@ -146,6 +146,9 @@ enum {
 };
 enum { ONEBIT_REPLICATED = 1, ONEBIT_RANK_LOCAL = 2 };
 enum { ONEBIT_RESHARD_MEAN = 1, ONEBIT_RESHARD_ZERO = 2, ONEBIT_RESHARD_FIRST = 3 }; /* rank-local, when the ranks change */
+/* anchor: the parameters as all ranks have them, while local steps change each rank's own. Per element, replicated; at most one
+   slot; equal to the parameters after every step that brings the ranks together. What is evaluated and saved. */
+enum { ONEBIT_ROLE_NONE = 0, ONEBIT_ROLE_ANCHOR = 1 };
 typedef struct onebit_state_desc {
   uint64_t struct_size;
   onebit_str name;
@@ -155,7 +158,7 @@ typedef struct onebit_state_desc {
   int32_t reshard;
   double initial;
   onebit_dtype dtype; /* of per-element state: float 32 */
-  uint32_t reserved;
+  uint32_t role;
 } onebit_state_desc;
 typedef struct onebit_state { /* what declare talks to */
   uint64_t struct_size;
@@ -180,12 +183,13 @@ typedef struct onebit_group { /* frozen. From the optimizer's options lr and wei
   double learning_rate;
   double weight_decay;
 } onebit_group;
+enum { ONEBIT_STEP_SYNC = 1 }; /* a flag of a step: an optimizer with local steps shall bring the ranks together in this one */
 typedef struct onebit_step {
   uint64_t struct_size;
   int64_t number; /* from 1, absolute; a skipped step's number is used again */
   int32_t rank;
   int32_t ranks;
-  uint64_t flags; /* none defined in 1.0 */
+  uint64_t flags; /* ONEBIT_STEP_ bits, the same on every rank; unknown ones are ignored */
   const onebit_group* groups;
   size_t group_count;
 } onebit_step;
@@ -195,7 +199,7 @@ typedef struct onebit_tile { /* neighbouring blocks, few enough to stay in cache
   const onebit_block* blocks;
   const onebit_block* device_blocks; /* the same in device memory; NULL on CPU */
   float* message;                    /* produce only: to be written */
-  const float* mean;                 /* consume: this round's mean; apply, and consume in a step without a round: NULL */
+  const float* mean;           /* consume: this round's mean; consume in a step without a round, apply unless planned: NULL */
   const float* previous;       /* the retained mean of an earlier step, in produce, and in consume where planned; else NULL */
   void* const* slots;          /* by slot: base of each declared state; NULL once released */
   const float* gradient_scale; /* one float (clipping, accumulation): every use of block.gradient multiplies by it */
@@ -322,19 +326,23 @@ typedef struct onebit_round { /* one agreement on a vector */
 typedef struct onebit_plan { /* filled by plan, the same on every rank; its pointers live until the next plan */
   uint64_t struct_size;
   const onebit_round* const* rounds;
-  size_t round_count; /* 0 (a local step) to 2, at most one compressed */
-  const int32_t* release;
-  size_t release_count;        /* slots no longer needed once this step has committed */
+  size_t round_count;          /* 0 (a local step) to 2, at most one compressed */
+  const int32_t* release;      /* slots no longer needed once this step has committed; per-element ones keep the elements */
+  size_t release_count;        /* of tensors that are ONEBIT_TENSOR_DENSE, and their base stays good for those */
   int32_t reset_error;         /* 1: forget worker and server errors before this step's first encode */
   int32_t apply;               /* 1: a second pass after combine */
   int32_t previous_in_consume; /* 1: consume reads tile.previous; produce always may */
-  int32_t reserved;
+  int32_t mean_in_apply;       /* 1: apply reads tile.mean, of this step's retained round */
 } onebit_plan;
+/* A flag of a tensor: it is exempt from compression (the user's optimizer.dense). It is updated as by the dense parent of the
+   optimizer, with live statistics, and its part of a compressed round travels and is averaged as fp32. */
+enum { ONEBIT_TENSOR_DENSE = 1 };
 typedef struct onebit_tensor_info {
   uint64_t struct_size;
   onebit_str name;
   const onebit_tensor* tensor;
   int64_t group;
+  uint64_t flags; /* ONEBIT_TENSOR_ bits; unknown ones are ignored */
 } onebit_tensor_info;
 typedef struct onebit_totals { /* for plan (host copies, read-only) and combine (device memory) */
   uint64_t struct_size;

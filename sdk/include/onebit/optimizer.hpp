@@ -23,6 +23,7 @@ using TensorInfo = onebit_tensor_info;
 
 enum class Scope : int32_t { replicated = ONEBIT_REPLICATED, rank_local = ONEBIT_RANK_LOCAL };
 enum class Reshard : int32_t { mean = ONEBIT_RESHARD_MEAN, zero = ONEBIT_RESHARD_ZERO, first = ONEBIT_RESHARD_FIRST };
+enum class Role : uint32_t { none = ONEBIT_ROLE_NONE, anchor = ONEBIT_ROLE_ANCHOR };
 enum class RoundKind : int32_t { dense = ONEBIT_ROUND_DENSE, compressed = ONEBIT_ROUND_COMPRESSED };
 enum class Of : int32_t { gradient = ONEBIT_OF_GRADIENT, message = ONEBIT_OF_MESSAGE };
 
@@ -33,7 +34,11 @@ class StateDeclarer {
   explicit StateDeclarer(const onebit_state* state) : state_(state) {}
 
   int per_element(std::string_view name, Scope scope = Scope::replicated, Reshard reshard = Reshard::mean) {
-    return declare(name, ONEBIT_PER_ELEMENT, 1, static_cast<int32_t>(scope), static_cast<int32_t>(reshard));
+    return declare(name, ONEBIT_PER_ELEMENT, 1, scope, reshard);
+  }
+  // The parameters as all ranks have them, for optimizers with local steps: what is evaluated and saved. At most one.
+  int anchor(std::string_view name) {
+    return declare(name, ONEBIT_PER_ELEMENT, 1, Scope::replicated, Reshard::first, Role::anchor);
   }
   int per_block(std::string_view name, int count = 1) { return declare(name, ONEBIT_PER_BLOCK, count); }
   int per_tensor(std::string_view name, int count = 1) { return declare(name, ONEBIT_PER_TENSOR, count); }
@@ -44,9 +49,17 @@ class StateDeclarer {
   const onebit_state* table() const { return state_; }
 
  private:
-  int declare(std::string_view name, int32_t extent, int32_t count, int32_t scope = ONEBIT_REPLICATED,
-              int32_t reshard = ONEBIT_RESHARD_MEAN) {
-    const onebit_state_desc desc = {sizeof desc, str(name), extent, count, scope, reshard, 0.0, {ONEBIT_DTYPE_FLOAT, 32, 1}, 0};
+  int declare(std::string_view name, int32_t extent, int32_t count, Scope scope = Scope::replicated,
+              Reshard reshard = Reshard::mean, Role role = Role::none) {
+    const onebit_state_desc desc = {sizeof desc,
+                                    str(name),
+                                    extent,
+                                    count,
+                                    static_cast<int32_t>(scope),
+                                    static_cast<int32_t>(reshard),
+                                    0.0,
+                                    {ONEBIT_DTYPE_FLOAT, 32, 1},
+                                    static_cast<uint32_t>(role)};
     const int slot = state_->declare(state_->ctx, &desc);
     if (slot < 0) throw Error(Code::invalid_argument, "the host refused to declare state '" + std::string(name) + "'");
     return slot;
@@ -75,6 +88,7 @@ class Plan {
   bool apply = false;                // a second pass after combine
   bool reset_error = false;          // forget worker and server errors before this step's first encode
   bool previous_in_consume = false;  // consume reads tile.previous (produce always may)
+  bool mean_in_apply = false;        // apply reads tile.mean, of this step's retained round
   Slice<const Round> rounds() const { return {rounds_.data(), round_count_}; }
   Slice<const int32_t> releases() const { return {releases_.data(), release_count_}; }
 

@@ -51,6 +51,7 @@ inline void publish(OptimizerHandle& self, onebit_plan* out) {
   out->reset_error = self.plan.reset_error;
   out->apply = self.plan.apply;
   out->previous_in_consume = self.plan.previous_in_consume;
+  out->mean_in_apply = self.plan.mean_in_apply;
 }
 
 template <class T>
