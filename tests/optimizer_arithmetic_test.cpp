@@ -369,7 +369,7 @@ TEST_CASE("optimizers: options that cannot be are refused in words") {
     CHECK_THROWS_WITH_AS((void)make_optimizer(name, lines + "betas = [0.9, 1.0]"),
                          doctest::Contains("both must be at least 0 and less than 1"), Error);
   }
-  CHECK_THROWS_AS((void)make_optimizer("onebit_adam"), Error);  // freeze_step has no default
+  CHECK_THROWS_AS((void)make_optimizer("onebit_adam", "freeze_step = \"late\""), Error);  // freeze_step has no default
   CHECK_THROWS_AS((void)make_optimizer("onebit_adam", freeze_at(0)), Error);
 }
 

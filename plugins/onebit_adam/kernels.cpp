@@ -1,48 +1,18 @@
 // The loops are plain: the compiler vectorises them for each target that Highway asks for.
 #include "kernels.hpp"
 
-#include "arithmetic.hpp"
-#include "onebit/prefetch.hpp"
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels.cpp"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
-#include "onebit/lanes.hpp"
+#include "onebit/adam_loops.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace onebit {
 namespace HWY_NAMESPACE {
 
-using kernels::Rates;
-using Input = const float* HWY_RESTRICT;
-using Output = float* HWY_RESTRICT;
-
-void update_dense(const AdamScalars& scalars, Rates rates, int64_t count, Input gradient, Output momentum, Output variance,
-                  Output parameter) {
-  const AdamScalars s = scalars;
-  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
-    prefetch(momentum + begin, variance + begin, parameter + begin);
-    const int64_t end = run_end(begin, count);
-    for (int64_t i = begin; i < end; ++i) {
-      const float m = adam_momentum(s, momentum[i], gradient[i]);
-      const float v = adam_variance(s, variance[i], gradient[i]);
-      momentum[i] = m;
-      variance[i] = v;
-      parameter[i] = stepped(parameter[i], adam_direction(s, m, v), rates.learning_rate, rates.weight_decay);
-    }
-  }
-}
-
-kernels::VarianceSum sum_variance(Input variance, int64_t count) {
-  int64_t zeros = 0;
-  for (int64_t i = 0; i < count; ++i) zeros += variance[i] > 0.0f ? 0 : 1;
-  return {sum_lanes(variance, count), zeros};
-}
-
-void freeze(const AdamScalars& scalars, float floor, int64_t count, Output variance) {
-  const AdamScalars s = scalars;
-  for (int64_t i = 0; i < count; ++i) variance[i] = frozen_reciprocal(s, variance[i], floor);
+void scale(float gradient_scale, int64_t count, Input gradient, Output message) {
+  for (int64_t i = 0; i < count; ++i) message[i] = gradient[i] * gradient_scale;
 }
 
 void produce_momentum(const AdamScalars& scalars, float gradient_scale, int64_t count, Input before, Input gradient,
@@ -115,6 +85,7 @@ namespace onebit {
 HWY_EXPORT(update_dense);
 HWY_EXPORT(sum_variance);
 HWY_EXPORT(freeze);
+HWY_EXPORT(scale);
 HWY_EXPORT(produce_momentum);
 HWY_EXPORT(produce_update);
 HWY_EXPORT(produce_first_update);
@@ -131,6 +102,9 @@ void update_dense(const AdamScalars& s, Rates rates, int64_t count, const float*
 VarianceSum sum_variance(const float* variance, int64_t count) { return HWY_DYNAMIC_DISPATCH(sum_variance)(variance, count); }
 void freeze(const AdamScalars& s, float floor, int64_t count, float* variance) {
   HWY_DYNAMIC_DISPATCH(freeze)(s, floor, count, variance);
+}
+void scale(float gradient_scale, int64_t count, const float* gradient, float* message) {
+  HWY_DYNAMIC_DISPATCH(scale)(gradient_scale, count, gradient, message);
 }
 void produce_momentum(const AdamScalars& s, float gradient_scale, int64_t count, const float* before, const float* gradient,
                       float* message) {

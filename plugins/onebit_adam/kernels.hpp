@@ -4,17 +4,9 @@
 #include <cstdint>
 
 #include "onebit/adam.hpp"
+#include "onebit/frozen.hpp"
 
 namespace onebit::kernels {
-
-struct Rates {
-  float learning_rate;
-  float weight_decay;
-};
-struct VarianceSum {
-  float sum;
-  int64_t zeros;
-};
 
 // Before the freeze: Adam on the mean of the gradient.
 void update_dense(const AdamScalars& s, Rates rates, int64_t count, const float* gradient, float* momentum, float* variance,
@@ -22,6 +14,9 @@ void update_dense(const AdamScalars& s, Rates rates, int64_t count, const float*
 // At the freeze: what the mean of a tensor needs from a block, and variance -> r.
 VarianceSum sum_variance(const float* variance, int64_t count);
 void freeze(const AdamScalars& s, float floor, int64_t count, float* variance);
+
+// The message of a tensor that is exempt from compression.
+void scale(float gradient_scale, int64_t count, const float* gradient, float* message);
 
 // After it. message = "momentum": before is the mean momentum.
 void produce_momentum(const AdamScalars& s, float gradient_scale, int64_t count, const float* before, const float* gradient,

@@ -8,7 +8,9 @@
 #include <limits>
 
 #include "kernels.hpp"
+#include "onebit/freeze_rule.hpp"
 #include "onebit/plugin.hpp"
+#include "onebit/variance_sums.hpp"
 
 namespace onebit {
 namespace {
@@ -22,8 +24,11 @@ class OneBitAdam final : public Optimizer {
         real_option("eps", "1e-8", 1e-30, 1, "added to the root of the variance"),
         real_option("weight_decay", "0", 0, 1e6, "decoupled weight decay"),
         boolean_option("bias_correction", "true", "divide momentum and variance by 1 - beta^t; false is the paper's"),
-        integer_option("freeze_step", "", 1, 9e15,
-                       "the last dense step; after it the variance is frozen and messages are 1 bit"),
+        FreezeRule::step_option("freeze_step",
+                                "the last dense step, after which the variance is frozen and messages are 1 bit; "
+                                "\"auto\": when the variance is stable"),
+        FreezeRule::threshold_option(),
+        FreezeRule::window_option(),
         text_option("message", "\"update\"", "update|momentum",
                     "what is compressed: the preconditioned update, whose steps are bounded, or the momentum, as in the paper"),
         real_option("variance_floor", "0.01", 0, 1, "at the freeze v is raised to this share of its tensor's mean; 0: none"),
@@ -31,22 +36,21 @@ class OneBitAdam final : public Optimizer {
     return {schema, std::size(schema)};
   }
 
-  OneBitAdam(const Services&, const Options& options)
+  OneBitAdam(const Services& services, const Options& options)
       : betas_(AdamBetas::checked("onebit_adam", options.reals("betas"))),
         eps_(options.real("eps")),
         variance_floor_(options.real("variance_floor")),
         limit_(options.real("clamp") > 0 ? static_cast<float>(options.real("clamp")) : std::numeric_limits<float>::infinity()),
-        freeze_step_(options.integer("freeze_step")),
+        freeze_rule_(services, "onebit_adam", "freeze_step", options, betas_),
         bias_correction_(options.boolean("bias_correction")),
         sends_update_(options.text("message") == "update") {}
 
-  void declare(Slice<const TensorInfo* const>, StateDeclarer& state) override {
+  void declare(Slice<const TensorInfo* const> tensors, StateDeclarer& state) override {
+    dense_ = DenseTensors(tensors);
     momentum_ = state.per_element("momentum");
     variance_ = state.per_element("variance");  // after the freeze: r
-    variance_sum_ = state.per_block("variance_sum");
-    zero_variances_ = state.per_block("zero_variances");
-    mean_variance_ = state.per_tensor("mean_variance");
-    dead_ = state.per_tensor("dead_elements");
+    sums_.declare(state);
+    freeze_rule_.declare(state);
     frozen_ = state.per_model("frozen_at_step");
     dense_updates_ = state.per_model("dense_updates");
     compressed_updates_ = state.per_model("compressed_updates");
@@ -57,7 +61,7 @@ class OneBitAdam final : public Optimizer {
     const int64_t update = count(totals, dense_updates_) + compressed + 1;
     scalars_ = AdamScalars(betas_, eps_, bias_correction_ ? update : 0);
     const bool frozen = count(totals, frozen_) > 0;
-    stage_ = frozen ? Stage::compressed : step.number >= freeze_step_ ? Stage::freeze : Stage::dense;
+    stage_ = frozen ? Stage::compressed : freeze_rule_.is_last(step, totals) ? Stage::freeze : Stage::dense;
     if (frozen) {
       plan.add_round(RoundKind::compressed, Of::message, true);
       if (compressed == 0) plan.release(momentum_);
@@ -74,8 +78,8 @@ class OneBitAdam final : public Optimizer {
   void consume(const Step& step, int, const Tile& tile) const override {
     for (const Block& block : blocks(tile)) {
       const Group& group = step.groups[block.group];
-      const kernels::Rates rates = {static_cast<float>(group.learning_rate), static_cast<float>(group.weight_decay)};
-      if (stage_ == Stage::compressed)
+      const Rates rates = {static_cast<float>(group.learning_rate), static_cast<float>(group.weight_decay)};
+      if (stage_ == Stage::compressed && !dense_.has(block.tensor))
         consume_compressed(tile, block, rates);
       else
         consume_dense(tile, block, rates);
@@ -83,16 +87,18 @@ class OneBitAdam final : public Optimizer {
   }
 
   void combine(const Step& step, const Totals& totals) override {
-    if (stage_ == Stage::freeze) {
-      for (int64_t tensor = 0; tensor < totals.tensor_count; ++tensor) combine_tensor(totals, tensor);
-      *doubles(totals.slots, frozen_) = static_cast<double>(step.number);
+    if (sums_variance()) {
+      const double norm = sums_.combine(totals, dense_, scalars_.correct2);
+      if (freeze_rule_.automatic()) freeze_rule_.observe(step, totals, norm);
     }
+    if (stage_ == Stage::freeze) *doubles(totals.slots, frozen_) = static_cast<double>(step.number);
     *doubles(totals.slots, stage_ == Stage::compressed ? compressed_updates_ : dense_updates_) += 1;
   }
 
   void apply(const Step&, const Tile& tile) const override {
     for (const Block& block : blocks(tile)) {
-      const double floor = variance_floor_ * doubles(tile.slots, mean_variance_)[block.tensor];
+      if (dense_.has(block.tensor)) continue;
+      const double floor = variance_floor_ * sums_.mean(tile, block.tensor);
       kernels::freeze(scalars_, static_cast<float>(floor), block.count, floats(tile, variance_) + block.flat);
     }
   }
@@ -100,12 +106,15 @@ class OneBitAdam final : public Optimizer {
  private:
   enum class Stage { dense, freeze, compressed };
 
+  bool sums_variance() const { return stage_ == Stage::freeze || (stage_ == Stage::dense && freeze_rule_.automatic()); }
   static Slice<const Block> blocks(const Tile& tile) { return {tile.blocks, tile.block_count}; }
   static double* doubles(void* const* slots, int slot) { return static_cast<double*>(slots[slot]); }
   static float* floats(const Tile& tile, int slot) { return static_cast<float*>(tile.slots[slot]); }
   static int64_t count(const Totals& totals, int slot) { return static_cast<int64_t>(*doubles(totals.slots, slot)); }
 
   void produce_block(const Tile& tile, const Block& block) const {
+    if (dense_.has(block.tensor))
+      return kernels::scale(*tile.gradient_scale, block.count, block.gradient, tile.message + block.packed);
     const bool first = tile.previous == nullptr;
     if (first && tile.slots[momentum_] == nullptr)
       throw Error(Code::state_mismatch,
@@ -122,45 +131,32 @@ class OneBitAdam final : public Optimizer {
             message);
   }
 
-  void consume_dense(const Tile& tile, const Block& block, kernels::Rates rates) const {
+  void consume_dense(const Tile& tile, const Block& block, Rates rates) const {
     float* const variance = floats(tile, variance_) + block.flat;
     kernels::update_dense(scalars_, rates, block.count, tile.mean + block.packed, floats(tile, momentum_) + block.flat,
                           variance, block.parameter);
-    if (stage_ != Stage::freeze) return;
-    const kernels::VarianceSum partial = kernels::sum_variance(variance, block.count);
-    doubles(tile.slots, variance_sum_)[block.index] = partial.sum;
-    doubles(tile.slots, zero_variances_)[block.index] = static_cast<double>(partial.zeros);
+    if (sums_variance()) sums_.add(tile, block, kernels::sum_variance(variance, block.count));
   }
 
-  void consume_compressed(const Tile& tile, const Block& block, kernels::Rates rates) const {
+  void consume_compressed(const Tile& tile, const Block& block, Rates rates) const {
     const float* const mean = tile.mean + block.packed;
     const float* const reciprocal = floats(tile, variance_) + block.flat;
     if (!sends_update_)
       kernels::consume_momentum(scalars_, rates, block.count, mean, reciprocal, block.parameter);
-    else if (doubles(tile.slots, dead_)[block.tensor] > 0)
+    else if (sums_.has_dead(tile, block.tensor))
       kernels::consume_update(scalars_, rates, block.count, mean, reciprocal, block.parameter);
     else
       kernels::consume_update_alive(scalars_, rates, block.count, mean, block.parameter);
   }
 
-  // The mean of the corrected variance, and how many elements have none: partial sums in block order.
-  void combine_tensor(const Totals& totals, int64_t tensor) const {
-    double sum = 0, zeros = 0;
-    for (int64_t block = totals.first_block[tensor]; block < totals.first_block[tensor + 1]; ++block) {
-      sum += doubles(totals.slots, variance_sum_)[block];
-      zeros += doubles(totals.slots, zero_variances_)[block];
-    }
-    const int64_t elements = totals.elements[tensor];
-    doubles(totals.slots, mean_variance_)[tensor] = elements > 0 ? sum / static_cast<double>(elements) * scalars_.correct2 : 0;
-    doubles(totals.slots, dead_)[tensor] = zeros;
-  }
-
   const AdamBetas betas_;
   const double eps_, variance_floor_;
   const float limit_;
-  const int64_t freeze_step_;
+  FreezeRule freeze_rule_;
   const bool bias_correction_, sends_update_;
-  int momentum_ = -1, variance_ = -1, variance_sum_ = -1, zero_variances_ = -1, mean_variance_ = -1, dead_ = -1;
+  VarianceSums sums_;
+  DenseTensors dense_;
+  int momentum_ = -1, variance_ = -1;
   int frozen_ = -1, dense_updates_ = -1, compressed_updates_ = -1;
   Stage stage_ = Stage::dense;  // of the step that was planned last, as are the scalars
   AdamScalars scalars_;

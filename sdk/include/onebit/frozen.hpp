@@ -1,10 +1,21 @@
-// 1-bit Adam, one element, after the freeze (Tang et al., arXiv 2102.02888, with a preconditioned message). Before it, it is
-// Adam.
+// What the 1-bit optimizers of the Adam family share after the freeze, one element: the frozen reciprocal, and messages that it
+// has preconditioned. For loops on the CPU and for CUDA kernels (arithmetic.hpp).
 #pragma once
 
 #include "onebit/adam.hpp"
 
 namespace onebit {
+
+// Of a block's group.
+struct Rates {
+  float learning_rate;
+  float weight_decay;  // decoupled
+};
+// What the mean variance of a tensor, and the norm of the model's, need from a block.
+struct VarianceSum {
+  float sum;
+  int64_t zeros;
+};
 
 // The frozen reciprocal r of an element: 0 where it has never seen a gradient. floor: of the corrected variance.
 ONEBIT_HOST_DEVICE float frozen_reciprocal(const AdamScalars& s, float variance, float floor) {
