@@ -1,9 +1,11 @@
 // A host of one rank for tests of an optimizer's arithmetic: it allocates what is declared and makes the calls of a step, tile
-// by tile, with no exchange between them. What becomes of a round's vector is up to the test.
+// by tile, with no exchange between them. What becomes of a round's vector is up to the test; only the tensors that are exempt
+// from compression come back as they were sent.
 #pragma once
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -19,12 +21,12 @@ class TileHost {
   // The mean of a message (or of a gradient, dense) over the ranks.
   using Mean = std::function<Vector(const Vector& message, bool compressed)>;
 
-  TileHost(Optimizer& optimizer, std::vector<Vector> initial, int64_t block = 4096)
-      : parameters(std::move(initial)), groups(parameters.size(), {1e-3, 0}), optimizer_(optimizer) {
+  // flags: ONEBIT_TENSOR_ bits, one number a tensor; none: all 0.
+  TileHost(Optimizer& optimizer, std::vector<Vector> initial, int64_t block = 4096, std::vector<uint64_t> flags = {})
+      : parameters(std::move(initial)), groups(parameters.size(), {1e-3, 0}), optimizer_(optimizer), flags_(std::move(flags)) {
+    flags_.resize(parameters.size());
     cut(block);
-    const onebit_state state = {sizeof state, this, &TileHost::declare, [](void*) {}};
-    StateDeclarer declarer(&state);
-    optimizer.declare({}, declarer);
+    declare_tensors();
     for (size_t i = 0; i < slots_.size(); ++i) allocate(slots_[i]);
     mean = [](const Vector& message, bool) { return message; };
   }
@@ -34,16 +36,21 @@ class TileHost {
   // One step; answers its plan. gradients: one a tensor.
   const Plan& step(const std::vector<Vector>& gradients) {
     for (Block& block : blocks_) block.gradient = gradients[static_cast<size_t>(block.tensor)].data() + block.first;
-    const Step step = {sizeof step, number, 0, 2, 0, groups.data(), groups.size()};
+    const Step step = {sizeof step, number, 0, ranks, step_flags, groups.data(), groups.size()};
     plan_.clear();
     optimizer_.plan(step, totals(), plan_);
     for (Slot& slot : slots_)
       if (slot.extent == ONEBIT_PER_BLOCK) std::fill(slot.doubles.begin(), slot.doubles.end(), 0.0);
-    Vector kept = run_rounds(step);
+    Vector kept = plan_.rounds().size > 0 ? run_rounds(step) : run_locally(step);
     optimizer_.combine(step, totals());
-    if (plan_.apply) for_blocks([&](Tile tile) { optimizer_.apply(step, tile); });
+    if (plan_.mean_in_apply && kept.empty()) throw std::runtime_error("there is no mean for apply: no round was retained");
+    if (plan_.apply)
+      for_blocks([&](Tile tile) {
+        tile.mean = plan_.mean_in_apply ? kept.data() : nullptr;
+        optimizer_.apply(step, tile);
+      });
     if (!kept.empty()) previous = std::move(kept);
-    for (const int32_t slot : plan_.releases()) slots_[static_cast<size_t>(slot)].floats = Vector();
+    for (const int32_t slot : plan_.releases()) release(slots_[static_cast<size_t>(slot)]);
     ++number;
     return plan_;
   }
@@ -54,6 +61,8 @@ class TileHost {
   std::vector<Vector> parameters;
   std::vector<Group> groups;  // one a tensor
   int64_t number = 1;
+  int32_t ranks = 2;
+  uint64_t step_flags = 0;
   float gradient_scale = 1;
   Mean mean;
   Vector message;   // of the last round
@@ -67,6 +76,8 @@ class TileHost {
     Vector floats;
     std::vector<double> doubles;
   };
+  bool is_dense(int64_t tensor) const { return (flags_[static_cast<size_t>(tensor)] & ONEBIT_TENSOR_DENSE) != 0; }
+
   void cut(int64_t block) {
     first_block_.push_back(0);
     for (size_t t = 0; t < parameters.size(); ++t) {
@@ -83,6 +94,24 @@ class TileHost {
     }
   }
 
+  void declare_tensors() {
+    std::vector<TensorInfo> infos;
+    std::vector<const TensorInfo*> tensors;
+    std::vector<std::string> names;
+    std::vector<onebit_tensor> shapes;
+    int64_t one = 1;
+    for (size_t t = 0; t < parameters.size(); ++t) {
+      names.push_back("t" + std::to_string(t));
+      shapes.push_back({parameters[t].data(), {ONEBIT_DEVICE_CPU, 0}, 1, {ONEBIT_DTYPE_FLOAT, 32, 1}, &elements_[t], &one, 0});
+    }
+    for (size_t t = 0; t < parameters.size(); ++t)
+      infos.push_back({sizeof(TensorInfo), str(names[t]), &shapes[t], static_cast<int64_t>(t), flags_[t]});
+    for (const TensorInfo& info : infos) tensors.push_back(&info);
+    const onebit_state state = {sizeof state, this, &TileHost::declare, [](void*) {}};
+    StateDeclarer declarer(&state);
+    optimizer_.declare({tensors.data(), tensors.size()}, declarer);
+  }
+
   static int32_t declare(void* self, const onebit_state_desc* desc) {
     auto& slots = static_cast<TileHost*>(self)->slots_;
     slots.push_back({std::string(view(desc->name)), desc->extent, static_cast<size_t>(desc->count), {}, {}});
@@ -93,6 +122,15 @@ class TileHost {
     const size_t each[] = {0, static_cast<size_t>(flat_), blocks_.size(), parameters.size(), 1};
     const size_t size = each[slot.extent] * slot.count;
     slot.extent == ONEBIT_PER_ELEMENT ? slot.floats.resize(size) : slot.doubles.resize(size);
+  }
+
+  // Elements of exempt tensors stay; what else is read or written after that, NaN gives away.
+  void release(Slot& slot) {
+    const bool any = std::any_of(flags_.begin(), flags_.end(), [](uint64_t f) { return (f & ONEBIT_TENSOR_DENSE) != 0; });
+    if (!any) slot.floats = Vector();
+    for (const Block& block : blocks_)
+      if (any && !is_dense(block.tensor))
+        std::fill_n(slot.floats.begin() + block.flat, block.count, std::numeric_limits<float>::quiet_NaN());
   }
 
   const Slot& find(const std::string& name) const {
@@ -123,11 +161,19 @@ class TileHost {
 
   // Two blocks a tile, so that tiles of several blocks and of one are seen.
   void for_blocks(const std::function<void(Tile)>& call) {
-    const float* const kept = previous.empty() ? nullptr : previous.data();
     void* const* const slots = pointers(true);
     for (size_t b = 0; b < blocks_.size(); b += 2)
-      call({sizeof(Tile), std::min<size_t>(2, blocks_.size() - b), blocks_.data() + b, nullptr, nullptr, nullptr, kept, slots,
-            &gradient_scale, nullptr, nullptr});
+      call({sizeof(Tile), std::min<size_t>(2, blocks_.size() - b), blocks_.data() + b, nullptr, nullptr, nullptr, nullptr,
+            slots, &gradient_scale, nullptr, nullptr});
+  }
+  const float* kept_mean() const { return previous.empty() ? nullptr : previous.data(); }
+
+  Vector run_locally(const Step& step) {
+    for_blocks([&](Tile tile) {
+      tile.previous = plan_.previous_in_consume ? kept_mean() : nullptr;
+      optimizer_.consume(step, 0, tile);
+    });
+    return {};
   }
 
   Vector run_rounds(const Step& step) {
@@ -138,15 +184,19 @@ class TileHost {
       if (round.of == Of::message)
         for_blocks([&](Tile tile) {
           tile.message = message.data();
+          tile.previous = kept_mean();
           optimizer_.produce(step, index, tile);
         });
       else
         for (const Block& block : blocks_)
           std::transform(block.gradient, block.gradient + block.count, message.data() + block.flat,
                          [&](float g) { return g * gradient_scale; });
-      const Vector result = mean(message, round.kind == RoundKind::compressed);
+      Vector result = mean(message, round.kind == RoundKind::compressed);
+      for (const Block& block : blocks_)
+        if (is_dense(block.tensor)) std::copy_n(message.begin() + block.flat, block.count, result.begin() + block.flat);
       for_blocks([&](Tile tile) {
         tile.mean = result.data();
+        tile.previous = plan_.previous_in_consume ? kept_mean() : nullptr;
         optimizer_.consume(step, index, tile);
       });
       if (round.retain) kept = result;
@@ -156,6 +206,7 @@ class TileHost {
   }
 
   Optimizer& optimizer_;
+  std::vector<uint64_t> flags_;
   std::vector<Block> blocks_;
   std::vector<int64_t> first_block_, elements_;
   std::vector<Slot> slots_;
