@@ -13,6 +13,7 @@ namespace onebit {
 namespace {
 
 constexpr size_t huge_page = size_t{2} << 20;
+constexpr size_t page = 4096;
 constexpr size_t vector_line = 64;
 
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
@@ -44,13 +45,14 @@ void* allocate(size_t bytes) {
 
 Buffer::Buffer(MemoryMeter& meter, size_t bytes) {
   if (bytes == 0) return;
-  const size_t rounded = round_up(bytes, is_large(bytes) ? 4096 : vector_line);
+  const size_t rounded = round_up(bytes, is_large(bytes) ? page : vector_line);
   data_ = static_cast<std::byte*>(allocate(rounded));
   if (data_ == nullptr)
     throw Error(Code::out_of_memory,
                 "no memory for " + std::to_string(bytes) + " bytes of state; " + std::to_string(meter.held()) +
                     " bytes are held already",
                 ENOMEM);
+  mapped_ = is_large(rounded);
   size_ = rounded;
   meter_ = &meter;
   meter.add(size_);
@@ -59,10 +61,24 @@ Buffer::Buffer(MemoryMeter& meter, size_t bytes) {
 Buffer::~Buffer() {
   if (data_ == nullptr) return;
   meter_->remove(size_);
-  if (is_large(size_))
+  if (mapped_)
     munmap(data_, size_);
   else
     std::free(data_);
+}
+
+void Buffer::shrink(size_t bytes) {
+  const size_t kept = round_up(bytes, mapped_ ? page : vector_line);
+  if (kept >= size_) return;
+  if (mapped_ && kept > 0) {
+    munmap(data_ + kept, size_ - kept);
+    meter_->remove(size_ - kept);
+    size_ = kept;
+    return;
+  }
+  Buffer smaller(*meter_, bytes);
+  if (kept > 0) std::memcpy(smaller.data_, data_, kept);
+  swap(smaller);
 }
 
 void Buffer::zero() {

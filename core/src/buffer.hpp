@@ -38,16 +38,20 @@ class Buffer {
     return reinterpret_cast<T*>(data_);
   }
   void zero();
+  // Frees all but the first bytes, which keep their values; the others' pages go back to the system. 0: frees everything.
+  void shrink(size_t bytes);
 
  private:
   void swap(Buffer& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     std::swap(meter_, other.meter_);
+    std::swap(mapped_, other.mapped_);
   }
   std::byte* data_ = nullptr;
   size_t size_ = 0;
   MemoryMeter* meter_ = nullptr;
+  bool mapped_ = false;  // pages of its own; else from the heap
 };
 
 }  // namespace onebit

@@ -5,6 +5,7 @@
 
 #include "nearest.hpp"
 #include "onebit/session.hpp"
+#include "optimizer_keys.hpp"
 #include "toml_reader.hpp"
 
 namespace onebit {
@@ -83,18 +84,21 @@ Configuration::Configuration(const Registry& registry, const Manifest& manifest,
   optimizer = select(registry, manifest, Kind::optimizer, device);
   if (manifest.has("compressor")) compressor = select(registry, manifest, Kind::compressor, device);
   communicator = select(registry, manifest, Kind::communicator, device);
+  exempt = read_exempt(manifest);
+  groups = read_groups(manifest, optimizer);
 }
 
 uint64_t Configuration::hash() const {
-  const std::string text = canonical("optimizer", optimizer) + canonical("compressor", compressor) + "[exchange]\n" +
-                           exchange.to_toml() + "[session]\n" + session.to_toml_without({"device", "threads", "trace"});
+  const std::string text = canonical("optimizer", optimizer) + written(exempt, groups, false) +
+                           canonical("compressor", compressor) + "[exchange]\n" + exchange.to_toml() + "[session]\n" +
+                           session.to_toml_without({"device", "threads", "trace"});
   return XXH64(text.data(), text.size(), 0);
 }
 
 std::string Configuration::to_toml(bool with_help) const {
   std::string text = "[plugins]\n" + printed_path(plugins, folder) + "\n[session]\n" + session.to_toml(with_help);
-  text += printed("optimizer", optimizer, with_help) + printed("compressor", compressor, with_help) +
-          printed("communicator", communicator, with_help);
+  text += printed("optimizer", optimizer, with_help) + written(exempt, groups, with_help);
+  text += printed("compressor", compressor, with_help) + printed("communicator", communicator, with_help);
   text += "\n[exchange]\n" + exchange.to_toml(with_help);
   if (const std::string own = train.to_toml(with_help); !own.empty()) text += "\n[train]\n" + own;
   return text;

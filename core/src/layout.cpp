@@ -10,19 +10,27 @@ constexpr int64_t vector_line = 16;  // floats in 64 bytes
 
 int64_t align(int64_t elements) { return (elements + vector_line - 1) / vector_line * vector_line; }
 
-// Joins neighbouring blocks to tiles: as many as fit `capacity` elements, all raw or all coded, a tensor whole if asked.
+// What the blocks of a tile have in common. Exempt tensors are neighbours in the flat space, and so are all others, but the
+// ones are not the others'.
+struct TileKind {
+  bool raw, exempt;
+};
+
+// Joins neighbouring blocks to tiles: as many as fit `capacity` elements, all of one kind, a tensor whole if asked.
 class TileMaker {
  public:
   TileMaker(std::vector<TileRange>& tiles, int64_t capacity, bool whole_tensors)
       : tiles_(tiles), capacity_(capacity), whole_tensors_(whole_tensors) {}
 
-  void add(int64_t base, int64_t count, bool raw, int64_t tensor) {
+  void add(int64_t base, int64_t count, TileKind kind, int64_t tensor) {
     const bool same_tensor = whole_tensors_ && tensor == tensor_;
     TileRange* tile = tiles_.empty() ? nullptr : &tiles_.back();
-    if (tile == nullptr || tile->raw != raw || (!same_tensor && base + count - tile->base > capacity_)) {
-      tiles_.push_back({next_, 0, base, 0, raw});
+    if (tile == nullptr || tile->raw != kind.raw || exempt_ != kind.exempt ||
+        (!same_tensor && base + count - tile->base > capacity_)) {
+      tiles_.push_back({next_, 0, base, 0, kind.raw});
       tile = &tiles_.back();
     }
+    exempt_ = kind.exempt;
     tile->count += 1;
     tile->extent = base + count - tile->base;
     tensor_ = tensor;
@@ -33,6 +41,7 @@ class TileMaker {
   std::vector<TileRange>& tiles_;
   int64_t capacity_;
   bool whole_tensors_;
+  bool exempt_ = false;
   int64_t next_ = 0, tensor_ = -1;
 };
 
@@ -92,15 +101,21 @@ Layout::Layout(const std::vector<int64_t>& tensor_elements, LayoutOptions option
 }
 
 void Layout::lay_flat() {
-  for (const int64_t count : elements) {
-    tensor_flat_.push_back(flat);
-    flat += align(count);
-    parameters += count;
+  tensor_flat_.assign(elements.size(), 0);
+  for (const bool exempt : {true, false}) {
+    for (size_t t = 0; t < elements.size(); ++t) {
+      if (is_exempt(static_cast<int64_t>(t)) != exempt) continue;
+      tensor_flat_[t] = flat;
+      flat += align(elements[t]);
+      parameters += elements[t];
+    }
+    if (exempt) flat_exempt = flat;
   }
 }
 
 bool Layout::is_raw(int64_t tensor) const {
-  return options_.ranks == 1 || !options_.payload_size || elements[static_cast<size_t>(tensor)] < options_.dense_below;
+  return options_.ranks == 1 || !options_.payload_size || is_exempt(tensor) ||
+         elements[static_cast<size_t>(tensor)] < options_.dense_below;
 }
 
 size_t Layout::compressed_size(const onebit_block& block) const {
@@ -178,7 +193,8 @@ void Layout::assign_owners(Bucket& bucket) const {
 void Layout::make_tiles(Bucket& bucket) {
   onebit_block* own = blocks.data() + bucket.first_block;
   TileMaker maker(bucket.tiles, std::max(options_.block, vector_line), options_.whole_tensors);
-  for (int64_t b = 0; b < bucket.block_count; ++b) maker.add(own[b].flat, own[b].count, is_raw(own[b].tensor), own[b].tensor);
+  for (int64_t b = 0; b < bucket.block_count; ++b)
+    maker.add(own[b].flat, own[b].count, {is_raw(own[b].tensor), is_exempt(own[b].tensor)}, own[b].tensor);
   bucket.dense.pieces.resize(bucket.owner.size());
   for (const TileRange& tile : bucket.tiles) {
     for (int64_t k = 0; k < tile.count; ++k) {
@@ -208,7 +224,7 @@ void Layout::make_role(Bucket& bucket, int first, int last, std::vector<TileRang
   for (size_t b = 0; b < bucket.owner.size(); ++b)
     if (bucket.owner[b] >= first && bucket.owner[b] < last) mine.push_back(b);
   for (const size_t b : mine) {
-    maker.add(extent, own[b].count, is_raw(own[b].tensor), own[b].tensor);
+    maker.add(extent, own[b].count, {is_raw(own[b].tensor), false}, own[b].tensor);
     extent += own[b].count;
   }
   for (const TileRange& tile : tiles) {

@@ -23,6 +23,7 @@ struct LayoutOptions {
   WireType dense_type = WireType::fp32;  // of dense rounds; a single rank sends nothing and rounds nothing: fp32
   int64_t dense_below = 0;               // tensors with fewer elements travel as fp32 in compressed rounds, too
   bool whole_tensors = false;            // tiles are whole tensors
+  std::vector<bool> exempt = {};         // by tensor: fp32 in compressed rounds, first in the flat space; empty: none
   std::function<size_t(int64_t)> payload_size;  // compressed bytes of a block; unset: nothing is ever compressed
 };
 
@@ -38,6 +39,7 @@ struct Wire {
   int64_t bytes = 0;                  // of the whole bucket
 };
 
+// Neighbours in the space that base counts in: flat runs of one kind, exempt or not, or served elements.
 struct TileRange {  // blocks [first, first + count) of their bucket (worker's role) or of its served list (server's role)
   int64_t first = 0, count = 0;
   int64_t base = 0;    // its first element, in the flat space or among the served elements
@@ -80,7 +82,8 @@ class Layout {
   std::vector<int64_t> elements;     // by tensor
   std::vector<Bucket> buckets;
   int64_t parameters = 0;    // elements of the model
-  int64_t flat = 0;          // elements of the flat space: each tensor starts on a vector line
+  int64_t flat = 0;          // elements of the flat space: each tensor starts on a vector line, exempt ones come first
+  int64_t flat_exempt = 0;   // of these, the ones of exempt tensors: what a released slot keeps
   int64_t served = 0;        // elements this rank serves
   int64_t shard = 0;         // elements of its shards; 0 when locals is 1
   int64_t largest_tile = 0;  // elements of the largest tile of either role
@@ -99,6 +102,7 @@ class Layout {
   void make_role(Bucket& bucket, int first, int last, std::vector<TileRange>& tiles, std::vector<onebit_piece> Wire::*pieces,
                  int64_t& extent);
   void make_spans(Bucket& bucket) const;
+  bool is_exempt(int64_t tensor) const { return !options_.exempt.empty() && options_.exempt[static_cast<size_t>(tensor)]; }
   bool is_raw(int64_t tensor) const;
   size_t compressed_size(const onebit_block& block) const;
 

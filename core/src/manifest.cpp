@@ -22,6 +22,28 @@ void check_table(const std::string& name, const Location& where) {
                 where.text() + ": unknown table '" + name + "'" + suggestion(name, known_tables, "known tables"));
 }
 
+// Of arrays of tables there is one.
+void check_arrays(const std::string& name, const TomlTable& table) {
+  for (const auto& [key, array] : table.arrays)
+    if (name != "optimizer" || key != "group")
+      throw Error(Code::invalid_argument, array.front().where.text() + ": unknown array of tables [[" + name + "." + key +
+                                              "]]; the only one is [[optimizer.group]]");
+}
+
+// Takes [[optimizer.group]] out of [optimizer]. `group = []` is none.
+std::vector<SettingTable> taken_groups(TomlTable& optimizer) {
+  std::vector<SettingTable> groups;
+  if (const auto found = optimizer.arrays.find("group"); found != optimizer.arrays.end()) groups = std::move(found->second);
+  const auto setting = optimizer.settings.find("group");
+  if (setting == optimizer.settings.end()) return groups;
+  if (setting->second.value != Value(std::vector<double>()))
+    throw Error(Code::invalid_argument, setting->second.where.text() +
+                                            ": optimizer.group: expected tables [[optimizer.group]], found " +
+                                            describe_value(setting->second.value));
+  optimizer.settings.erase(setting);
+  return groups;
+}
+
 bool is_key(std::string_view text) {
   return !text.empty() &&
          std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; });
@@ -68,6 +90,8 @@ Manifest Manifest::parse(std::string_view text, const std::string& name, const s
   TomlDocument document = read_toml(text, name);
   for (auto& [key, table] : document) {
     check_table(key, table.where);
+    check_arrays(key, table);
+    if (key == "optimizer") manifest.groups_ = taken_groups(table);
     manifest.table_locations_.emplace(key, table.where);
     manifest.tables_.emplace(key, std::move(table.settings));
   }
@@ -84,6 +108,7 @@ void Manifest::apply_override(const std::string& text) {
   const std::string table = text.substr(0, dot), key = text.substr(dot + 1, equals - dot - 1), word = text.substr(equals + 1);
   check_table(table, where);
   if (!is_key(key)) refuse("expected a key after '" + table + ".', found '" + key + "'");
+  if (table == "optimizer" && key == "group") return override_groups(word, where);
   std::optional<Value> value = read_value(word);
   if (!value && is_bare_word(word)) value = word;
   if (!value) refuse("expected a TOML value or a bare word after '=', found '" + word + "'");
@@ -91,8 +116,28 @@ void Manifest::apply_override(const std::string& text) {
   tables_[table][key] = {*value, where, where};
 }
 
-const std::map<std::string, Setting, std::less<>>& Manifest::table(std::string_view name) const {
-  static const std::map<std::string, Setting, std::less<>> none;
+// All groups at once, as inline tables: [{ tensors = ["*.bias"], lr = 0.0 }].
+void Manifest::override_groups(const std::string& tables, const Location& where) {
+  TomlDocument document;
+  try {
+    document = read_toml("[optimizer]\ngroup = " + tables + "\n", "value");
+  } catch (const Error&) {
+    document.clear();
+  }
+  if (document.size() != 1 || document["optimizer"].settings.size() + document["optimizer"].arrays.size() != 1)
+    throw Error(Code::invalid_argument, where.text() + ": expected an array of tables, such as [{tensors = [\"*.bias\"], " +
+                                            "weight_decay = 0}], found '" + tables + "'");
+  TomlTable& optimizer = document["optimizer"];
+  for (auto& [key, setting] : optimizer.settings) setting.where = where;
+  groups_ = taken_groups(optimizer);
+  for (SettingTable& group : groups_) {
+    group.where = where;
+    for (auto& [key, setting] : group.settings) setting = {setting.value, where, where};
+  }
+}
+
+const Settings& Manifest::table(std::string_view name) const {
+  static const Settings none;
   const auto found = tables_.find(name);
   return found == tables_.end() ? none : found->second;
 }

@@ -16,7 +16,7 @@ struct Rehearsal {
   uint64_t dense_state = 0, compressed_state = 0;  // bytes declared and not released, before and after the change
   bool retains = false;                            // the compressed stage keeps its mean
 };
-// Uses the optimizer up: give it one made for this. It rehearses on one small tensor; bytes are those of the layout's model.
+// Uses the optimizer up: give it one made for this. It rehearses on a small model; bytes are those of the layout's model.
 Rehearsal rehearse(Optimizer& optimizer, const Layout& layout);
 
 }  // namespace onebit

@@ -94,15 +94,17 @@ namespace {
   throw Error(Code::invalid_argument, where.text() + ": " + reason);
 }
 
-void check_keys(const Manifest& manifest, const std::string& table, const Schema& schema, bool accept_plugin) {
-  std::vector<std::string_view> known;
-  for (const onebit_schema* entry : schema) known.push_back(view(entry->key));
-  if (accept_plugin) known.emplace_back("plugin");
-  const std::string plugin = accept_plugin ? manifest.plugin(table) : "";
-  for (const auto& [key, setting] : manifest.table(table))
+std::string heading(const std::string& table) {
+  return table.find('.') == std::string::npos ? "[" + table + "]" : "[[" + table + "]]";
+}
+
+// who: what the table is, in an error.
+void check_keys(const Settings& settings, const std::string& who, std::vector<std::string_view> known, const Schema& schema) {
+  known.insert(known.begin(), schema.size(), {});
+  std::transform(schema.begin(), schema.end(), known.begin(), [](const onebit_schema* entry) { return view(entry->key); });
+  for (const auto& [key, setting] : settings)
     if (std::find(known.begin(), known.end(), key) == known.end())
-      refuse(setting.key, "unknown key '" + key + "' in [" + table + "]" +
-                              (plugin.empty() ? "" : " with plugin '" + plugin + "'") + suggestion(key, known, "known keys"));
+      refuse(setting.key, "unknown key '" + key + "' in " + who + suggestion(key, known, "known keys"));
 }
 
 Value fitting(const std::string& table, const onebit_schema& schema, const Setting& setting) {
@@ -115,11 +117,11 @@ Value fitting(const std::string& table, const onebit_schema& schema, const Setti
                             describe_value(setting.value) + hint);
 }
 
-Value fallback_of(const Manifest& manifest, const std::string& table, const onebit_schema& schema) {
+Value fallback_of(const Location& where, const std::string& table, const onebit_schema& schema) {
   const std::string key(view(schema.key));
   if (schema.fallback.size == 0)
-    refuse(manifest.where(table), "[" + table + "] lacks the required key '" + key + "': expected " + expectation(schema) +
-                                      " (" + std::string(view(schema.help)) + ")");
+    refuse(where, heading(table) + " lacks the required key '" + key + "': expected " + expectation(schema) + " (" +
+                      std::string(view(schema.help)) + ")");
   const std::optional<Value> value = read_value(view(schema.fallback));
   const std::optional<Value> fit = value ? fitted(schema, *value) : std::nullopt;
   if (!fit) throw Error(Code::internal, table + '.' + key + ": the schema is unsound: " + defect_of(schema));
@@ -130,21 +132,35 @@ Value fallback_of(const Manifest& manifest, const std::string& table, const oneb
 
 ResolvedTable::ResolvedTable() : contents_(std::make_shared<Contents>()) {}
 
-ResolvedTable::ResolvedTable(const Manifest& manifest, std::string_view name, const Schema& schema, bool accept_plugin) {
-  const std::string table(name);
-  check_keys(manifest, table, schema, accept_plugin);
+ResolvedTable::ResolvedTable(const Manifest& manifest, std::string_view name, const Schema& schema, bool of_component) {
+  const std::string table(name), plugin = of_component ? manifest.plugin(table) : "";
+  const std::string who = heading(table) + (plugin.empty() ? "" : " with plugin '" + plugin + "'");
+  check_keys(manifest.table(table), who, of_component ? host_keys(table) : std::vector<std::string_view>(), schema);
+  resolve(manifest.table(table), manifest.where(table), table, schema);
+}
+
+ResolvedTable::ResolvedTable(const SettingTable& table, std::string_view name, const Schema& schema) {
+  check_keys(table.settings, heading(std::string(name)), {}, schema);
+  resolve(table.settings, table.where, std::string(name), schema);
+}
+
+void ResolvedTable::resolve(const Settings& settings, const Location& where, const std::string& name, const Schema& schema) {
   const auto contents = std::make_shared<Contents>();
-  const auto& settings = manifest.table(table);
   for (const onebit_schema* entry : schema) {
     const auto found = settings.find(view(entry->key));
-    contents->add(*entry,
-                  found == settings.end() ? fallback_of(manifest, table, *entry) : fitting(table, *entry, found->second));
+    contents->add(*entry, found == settings.end() ? fallback_of(where, name, *entry) : fitting(name, *entry, found->second));
   }
   contents->finish();
   contents_ = contents;
 }
 
 const onebit_config* ResolvedTable::config() const { return &contents_->config; }
+
+std::string ResolvedTable::text_of(std::string_view key) const {
+  for (const Contents::Line& line : contents_->lines)
+    if (line.key == key) return line.value;
+  return "";
+}
 
 std::string ResolvedTable::to_toml(bool with_help) const {
   std::string text;

@@ -96,6 +96,11 @@ std::vector<std::string_view> choices_of(const onebit_schema& schema) {
   return words;
 }
 
+std::vector<std::string_view> host_keys(std::string_view table) {
+  if (table == "optimizer") return {"plugin", "dense", "group"};
+  return {"plugin"};
+}
+
 std::string expectation(const onebit_schema& schema) {
   if (schema.array_max > 0) return array_expectation(schema);
   std::string text;
@@ -119,7 +124,6 @@ std::string defect_of(const onebit_schema& schema) {
   const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
   if (key.empty() || key.size() > 64 || !std::all_of(key.begin(), key.end(), is_letter))
     return "its key '" + std::string(key.substr(0, 64)) + "' is not made of lower case letters, digits and '_'";
-  if (key == "plugin") return "the key 'plugin' belongs to the host";
   if ((schema.types & all_types) == 0 || (schema.types & ~all_types) != 0)
     return fmt::format("its types {} are not ONEBIT_VALUE_ bits", schema.types);
   if (!(schema.minimum <= schema.maximum)) return fmt::format("its range is {} to {}", schema.minimum, schema.maximum);

@@ -14,6 +14,8 @@ std::string expectation(const onebit_schema& schema);
 std::optional<Value> fitted(const onebit_schema& schema, const Value& value);
 // Why a plugin must not offer such a schema; "" when it is sound: a key, known types, an ordered range, a default that fits.
 std::string defect_of(const onebit_schema& schema);
+// Keys of the host's own in a component's table, which no component of this kind may declare.
+std::vector<std::string_view> host_keys(std::string_view table);
 // The allowed words of a text option; empty: any.
 std::vector<std::string_view> choices_of(const onebit_schema& schema);
 

@@ -14,7 +14,8 @@ namespace {
 // The tensors as the optimizer sees them at declare; lives for that call.
 class TensorInfos {
  public:
-  explicit TensorInfos(const std::vector<Parameter>& parameters) : shapes_(parameters.size()), strides_(parameters.size()) {
+  TensorInfos(const std::vector<Parameter>& parameters, const std::vector<TensorRole>& roles)
+      : shapes_(parameters.size()), strides_(parameters.size()) {
     tensors_.reserve(parameters.size());
     infos_.reserve(parameters.size());
     for (size_t t = 0; t < parameters.size(); ++t) {
@@ -29,7 +30,8 @@ class TensorInfos {
                           shapes_[t].data(),
                           strides_[t].data(),
                           0});
-      infos_.push_back({sizeof(onebit_tensor_info), str(parameter.name), &tensors_[t], 0, 0});
+      infos_.push_back({sizeof(onebit_tensor_info), str(parameter.name), &tensors_[t], roles[t].group,
+                        roles[t].exempt ? uint64_t{ONEBIT_TENSOR_DENSE} : 0});
       pointers_.push_back(&infos_[t]);
     }
   }
@@ -48,8 +50,9 @@ std::unique_ptr<Compressor> make_compressor(const Registry& registry, const Conf
 }
 
 LayoutOptions layout_options(const Configuration& configuration, const Compressor* compressor, bool whole_tensors,
-                             const Place& place) {
+                             const std::vector<TensorRole>& roles, const Place& place) {
   LayoutOptions options = laid_out_for(place);
+  for (const TensorRole& role : roles) options.exempt.push_back(role.exempt);
   options.whole_tensors = whole_tensors;
   options.bucket_bytes = configuration.exchange.options().integer("bucket_bytes");
   if (!place.alone()) options.dense_type = wire_type_of(configuration.exchange.options().text("dense_dtype"));
@@ -67,14 +70,15 @@ LayoutOptions layout_options(const Configuration& configuration, const Compresso
   return options;
 }
 
+Group group_of(const ResolvedTable& table) {
+  const auto value = [&](const char* key) { return table.text_of(key).empty() ? 0.0 : table.options().real(key); };
+  return {value("lr"), value("weight_decay")};
+}
+
 std::vector<Group> configured_groups(const Configuration& configuration) {
-  Group group = {0, 0};
-  for (const onebit_schema* schema : configuration.optimizer.component->options) {
-    if (view(schema->key) == "lr") group.learning_rate = configuration.optimizer.options.options().real("lr");
-    if (view(schema->key) == "weight_decay")
-      group.weight_decay = configuration.optimizer.options.options().real("weight_decay");
-  }
-  return {group};
+  std::vector<Group> groups = {group_of(configuration.optimizer.options)};
+  for (const TensorGroup& group : configuration.groups) groups.push_back(group_of(group.options));
+  return groups;
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const Registry& registry, const Configuration& configuration) {
@@ -118,6 +122,7 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
       clip_norm(configuration.session.options().real("clip_norm")),
       verify_every(configuration.session.options().integer("verify_every")),
       configuration_hash(configuration.hash()),
+      roles(roles_of(configuration, parameters)),
       optimizer(make_optimizer(host, configuration)),
       compressor(make_compressor(host, configuration)),
       communicator(
@@ -126,8 +131,9 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
       agreement(communicator),
       machines(find_machines(agreement, communicator, configuration_hash, hierarchical(configuration))),
       replicas(std::move(parameters), communicator),
-      state(*optimizer, TensorInfos(replicas.parameters()).pointers()),
-      layout(replicas.elements(), layout_options(configuration, compressor.get(), state.whole_tensors(), machines.place())),
+      state(*optimizer, TensorInfos(replicas.parameters(), roles).pointers()),
+      layout(replicas.elements(),
+             layout_options(configuration, compressor.get(), state.whole_tensors(), roles, machines.place())),
       workers(static_cast<int>(configuration.session.options().integer("threads"))),
       exchange(
           {layout, state, *optimizer, compressor.get(), machines.rounds(), workers, meter, machines.inside(), trace.get()}),
@@ -136,6 +142,7 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
   (void)rehearse_fresh(host, configuration, layout);
   int64_t largest_block = 0;
   for (onebit_block& block : layout.blocks) {
+    block.group = roles[static_cast<size_t>(block.tensor)].group;
     block.parameter = replicas.parameters()[static_cast<size_t>(block.tensor)].data + block.first;
     largest_block = std::max(largest_block, block.count);
   }
@@ -209,8 +216,9 @@ Cost cost_of(const Registry& registry, const Configuration& configuration, const
   }
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(registry, configuration);
   const std::unique_ptr<Compressor> compressor = make_compressor(registry, configuration);
-  const StateStore state(*optimizer, TensorInfos(parameters).pointers());
-  const Layout layout(elements, layout_options(configuration, compressor.get(), state.whole_tensors(), place));
+  const std::vector<TensorRole> roles = roles_of(configuration, parameters);
+  const StateStore state(*optimizer, TensorInfos(parameters, roles).pointers());
+  const Layout layout(elements, layout_options(configuration, compressor.get(), state.whole_tensors(), roles, place));
   const Rehearsal plans = rehearse_fresh(registry, configuration, layout);
   return price(layout, plans, compressor.get(), place);
 }

@@ -63,6 +63,7 @@ struct Session::Impl {
   const double clip_norm;
   const int64_t verify_every;
   const uint64_t configuration_hash;
+  const std::vector<TensorRole> roles;  // by tensor
 
   MemoryMeter meter;
   std::unique_ptr<Optimizer> optimizer;

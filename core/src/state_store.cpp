@@ -48,7 +48,7 @@ int32_t StateStore::add(const onebit_state_desc& desc) {
     refusal_ = "unknown role " + std::to_string(desc.role);
   if (!refusal_.empty()) return -1;
   if (desc.role == ONEBIT_ROLE_ANCHOR) anchor_ = static_cast<int>(slots_.size());
-  slots_.push_back({name, desc.extent, desc.count, desc.scope, desc.reshard, desc.role, desc.initial, {}});
+  slots_.push_back({name, desc.extent, desc.count, desc.scope, desc.reshard, desc.role, desc.initial, {}, 0});
   return static_cast<int32_t>(slots_.size()) - 1;
 }
 
@@ -66,10 +66,15 @@ uint64_t StateStore::bytes_of(const StateSlot& slot, const Layout& layout) {
   }
 }
 
+uint64_t StateStore::bytes_kept(const StateSlot& slot, const Layout& layout) {
+  return slot.extent == ONEBIT_PER_ELEMENT ? sizeof(float) * static_cast<uint64_t>(layout.flat_exempt) : 0;
+}
+
 void StateStore::allocate_slot(size_t index, const Layout& layout, MemoryMeter& meter) {
   StateSlot& slot = slots_[index];
   const uint64_t bytes = bytes_of(slot, layout);
   slot.memory = Buffer(meter, bytes);
+  slot.kept = bytes_kept(slot, layout);
   pointers_[index] = slot.memory.bytes();
   if (slot.extent != ONEBIT_PER_ELEMENT) totals_pointers_[index] = slot.memory.bytes();
   if (slot.initial == 0) return;
@@ -93,8 +98,10 @@ void StateStore::release(int slot) {
     throw Error(Code::invalid_argument, "the optimizer's plan releases slot " + std::to_string(slot) + ", but it declared " +
                                             std::to_string(slots_.size()));
   const auto index = static_cast<size_t>(slot);
-  slots_[index].memory = Buffer();
-  pointers_[index] = totals_pointers_[index] = nullptr;
+  slots_[index].memory.shrink(slots_[index].kept);
+  pointers_[index] = slots_[index].memory.bytes();
+  totals_pointers_[index] = nullptr;
+  if (slot == anchor_) anchor_ = -1;  // no more local steps: there is nothing to change places with
 }
 
 void StateStore::zero_partial_sums() {

@@ -16,6 +16,7 @@ struct StateSlot {
   uint32_t role = ONEBIT_ROLE_NONE;
   double initial = 0;
   Buffer memory;
+  uint64_t kept = 0;  // bytes at its begin that stay when it is released
 };
 
 class StateStore {
@@ -30,6 +31,8 @@ class StateStore {
   int anchor() const { return anchor_; }  // its slot; -1: none declared
   // Bytes a slot takes in a model laid out so.
   static uint64_t bytes_of(const StateSlot& slot, const Layout& layout);
+  // Of these, the ones that stay when it is released: the elements of exempt tensors.
+  static uint64_t bytes_kept(const StateSlot& slot, const Layout& layout);
 
   void allocate(const Layout& layout, MemoryMeter& meter);
   void allocate_totals(const Layout& layout, MemoryMeter& meter);  // all but per-element state: what plan and combine see

@@ -76,22 +76,46 @@ Value value_of(const toml::value& value, const Location& where) {
     case toml::value_t::array:
       return array_of(value, where);
     case toml::value_t::table:
-      refuse(where, "expected a value, found a table; tables are not nested");
+      refuse(where, "expected a value, found a table; tables are not nested, but for [[optimizer.group]]");
     default:
       refuse(where, "expected a boolean, a number, a string or an array, found a date or time");
   }
 }
 
+Setting setting_of(const toml::value& value, const std::string& key, const std::string& name) {
+  const Location where = location_of(value, name);
+  Setting setting = {value_of(value, where), where, key_location(value, key, name)};
+  if (value.is_array())
+    for (const toml::value& element : value.as_array()) setting.elements.push_back(location_of(element, name));
+  return setting;
+}
+
+bool is_array_of_tables(const toml::value& value) {
+  if (!value.is_array() || value.as_array().empty()) return false;
+  return std::all_of(value.as_array().begin(), value.as_array().end(), [](const toml::value& v) { return v.is_table(); });
+}
+
+std::vector<SettingTable> tables_of(const toml::value& array, const std::string& name) {
+  std::vector<SettingTable> tables;
+  for (const toml::value& element : array.as_array()) {
+    tables.push_back({location_of(element, name), {}});
+    for (const auto& [key, value] : element.as_table()) tables.back().settings.emplace(key, setting_of(value, key, name));
+  }
+  return tables;
+}
+
 TomlTable table_of(const toml::value& value, const std::string& key, const std::string& name) {
-  TomlTable table{location_of(value, name), {}};
-  if (value.is_array() && !value.as_array().empty() && value.as_array()[0].is_table())
+  TomlTable table{location_of(value, name), {}, {}};
+  if (is_array_of_tables(value))
     refuse(table.where, "expected the table [" + key + "] once, found an array of tables [[" + key + "]]");
   if (!value.is_table())
     refuse(key_location(value, key, name),
            "'" + key + "' stands outside of a table; a setting belongs under a heading such as [optimizer]");
   for (const auto& [inner, setting] : value.as_table()) {
-    const Location where = location_of(setting, name);
-    table.settings.emplace(inner, Setting{value_of(setting, where), where, key_location(setting, inner, name)});
+    if (is_array_of_tables(setting))
+      table.arrays.emplace(inner, tables_of(setting, name));
+    else
+      table.settings.emplace(inner, setting_of(setting, inner, name));
   }
   return table;
 }
@@ -179,8 +203,10 @@ TomlDocument read_toml(std::string_view text, const std::string& name) {
 std::optional<Value> read_value(std::string_view text) {
   try {
     const TomlDocument document = read_toml("[t]\nv = " + std::string(text) + "\n", "value");
-    if (document.size() != 1 || document.begin()->second.settings.size() != 1) return std::nullopt;
-    return document.begin()->second.settings.begin()->second.value;
+    if (document.size() != 1) return std::nullopt;
+    const TomlTable& table = document.begin()->second;
+    if (table.settings.size() != 1 || !table.arrays.empty()) return std::nullopt;
+    return table.settings.begin()->second.value;
   } catch (const Error&) {
     return std::nullopt;
   }

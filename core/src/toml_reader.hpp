@@ -12,7 +12,8 @@ namespace onebit {
 
 struct TomlTable {
   Location where;
-  std::map<std::string, Setting, std::less<>> settings;
+  Settings settings;
+  std::map<std::string, std::vector<SettingTable>, std::less<>> arrays;  // of tables: [[table.name]]
 };
 using TomlDocument = std::map<std::string, TomlTable, std::less<>>;
 

@@ -84,6 +84,14 @@ void check_communicator(const onebit_component& component, const std::string& wh
 
 #undef ONEBIT_SLOT
 
+void check_option(const onebit_schema& schema, Kind kind, const std::string& who) {
+  const std::string_view key = view(schema.key);
+  std::string defect = defect_of(schema);
+  for (const std::string_view reserved : host_keys(name_of(kind)))
+    if (key == reserved) defect = "the key '" + std::string(key) + "' belongs to the host";
+  if (!defect.empty()) refuse(who + ": option '" + std::string(key) + "': " + defect);
+}
+
 std::vector<const onebit_schema*> checked_options(const onebit_component& component, const std::string& who) {
   if (component.option_count > largest_table) refuse(fmt::format("{} claims {} options", who, component.option_count));
   if (component.option_count > 0 && component.options == nullptr) refuse(who + ": its options are NULL");
@@ -95,10 +103,10 @@ std::vector<const onebit_schema*> checked_options(const onebit_component& compon
     for (const onebit_str* text : {&schema->key, &schema->help, &schema->fallback, &schema->choices})
       if (text->size > largest_table || (text->size > 0 && text->data == nullptr))
         refuse(fmt::format("{}: option {} has a text that can't be read", who, i));
-    const std::string key(view(schema->key));
-    if (const std::string defect = defect_of(*schema); !defect.empty()) refuse(who + ": option '" + key + "': " + defect);
+    check_option(*schema, static_cast<Kind>(component.kind), who);
     for (const onebit_schema* other : options)
-      if (view(other->key) == key) refuse(who + ": option '" + key + "' is there twice");
+      if (view(other->key) == view(schema->key))
+        refuse(who + ": option '" + std::string(view(schema->key)) + "' is there twice");
     options.push_back(schema);
   }
   return options;

@@ -6,6 +6,7 @@
 #include "command.hpp"
 #include "loading.hpp"
 #include "models.hpp"
+#include "train_schema.hpp"
 
 namespace onebit::host {
 namespace {
@@ -24,6 +25,30 @@ std::string cost_text(const Cost& cost, const std::string& model, int64_t ranks)
   return text + fmt::format("#   {:<18} {} bytes a step and rank\n", "agreement:", cost.agreement_traffic);
 }
 
+// The first few of the tensors for which chosen(role) holds; nothing when there are none.
+template <class Chosen>
+std::string tensors_text(const std::vector<Parameter>& tensors, const std::vector<TensorRole>& roles, const std::string& title,
+                         Chosen chosen) {
+  constexpr int64_t most = 8;
+  int64_t count = 0;
+  std::string names;
+  for (size_t t = 0; t < tensors.size(); ++t)
+    if (chosen(roles[t]) && ++count <= most) names += (count > 1 ? ", " : " ") + tensors[t].name;
+  if (count == 0) return "";
+  if (count > most) names += fmt::format(" and {} more", count - most);
+  return fmt::format("#   {:<18}{}\n", title, names);
+}
+
+// Which tensors optimizer.dense and [[optimizer.group]] have found.
+std::string roles_text(const Configuration& configuration, const std::vector<Parameter>& tensors) {
+  const std::vector<TensorRole> roles = roles_of(configuration, tensors);
+  std::string text = tensors_text(tensors, roles, "exempt:", [](const TensorRole& role) { return role.exempt; });
+  for (int64_t group = 1; group <= static_cast<int64_t>(configuration.groups.size()); ++group)
+    text += tensors_text(tensors, roles, fmt::format("group {}:", group),
+                         [group](const TensorRole& role) { return role.group == group; });
+  return text;
+}
+
 constexpr int64_t most_ranks = 4096;  // more than run as threads: the cost is arithmetic
 
 void check(const Source& source, int64_t ranks, int64_t machines, const std::shared_ptr<spdlog::logger>& logger) {
@@ -33,11 +58,11 @@ void check(const Source& source, int64_t ranks, int64_t machines, const std::sha
     throw Error(Code::invalid_argument, fmt::format("--machines {}: expected 1 to --ranks {}, or 0", machines, ranks));
   const Loaded loaded(source, logger);
   const Configuration& configuration = loaded.configuration;
-  const std::string model(configuration.train.options().text("model"));
-  const Cost cost =
-      cost_of(loaded.registry, configuration, tensors_of(model), static_cast<int>(ranks), static_cast<int>(machines));
+  const std::string model = TrainSettings(configuration).model;
+  const std::vector<Parameter> tensors = tensors_of(model);
+  const Cost cost = cost_of(loaded.registry, configuration, tensors, static_cast<int>(ranks), static_cast<int>(machines));
   std::cout << "# " << source.config << ": valid; hash " << fmt::format("{:016x}", configuration.hash()) << "\n"
-            << cost_text(cost, model, ranks) << "\n"
+            << cost_text(cost, model, ranks) << roles_text(configuration, tensors) << "\n"
             << configuration.to_toml(true);
 }
 

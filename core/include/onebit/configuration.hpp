@@ -20,6 +20,22 @@ struct Selection {
   ResolvedTable options;
 };
 
+// Tensors by name: `*` stands for any run of characters, `?` for one, all else for itself.
+struct Pattern {
+  std::string text;
+  Location where;
+};
+// `dense` of [optimizer]: tensors that are exempt from compression, whatever the optimizer.
+struct ExemptTensors {
+  std::vector<Pattern> tensors;
+  ResolvedTable options;
+};
+// One [[optimizer.group]]. options: the lr and weight_decay of its tensors, its own or else the optimizer's.
+struct TensorGroup {
+  std::vector<Pattern> tensors;
+  ResolvedTable options;
+};
+
 struct Configuration {
   // train_schema: of [train], which belongs to the host and not to the core; empty: the table is refused.
   // Throws Error, at the first thing that is wrong. The registry outlives the configuration.
@@ -28,6 +44,8 @@ struct Configuration {
   std::filesystem::path folder;  // what plugins.path is relative to
   ResolvedTable plugins, session, exchange, train;
   Selection optimizer, compressor, communicator;
+  ExemptTensors exempt;
+  std::vector<TensorGroup> groups;  // a tensor belongs to the first that matches it, or else to the optimizer's own options
 
   // Of everything on which ranks must agree: optimizer, compressor, exchange, session and the plugins' versions; not of the
   // communicator, of worker threads, of the device, of the trace, of where plugins lie or of [train].

@@ -1,5 +1,6 @@
 // The manifest: one TOML file that selects and configures everything. Tables [plugins] [session] [optimizer] [compressor]
-// [communicator] [exchange] and [train]; each component table has `plugin = "name"` and that component's own options.
+// [communicator] [exchange] and [train]; each component table has `plugin = "name"` and that component's own options;
+// [optimizer] also takes `dense` and tables [[optimizer.group]], which are the host's (see configuration.hpp).
 // Every error names the file, line and column, what was expected and what was found, and the nearest known key.
 #pragma once
 
@@ -31,6 +32,12 @@ struct Setting {
   Value value;
   Location where;  // of the value
   Location key;
+  std::vector<Location> elements = {};  // of an array's elements
+};
+using Settings = std::map<std::string, Setting, std::less<>>;
+struct SettingTable {
+  Location where;
+  Settings settings;
 };
 
 class Manifest {
@@ -44,7 +51,9 @@ class Manifest {
   const std::filesystem::path& folder() const { return folder_; }
   bool has(std::string_view table) const { return tables_.find(table) != tables_.end(); }
   // The settings of a table by key; empty when the table is absent.
-  const std::map<std::string, Setting, std::less<>>& table(std::string_view name) const;
+  const Settings& table(std::string_view name) const;
+  // The tables [[optimizer.group]], in order.
+  const std::vector<SettingTable>& groups() const { return groups_; }
   // `plugin = "name"` of a component table; "" when absent.
   std::string plugin(std::string_view table) const;
   // Where a key, or else its table, or else the file, was written.
@@ -52,8 +61,10 @@ class Manifest {
 
  private:
   void apply_override(const std::string& text);
+  void override_groups(const std::string& tables, const Location& where);
 
-  std::map<std::string, std::map<std::string, Setting, std::less<>>, std::less<>> tables_;
+  std::map<std::string, Settings, std::less<>> tables_;
+  std::vector<SettingTable> groups_;
   std::map<std::string, Location, std::less<>> table_locations_;
   std::filesystem::path folder_;
   std::string name_;
@@ -65,13 +76,17 @@ class ResolvedTable {
  public:
   ResolvedTable();
   // Throws Error(invalid_argument) for an unknown key, a wrong type, a value out of range or a missing required key.
-  // accept_plugin: the key `plugin` is the host's own and not part of the schema.
+  // of_component: the table may hold keys of the host's own, such as `plugin`, which are not part of the schema.
   ResolvedTable(const Manifest& manifest, std::string_view table, const std::vector<const onebit_schema*>& schema,
-                bool accept_plugin = false);
+                bool of_component = false);
+  // name: as errors call the table; one with a dot is one of an array of tables, [[name]].
+  ResolvedTable(const SettingTable& table, std::string_view name, const std::vector<const onebit_schema*>& schema);
 
   // Both are good as long as this table or a copy of it lives.
   Options options() const { return Options(config()); }
   const onebit_config* config() const;
+  // The value of a key, as TOML; "" when the schema has no such key.
+  std::string text_of(std::string_view key) const;
   // As TOML, one `key = value` line per schema entry, in schema order; with_help puts meaning, range and default above each.
   std::string to_toml(bool with_help = false) const;
   // The same without the keys named.
@@ -79,6 +94,8 @@ class ResolvedTable {
 
  private:
   struct Contents;
+  void resolve(const Settings& settings, const Location& where, const std::string& name,
+               const std::vector<const onebit_schema*>& schema);
   std::shared_ptr<const Contents> contents_;
 };
 

@@ -121,6 +121,14 @@ class Session {
   std::unique_ptr<Impl> impl_;
 };
 
+// What `dense` and the groups of [optimizer] make of a tensor.
+struct TensorRole {
+  int64_t group = 0;    // counted from 1 as in the manifest; 0: the optimizer's own lr and weight_decay
+  bool exempt = false;  // from compression
+};
+// By tensor. Throws Error(invalid_argument) for a pattern that matches none of them, with the names that are nearest.
+std::vector<TensorRole> roles_of(const Configuration& configuration, const std::vector<Parameter>& parameters);
+
 // What a configuration costs for a model, without running it: bytes of state a parameter by stage, bytes sent a step and rank.
 struct Cost {
   int64_t parameters = 0;
