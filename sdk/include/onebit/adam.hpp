@@ -31,17 +31,19 @@ struct AdamBetas {
 struct AdamScalars {
   AdamScalars() = default;
   // update: t of the bias correction, from 1; 0: no correction.
-  AdamScalars(AdamBetas betas, double epsilon, int64_t update)
+  AdamScalars(AdamBetas betas, double epsilon, int64_t update) : AdamScalars(betas, epsilon, update, update) {}
+  // For a variance that is not updated at every step: its own t.
+  AdamScalars(AdamBetas betas, double epsilon, int64_t momentum_update, int64_t variance_update)
       : beta1(static_cast<float>(betas.first)),
         beta2(static_cast<float>(betas.second)),
         rest1(static_cast<float>(1 - betas.first)),
         rest2(static_cast<float>(1 - betas.second)),
         eps(static_cast<float>(epsilon)) {
-    if (update == 0) return;
-    const double t = static_cast<double>(update);
-    correct1 = static_cast<float>(1 / (1 - std::pow(betas.first, t)));
-    correct2 = static_cast<float>(1 / (1 - std::pow(betas.second, t)));
-    root_correct2 = static_cast<float>(1 / std::sqrt(1 - std::pow(betas.second, t)));
+    if (momentum_update == 0) return;
+    const double rest = 1 - std::pow(betas.second, static_cast<double>(variance_update));
+    correct1 = static_cast<float>(1 / (1 - std::pow(betas.first, static_cast<double>(momentum_update))));
+    correct2 = static_cast<float>(1 / rest);
+    root_correct2 = static_cast<float>(1 / std::sqrt(rest));
   }
 
   float beta1 = 0, beta2 = 0;             // decay of momentum and variance
