@@ -1,17 +1,18 @@
 // Optimizer `onebit_lamb`: LAMB until the freeze step; then variance and trust ratios are frozen, and the momentum, or the
 // update itself, travels as signs. Li et al., 1-bit LAMB, arXiv 2104.06069.
 //
-//   dense       as lamb; c_frz: the running average of c, of every c that was measured
+//   dense       as lamb; c_frz: the running average of c
 //   freeze      v' at least floor * its mean in the tensor;  r = 1 / (sqrt(v') + eps),  0 where v = 0;  v_fresh = v'
-//   "update"    x = C(b1 x + (1-b1) clamp(r g));   u0 = x / (1-b1^t);    gr = (x - b1 x_before) / ((1-b1) r)
-//   "momentum"  m = C((b1 m + (1-b1) g) s) / s;    u0 = r m / (1-b1^t);  gr = (m - b1 m_before) / (1-b1);  s = mean(rms m) /
-//   rms m both        v_fresh = b2 v_fresh + (1-b2) gr^2;  F = max(1/r / (sqrt(v_fresh) + eps)), damped and clipped
-//   (combine_frozen)
+//   "update"    x = C(b1 x + (1-b1) clamp(r g));  u0 = x / (1-b1^t);  gr = (x - b1 x_before) / ((1-b1) r);  first x = r m
+//   "momentum"  m = C((b1 m + (1-b1) g) s) / s;  u0 = r m / (1-b1^t);  gr = (m - b1 m_before) / (1-b1)         the paper's
+//               s: what brings the root mean square of each tensor's m, at the freeze, to the mean of them all
+//   both        v_fresh = b2 v_fresh + (1-b2) gr^2;  F from v_fresh (frozen_ratios.hpp)
 //               p -= lr c_frz F (u0 + wd p) where r > 0
 //
 // The momentum needs no memory of its own in the compressed stage: the host keeps the last mean, one bit an element.
 #include <limits>
 
+#include "frozen_ratios.hpp"
 #include "kernels.hpp"
 #include "onebit/freeze_rule.hpp"
 #include "onebit/plugin.hpp"
@@ -31,10 +32,10 @@ class OneBitLamb final : public Optimizer {
         boolean_option("bias_correction", "true", "divide momentum and variance by 1 - beta^t; false is the paper's"),
         TrustRatios::maximum_option(),
         TrustRatios::minimum_option(),
-        real_option("coeff_beta", "0.9", 0, 0.999999, "decay of the average of trust ratios that is frozen"),
-        real_option("factor_max", "4", 0, 1e6, "the most that a frozen trust ratio may be multiplied by"),
-        real_option("factor_min", "0.5", 0, 1e6, "the least that a frozen trust ratio may be multiplied by"),
-        real_option("factor_threshold", "0.1", 0, 1, "the share by which that factor may change in one step"),
+        FrozenRatios::beta_option(),
+        FrozenRatios::maximum_option(),
+        FrozenRatios::minimum_option(),
+        FrozenRatios::threshold_option(),
         FreezeRule::step_option("freeze_step",
                                 "the last dense step, after which variance and trust ratios are frozen and messages are 1 bit; "
                                 "\"auto\": when the variance is stable"),
@@ -50,21 +51,13 @@ class OneBitLamb final : public Optimizer {
   OneBitLamb(const Services& services, const Options& options)
       : betas_(AdamBetas::checked("onebit_lamb", options.reals("betas"))),
         eps_(options.real("eps")),
-        coefficient_beta_(options.real("coeff_beta")),
-        factor_min_(options.real("factor_min")),
-        factor_max_(options.real("factor_max")),
-        threshold_(options.real("factor_threshold")),
         variance_floor_(options.real("variance_floor")),
         limit_(options.real("clamp") > 0 ? static_cast<float>(options.real("clamp")) : std::numeric_limits<float>::infinity()),
         bias_correction_(options.boolean("bias_correction")),
         sends_update_(options.text("message") == "update"),
         freeze_rule_(services, "onebit_lamb", "freeze_step", options, betas_),
-        ratios_("onebit_lamb", options) {
-    if (factor_min_ > factor_max_)
-      throw Error(Code::invalid_argument, "optimizer onebit_lamb: factor_min is " + std::to_string(factor_min_) +
-                                              ", above factor_max, " + std::to_string(factor_max_) +
-                                              "; it must not be above it");
-  }
+        ratios_("onebit_lamb", options),
+        frozen_ratios_(options) {}
 
   void declare(Slice<const TensorInfo* const> tensors, StateDeclarer& state) override {
     dense_ = DenseTensors(tensors);
@@ -73,15 +66,10 @@ class OneBitLamb final : public Optimizer {
     fresh_ = state.per_element("fresh_variance");
     sums_.declare(state);
     ratios_.declare(state);
+    frozen_ratios_.declare(state);
     freeze_rule_.declare(state);
     momentum_squares_ = state.per_block("momentum_squares");
-    direction_squares_ = state.per_block("direction_squares");
-    frozen_squares_ = state.per_block("frozen_update_squares");
-    variance_ratio_ = state.per_block("variance_ratio");
     coefficient_ = state.per_tensor("coefficient");  // what this step multiplies the learning rate by
-    average_ = state.per_tensor("average_coefficient");
-    measured_ = state.per_tensor("measured_coefficients");  // how many the average has seen
-    factor_ = state.per_tensor("factor");
     scaling_ = state.per_tensor("scaling");
     frozen_ = state.per_model("frozen_at_step");
     dense_updates_ = state.per_model("dense_updates");
@@ -116,13 +104,14 @@ class OneBitLamb final : public Optimizer {
 
   void combine(const Step& step, const Totals& totals) override {
     for (int64_t tensor = 0; tensor < totals.tensor_count; ++tensor)
-      is_dense(tensor) ? combine_dense(totals, tensor) : combine_frozen(totals, tensor);
+      doubles(totals.slots, coefficient_)[tensor] =
+          is_dense(tensor) ? measured_ratio(totals, tensor) : frozen_ratios_.follow(totals, tensor);
     if (sums_variance()) {
       const double norm = sums_.combine(totals, dense_, scalars_.correct2);
       if (freeze_rule_.automatic()) freeze_rule_.observe(step, totals, norm);
     }
     if (stage_ == Stage::freeze) {
-      freeze_coefficients(totals);
+      freeze_tensors(totals);
       *doubles(totals.slots, frozen_) = static_cast<double>(step.number);
     }
     *doubles(totals.slots, stage_ == Stage::compressed ? compressed_updates_ : dense_updates_) += 1;
@@ -199,34 +188,13 @@ class OneBitLamb final : public Optimizer {
             ? kernels::refresh_from_update(scalars_, decay, block.count, mean, before(tile, block), frozen, block.parameter)
             : kernels::refresh_from_momentum(scalars_, scaling(tile, block), decay, block.count, mean, before(tile, block),
                                              frozen, block.parameter);
-    doubles(tile.slots, direction_squares_)[block.index] = sums.direction;
-    doubles(tile.slots, frozen_squares_)[block.index] = sums.update;
-    doubles(tile.slots, variance_ratio_)[block.index] = sums.ratio;
+    frozen_ratios_.add(tile, block, sums);
   }
 
-  // The average starts without bias: of k coefficients that are all c it is c, whatever k.
-  void combine_dense(const Totals& totals, int64_t tensor) const {
-    const std::optional<double> measured = ratios_.of(totals, tensor);
-    doubles(totals.slots, coefficient_)[tensor] = measured.value_or(1);
-    if (!measured || stage_ == Stage::compressed) return;
-    double& average = doubles(totals.slots, average_)[tensor];
-    const double k = doubles(totals.slots, measured_)[tensor] += 1;
-    average += (1 - coefficient_beta_) / (1 - std::pow(coefficient_beta_, k)) * (*measured - average);
-  }
-
-  void combine_frozen(const Totals& totals, int64_t tensor) const {
-    double direction = 0, update = 0, factor = 0;
-    for (int64_t block = totals.first_block[tensor]; block < totals.first_block[tensor + 1]; ++block) {
-      direction += doubles(totals.slots, direction_squares_)[block];
-      update += doubles(totals.slots, frozen_squares_)[block];
-      factor = std::max(factor, doubles(totals.slots, variance_ratio_)[block]);
-    }
-    // The part of the update that is weight decay owes nothing to the variance; without decay the share is 1.
-    const double share = update > direction ? std::sqrt(direction / update) : 1;
-    double& last = doubles(totals.slots, factor_)[tensor];
-    factor = std::clamp(factor * share + (1 - share), factor_min_, factor_max_);
-    last = std::clamp(factor, last * (1 - threshold_), last * (1 + threshold_));
-    doubles(totals.slots, coefficient_)[tensor] = doubles(totals.slots, average_)[tensor] * last;
+  double measured_ratio(const Totals& totals, int64_t tensor) const {
+    const std::optional<double> ratio = ratios_.of(totals, tensor);
+    if (ratio && stage_ != Stage::compressed) frozen_ratios_.measure(totals, tensor, *ratio);
+    return ratio.value_or(1);
   }
 
   void apply_dense(const Tile& tile, const Block& block, Rates rates) const {
@@ -253,7 +221,7 @@ class OneBitLamb final : public Optimizer {
   }
 
   // Scalings bring the momenta of all tensors to one magnitude, for one scale may serve them all.
-  void freeze_coefficients(const Totals& totals) const {
+  void freeze_tensors(const Totals& totals) const {
     double sum = 0, moving = 0;
     for (int64_t tensor = 0; tensor < totals.tensor_count; ++tensor) {
       const double size = momentum_size(totals, tensor);
@@ -262,8 +230,7 @@ class OneBitLamb final : public Optimizer {
     for (int64_t tensor = 0; tensor < totals.tensor_count; ++tensor) {
       const double size = momentum_size(totals, tensor);
       doubles(totals.slots, scaling_)[tensor] = size > 0 && moving > 0 ? sum / moving / size : 1;
-      doubles(totals.slots, factor_)[tensor] = 1;
-      if (doubles(totals.slots, measured_)[tensor] == 0) doubles(totals.slots, average_)[tensor] = 1;
+      frozen_ratios_.freeze(totals, tensor);
     }
   }
   // Root mean square.
@@ -275,16 +242,16 @@ class OneBitLamb final : public Optimizer {
   }
 
   const AdamBetas betas_;
-  const double eps_, coefficient_beta_, factor_min_, factor_max_, threshold_, variance_floor_;
+  const double eps_, variance_floor_;
   const float limit_;
   const bool bias_correction_, sends_update_;
   FreezeRule freeze_rule_;
   TrustRatios ratios_;
+  FrozenRatios frozen_ratios_;
   VarianceSums sums_;
   DenseTensors dense_;
   int momentum_ = -1, variance_ = -1, fresh_ = -1;
-  int momentum_squares_ = -1, direction_squares_ = -1, frozen_squares_ = -1, variance_ratio_ = -1;
-  int coefficient_ = -1, average_ = -1, measured_ = -1, factor_ = -1, scaling_ = -1;
+  int momentum_squares_ = -1, coefficient_ = -1, scaling_ = -1;
   int frozen_ = -1, dense_updates_ = -1, compressed_updates_ = -1;
   Stage stage_ = Stage::dense;  // of the step that was planned last, as are the scalars and
   bool first_ = true;           // whether no compressed step came before it

@@ -1,0 +1,91 @@
+// What becomes of LAMB's trust ratios when the variance is frozen: the average of those that were measured, times a factor that
+// follows the variance which the compressed means let guess (Li et al., 1-bit LAMB, section 5).
+//
+//   F = max over elements of (root of frozen + eps) / (root of fresh variance + eps)
+//   with weight decay, whose part of the update owes nothing to the variance: F = F q + 1 - q,  q = min(1, |u0| / |u|)
+//   clipped to factor_min .. factor_max, and to its last value (1 - factor_threshold .. 1 + factor_threshold)
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "kernels.hpp"
+#include "onebit/optimizer.hpp"
+
+namespace onebit {
+
+class FrozenRatios {
+ public:
+  static onebit_schema beta_option() {
+    return real_option("coeff_beta", "0.9", 0, 0.999999, "decay of the average of trust ratios that is frozen");
+  }
+  static onebit_schema maximum_option() {
+    return real_option("factor_max", "4", 0, 1e6, "the most that a frozen trust ratio may be multiplied by");
+  }
+  static onebit_schema minimum_option() {
+    return real_option("factor_min", "0.5", 0, 1e6, "the least that a frozen trust ratio may be multiplied by");
+  }
+  static onebit_schema threshold_option() {
+    return real_option("factor_threshold", "0.1", 0, 1, "the share by which that factor may change in one step");
+  }
+
+  explicit FrozenRatios(const Options& options)
+      : beta_(options.real("coeff_beta")),
+        minimum_(options.real("factor_min")),
+        maximum_(options.real("factor_max")),
+        threshold_(options.real("factor_threshold")) {
+    if (minimum_ > maximum_)
+      throw Error(Code::invalid_argument, "optimizer onebit_lamb: factor_min is " + std::to_string(minimum_) +
+                                              ", above factor_max, " + std::to_string(maximum_) + "; it must not be above it");
+  }
+
+  void declare(StateDeclarer& state) {
+    direction_squares_ = state.per_block("direction_squares");
+    update_squares_ = state.per_block("frozen_update_squares");
+    variance_ratio_ = state.per_block("variance_ratio");
+    average_ = state.per_tensor("average_coefficient");
+    measured_ = state.per_tensor("measured_coefficients");  // how many the average has seen
+    factor_ = state.per_tensor("factor");
+  }
+  // In combine of a dense step. Every ratio counts, and the average has no bias: of k that are all c it is c, whatever k.
+  void measure(const Totals& totals, int64_t tensor, double ratio) const {
+    double& average = doubles(totals.slots, average_)[tensor];
+    const double k = doubles(totals.slots, measured_)[tensor] += 1;
+    average += (1 - beta_) / (1 - std::pow(beta_, k)) * (ratio - average);
+  }
+  // In combine of the last dense step.
+  void freeze(const Totals& totals, int64_t tensor) const {
+    doubles(totals.slots, factor_)[tensor] = 1;
+    if (doubles(totals.slots, measured_)[tensor] == 0) doubles(totals.slots, average_)[tensor] = 1;
+  }
+
+  // In consume of a compressed step.
+  void add(const Tile& tile, const Block& block, kernels::FactorSums sums) const {
+    doubles(tile.slots, direction_squares_)[block.index] = sums.direction;
+    doubles(tile.slots, update_squares_)[block.index] = sums.update;
+    doubles(tile.slots, variance_ratio_)[block.index] = sums.ratio;
+  }
+  // In its combine: what the learning rate of the tensor is multiplied by.
+  double follow(const Totals& totals, int64_t tensor) const {
+    double direction = 0, update = 0, ratio = 0;
+    for (int64_t block = totals.first_block[tensor]; block < totals.first_block[tensor + 1]; ++block) {
+      direction += doubles(totals.slots, direction_squares_)[block];
+      update += doubles(totals.slots, update_squares_)[block];
+      ratio = std::max(ratio, doubles(totals.slots, variance_ratio_)[block]);
+    }
+    const double share = update > direction ? std::sqrt(direction / update) : 1;
+    const double wanted = std::clamp(ratio * share + (1 - share), minimum_, maximum_);
+    double& factor = doubles(totals.slots, factor_)[tensor];
+    factor = std::clamp(wanted, factor * (1 - threshold_), factor * (1 + threshold_));
+    return doubles(totals.slots, average_)[tensor] * factor;
+  }
+
+ private:
+  static double* doubles(void* const* slots, int slot) { return static_cast<double*>(slots[slot]); }
+  const double beta_, minimum_, maximum_, threshold_;
+  int direction_squares_ = -1, update_squares_ = -1, variance_ratio_ = -1;
+  int average_ = -1, measured_ = -1, factor_ = -1;
+};
+
+}  // namespace onebit
