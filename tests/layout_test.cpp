@@ -42,14 +42,51 @@ void check_blocks(const Layout& layout) {
       REQUIRE(layout.blocks[static_cast<size_t>(b)].tensor == static_cast<int64_t>(t));
 }
 
+bool is_exempt(const Layout& layout, const onebit_block& block) {
+  return !layout.options().exempt.empty() && layout.options().exempt[static_cast<size_t>(block.tensor)];
+}
+bool is_raw(const Layout& layout, const onebit_block& block) {
+  return is_exempt(layout, block) || layout.options().ranks == 1 ||
+         layout.elements[static_cast<size_t>(block.tensor)] < layout.options().dense_below;
+}
+
+// Every element has a place of its own in the flat space, exempt tensors before all others.
+void check_flat(const Layout& layout) {
+  std::vector<bool> taken(static_cast<size_t>(layout.flat));
+  for (const onebit_block& block : layout.blocks) {
+    REQUIRE(block.flat >= 0);
+    REQUIRE(block.flat + block.count <= layout.flat);
+    REQUIRE((is_exempt(layout, block) ? block.flat + block.count <= layout.flat_exempt : block.flat >= layout.flat_exempt));
+    const auto begin = taken.begin() + block.flat, end = begin + block.count;
+    REQUIRE(std::find(begin, end, true) == end);
+    std::fill(begin, end, true);
+    if (block.first == 0) REQUIRE(block.flat % 16 == 0);
+  }
+}
+
+// A worker's tile is one run of the flat space, but for what aligns tensors, and of one kind.
+void check_runs(const Bucket& bucket, const Layout& layout) {
+  for (const TileRange& tile : bucket.tiles) {
+    const onebit_block* blocks = layout.blocks.data() + bucket.first_block + tile.first;
+    int64_t at = tile.base;
+    for (int64_t k = 0; k < tile.count; ++k) {
+      REQUIRE(blocks[k].flat >= at);
+      REQUIRE(blocks[k].flat < at + 16);
+      REQUIRE(blocks[k].packed == blocks[k].flat - tile.base);
+      REQUIRE(is_exempt(layout, blocks[k]) == is_exempt(layout, blocks[0]));
+      REQUIRE(is_raw(layout, blocks[k]) == tile.raw);
+      at = blocks[k].flat + blocks[k].count;
+    }
+    REQUIRE(at == tile.base + tile.extent);
+  }
+}
+
 // Pieces tile the buffer without a gap, chunk after chunk.
 void check_wire(const Wire& wire, const Bucket& bucket, const Layout& layout, bool compressed) {
   std::vector<std::pair<int64_t, int64_t>> ranges;
   for (size_t b = 0; b < wire.pieces.size(); ++b) {
     const onebit_block& block = layout.blocks[static_cast<size_t>(bucket.first_block) + b];
-    const bool raw =
-        layout.elements[static_cast<size_t>(block.tensor)] < layout.options().dense_below || layout.options().ranks == 1;
-    const int64_t bytes = compressed && !raw ? static_cast<int64_t>(sign_bits(block.count)) : 4 * block.count;
+    const int64_t bytes = compressed && !is_raw(layout, block) ? static_cast<int64_t>(sign_bits(block.count)) : 4 * block.count;
     const onebit_part& part = wire.parts[static_cast<size_t>(bucket.owner[b])];
     REQUIRE(wire.pieces[b].payload >= part.offset);
     REQUIRE(wire.pieces[b].payload + bytes <= part.offset + part.bytes);
@@ -103,6 +140,7 @@ void check_shards(const Layout& layout) {
 
 void check(const Layout& layout) {
   check_blocks(layout);
+  check_flat(layout);
   int64_t first = 0;
   for (const Bucket& bucket : layout.buckets) {
     REQUIRE(bucket.first_block == first);
@@ -111,6 +149,7 @@ void check(const Layout& layout) {
     check_wire(bucket.compressed, bucket, layout, true);
     const auto mine = std::count(bucket.owner.begin(), bucket.owner.end(), layout.options().rank);
     check_tiles(bucket.tiles, bucket.owner.size(), layout.largest_tile);
+    check_runs(bucket, layout);
     check_tiles(bucket.served_tiles, static_cast<size_t>(mine), layout.largest_tile);
   }
   REQUIRE(first == static_cast<int64_t>(layout.blocks.size()));
@@ -130,6 +169,8 @@ TEST_CASE("random models are cut without loss, for every span and number of rank
       LayoutOptions o = options(static_cast<int>(random() % static_cast<unsigned>(ranks)), ranks, span, 4096 << (random() % 6));
       o.dense_below = trial % 3 == 0 ? 100 : 0;
       o.whole_tensors = trial % 5 == 0;
+      check(Layout(elements, o));
+      for (size_t t = 0; t < elements.size(); ++t) o.exempt.push_back(random() % (1 + trial % 4) == 0);
       check(Layout(elements, o));
       if (span != ONEBIT_SPAN_BLOCK || ranks % 2 != 0) continue;
       o.locals = ranks % 4 == 0 && trial % 2 == 0 ? 4 : 2;
@@ -173,6 +214,22 @@ TEST_CASE("whole tensors are one tile and never straddle a bucket") {
   CHECK(layout.buckets.size() == 3);
   CHECK(layout.buckets[1].tiles.size() == 1);
   CHECK(layout.largest_tile == 20'000);
+}
+
+TEST_CASE("exempt tensors come first in the flat space, stay in their place among the blocks and travel as fp32") {
+  LayoutOptions o = options(0, 2, ONEBIT_SPAN_BLOCK);
+  o.dense_below = 20;
+  o.exempt = {false, true, false, false, true};
+  const Layout layout({100, 40, 10, 50, 30}, o);
+  std::vector<int64_t> flat;
+  for (const onebit_block& block : layout.blocks) flat.push_back(block.flat);
+  CHECK(flat == std::vector<int64_t>{80, 0, 192, 208, 48});
+  CHECK(layout.flat_exempt == 80);
+  CHECK(layout.flat == 272);
+  CHECK(layout.buckets[0].tiles.size() == 5);  // the third is raw like the second, but lies elsewhere
+  CHECK(layout.buckets[0].compressed.bytes == sign_bits(100) + 4 * 40 + 4 * 10 + sign_bits(50) + 4 * 30);
+  o.exempt = {};
+  CHECK(Layout({100, 40, 10, 50, 30}, o).flat_exempt == 0);
 }
 
 TEST_CASE("ten thousand tensors and tensors without elements") {

@@ -55,8 +55,9 @@ uint64_t most_elements(const Layout& layout, int chunks) {
 
 uint64_t errors(const Layout& layout) {
   const bool sharded = layout.options().locals > 1;
-  const uint64_t worker = sharded ? most_elements(layout, layout.machines()) : static_cast<uint64_t>(layout.flat);
-  return sizeof(float) * (worker + most_elements(layout, 1));
+  const auto coded = static_cast<uint64_t>(layout.flat - layout.flat_exempt);
+  if (coded == 0 && !sharded) return 0;
+  return sizeof(float) * ((sharded ? most_elements(layout, layout.machines()) : coded) + most_elements(layout, 1));
 }
 
 uint64_t payload(const Layout& layout) {

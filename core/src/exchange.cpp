@@ -106,12 +106,18 @@ void Exchange::prepare_flights(const Round& round) {
   if (layout_.wide_spans() && block_statistics_.size() == 0) prepare_spans();
 }
 
-// A rank that speaks for a shard has the worker error of this shard only.
+// Exempt tensors have none. A rank that speaks for a shard has the worker error of this shard only.
 void Exchange::prepare_errors() {
-  const int64_t own = inside_ == nullptr ? layout_.flat : layout_.shard;
-  if (description_.feedback == 0 || worker_error_.size() > 0) return;
+  const int64_t own = inside_ == nullptr ? layout_.flat - layout_.flat_exempt : layout_.shard;
+  if (description_.feedback == 0 || own == 0 || worker_error_.size() > 0) return;
   worker_error_ = Buffer(meter_, static_cast<size_t>(own) * sizeof(float));
   server_error_ = Buffer(meter_, static_cast<size_t>(layout_.served) * sizeof(float));
+}
+
+// NULL: there is none.
+float* Exchange::worker_error(const TileRange& coded) const {
+  if (worker_error_.size() == 0) return nullptr;
+  return worker_error_.as<float>() + coded.base - (inside_ == nullptr ? layout_.flat_exempt : 0);
 }
 
 void Exchange::prepare_spans() {

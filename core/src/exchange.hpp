@@ -112,6 +112,7 @@ class Exchange {
   void prepare_errors();
   void prepare_passages(const Round& round);
   void prepare_spans();
+  float* worker_error(const TileRange& coded) const;
   const Wire& wire(const Round& round, const Bucket& bucket) const;
   const Compressor& codec(const Round& round, const TileRange& tile) const;
   bool wide(const Round& round) const { return round.kind == RoundKind::compressed && layout_.wide_spans(); }

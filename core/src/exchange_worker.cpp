@@ -39,7 +39,7 @@ void Exchange::encode_tile(const Round& round, size_t b, const TileRange& tile, 
   const Wire& on_wire = wire(round, bucket);
   const onebit_batch pieces = batch(inside_ == nullptr ? on_wire.pieces : on_wire.sharded, tile);
   const bool coded = &with == compressor_;
-  float* error = coded && worker_error_.size() > 0 ? worker_error_.as<float>() + tile.base : nullptr;
+  float* error = coded ? worker_error(tile) : nullptr;
   inside_ == nullptr ? write_message(round, b, tile, scratch) : average_inside(round, b, tile, scratch.message);
   if (coded && wide(round))
     spread(bucket.worker_spans, tile, scratch.statistics);
@@ -58,7 +58,7 @@ void Exchange::measure_spans(const Round& round, size_t b) {
     const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
     if (tile.raw) return;
     write_message(round, b, tile, scratch);
-    const float* error = worker_error_.size() > 0 ? worker_error_.as<float>() + tile.base : nullptr;
+    const float* error = worker_error(tile);
     const auto first = static_cast<size_t>(bucket.worker_spans.ordinal[static_cast<size_t>(tile.first)]);
     compressor_->measure(batch(wire(round, bucket).pieces, tile), scratch.message, error,
                          block_statistics_.as<double>() + first * width);
