@@ -25,6 +25,7 @@ Summary example() {
   s.optimizer = "onebit_adam";
   s.communicator = "threads";
   s.final_test_accuracy = 0.89;
+  s.final_test_loss = 0.35;
   s.final_train_loss = 0.3;
   s.train_seconds = 12.5;
   s.steps = 30;
@@ -37,8 +38,8 @@ Summary example() {
   s.traffic.dense_steps = 10;
   s.traffic.compressed_steps = 20;
   s.traffic.skipped_steps = 2;
-  s.dense = {10, 0.5, {0.01, 0.02, 0.03, 0.04, 2.0}, 2.7};
-  s.compressed = {20, 1.0, {0.02, 0.2, 0.1, 0.08, 0.05}, 1.5};
+  s.timings.dense = {10, 0.5, {0.01, 0.02, 0.03, 0.04, 2.0}, 2.7};
+  s.timings.compressed = {20, 1.0, {0.02, 0.2, 0.1, 0.08, 0.05}, 1.5};
   return s;
 }
 
@@ -64,6 +65,7 @@ TEST_CASE("wire bits a parameter and direction") {
 TEST_CASE("a summary has the promised keys and figures") {
   const auto json = nlohmann::json::parse(to_json(example()));
   CHECK(json["final_test_accuracy"] == 0.89);
+  CHECK(json["final_test_loss"] == 0.35);
   CHECK(json["final_train_loss"] == 0.3);
   CHECK(json["train_seconds"] == 12.5);
   CHECK(json["steps"] == 30);
@@ -76,9 +78,11 @@ TEST_CASE("a summary has the promised keys and figures") {
   CHECK(json["compressor"].is_null());
   Summary interrupted = example();
   interrupted.final_test_accuracy.reset();
+  interrupted.final_test_loss.reset();
   interrupted.traffic.compressed_steps = 0;
   const auto other = nlohmann::json::parse(to_json(interrupted));
   CHECK(other["final_test_accuracy"].is_null());
+  CHECK(other["final_test_loss"].is_null());
   CHECK(other["wire_bits_per_parameter"]["compressed"].is_null());
 }
 
@@ -94,7 +98,7 @@ TEST_CASE("what is written is compared") {
   const auto table = comparison_of({dense, one});
   const std::string text = squeezed(aligned_text(table)), markdown = markdown_text(table);
   for (const char* row :
-       {" dense one\n", "test accuracy 89.00 % 89.00 %\n", "bytes sent a rank 1.25 GB 90.1 kB\n",
+       {" dense one\n", "test accuracy 89.00 % 89.00 %\n", "test loss 0.3500 0.3500\n", "bytes sent a rank 1.25 GB 90.1 kB\n",
         " fewer than dense - 13872.4x\n", " in the dense stage 32.000 32.000\n", " in the compressed stage - 8.000\n",
         " fewer than fp32 in that stage - 4.0x\n", "those bytes at 100 Mbit/s * 100.0 s 7.2 ms\n",
         "those bytes at 1 Gbit/s * 10.0 s 0.7 ms\n", "those bytes at 10 Gbit/s * 1.0 s 0.1 ms\n",
@@ -103,6 +107,25 @@ TEST_CASE("what is written is compared") {
     CHECK_MESSAGE(text.find(row) != std::string::npos, std::string(row), "\n", text);
   CHECK(markdown.find("| test accuracy ") != std::string::npos);
   CHECK(markdown.find("-:|") != std::string::npos);
+  CHECK(text.find("in local steps") == std::string::npos);
+}
+
+TEST_CASE("what no run has is left out of the comparison, what one has is not") {
+  const ScratchFolder folder;
+  Summary text = example();
+  text.final_test_accuracy.reset();
+  text.timings.local = {5, 0.5, {0.005, 0.005, 0, 0.01, 0}, 0.55};
+  onebit::host::write_whole(folder / "text.json", to_json(text));
+  auto old = nlohmann::json::parse(to_json(example()));  // as before there was a test loss, and local steps
+  old.erase("final_test_loss");
+  old["timings"].erase("local");
+  folder.file("old.json", old.dump());
+  const RunFigures a = read_summary(folder / "text.json"), b = read_summary(folder / "old.json");
+  CHECK(aligned_text(comparison_of({a, a})).find("test accuracy") == std::string::npos);
+  CHECK(aligned_text(comparison_of({b, b})).find("test loss") == std::string::npos);
+  const std::string both = squeezed(aligned_text(comparison_of({a, b})));
+  for (const char* row : {"test accuracy - 89.00 %\n", "test loss 0.3500 -\n", " in local steps 100.0 + 4.0 + 0.0 -\n"})
+    CHECK_MESSAGE(both.find(row) != std::string::npos, std::string(row), "\n", both);
 }
 
 TEST_CASE("files that are not summaries") {

@@ -12,7 +12,7 @@
 
 namespace {
 
-using onebit::host::DataSet;
+using onebit::host::FashionMnist;
 using onebit::host::read_fashion_mnist;
 
 const char* const kInstalled = "/usr/share/datasets/fashion-mnist";
@@ -63,7 +63,7 @@ struct Small {
 
 TEST_CASE("a data set is read") {
   const Small small;
-  const DataSet data = read_fashion_mnist(small.folder.path());
+  const FashionMnist data = read_fashion_mnist(small.folder.path());
   CHECK(data.train.count == 5);
   CHECK(data.test.count == 2);
   CHECK(data.train.rows == 28);
@@ -77,7 +77,7 @@ TEST_CASE("the installed Fashion-MNIST is read") {
     MESSAGE("SKIPPED: Fashion-MNIST is not installed (apt-get install dataset-fashion-mnist)");
     return;
   }
-  const DataSet data = read_fashion_mnist(kInstalled);
+  const FashionMnist data = read_fashion_mnist(kInstalled);
   CHECK(data.train.count == 60000);
   CHECK(data.test.count == 10000);
   CHECK(data.train.pixels.size() == 60000u * 28 * 28);

@@ -24,7 +24,7 @@ inline host::Images small_images(int64_t count, uint64_t seed) {
   }
   return images;
 }
-inline host::DataSet small_data_set(int64_t train, int64_t test) { return {small_images(train, 1), small_images(test, 2)}; }
+inline host::FashionMnist small_data_set(int64_t train, int64_t test) { return {small_images(train, 1), small_images(test, 2)}; }
 
 inline void write_gzip(const std::filesystem::path& file, const std::string& bytes) {
   gzFile out = ::gzopen(file.c_str(), "wb1");
@@ -40,7 +40,7 @@ inline std::string big_endian(const std::vector<int64_t>& values) {
 }
 
 // As the four files that a data folder has.
-inline void write_data_set(const host::DataSet& data, const std::filesystem::path& folder) {
+inline void write_data_set(const host::FashionMnist& data, const std::filesystem::path& folder) {
   const auto write = [&](const host::Images& images, const std::string& part) {
     write_gzip(folder / (part + "-images-idx3-ubyte.gz"), big_endian({0x803, images.count, images.rows, images.columns}) +
                                                               std::string(images.pixels.begin(), images.pixels.end()));

@@ -138,6 +138,7 @@ TEST_CASE("train: a short run from end to end, dense and 1-bit, and their compar
     const nlohmann::json summary = run.summary(name);
     CHECK(summary["config"] == name);
     CHECK(summary["final_test_accuracy"].get<double>() > 0.9);
+    CHECK(summary["final_test_loss"].get<double>() < 1);
     CHECK(summary["final_train_loss"].get<double>() < 1);
     CHECK(summary["train_seconds"].get<double>() > 0);
     CHECK(summary["steps"] == 4 * 20);
@@ -154,6 +155,49 @@ TEST_CASE("train: a short run from end to end, dense and 1-bit, and their compar
                                    (run.folder / "onebit_adam/summary.json").string());
   CHECK(compared.status == 0);
   CHECK_SAYS(compared, "fewer than adam");
+}
+
+TEST_CASE("train: gpt on text learns, and has a loss but no accuracy") {
+  if (!can_train()) return;
+  const ScratchFolder folder;
+  std::string text;
+  for (int i = 0; i < 220; ++i) text += "The quick brown fox jumps over the lazy dog. ";
+  folder.file("text", text);
+  const auto outcome = run_onebit("train " + config("adam") + " --out " + (folder / "out").string() +
+                                  " --set train.data_folder=" + folder.path().string() +
+                                  " --set train.model=gpt --set train.data=fortunes --set train.batch=4 --set train.epochs=1"
+                                  " --set optimizer.lr=3e-3 --set train.evaluate_every=8");
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.text);
+  CHECK_SAYS(outcome, "gpt on fortunes (138 samples), 2 ranks");
+  CHECK(outcome.text.find("accuracy") == std::string::npos);
+  const auto summary = nlohmann::json::parse(contents_of(folder / "out/summary.json"));
+  CHECK(summary["steps"] == 17);
+  CHECK(summary["parameters"] == 3226112);
+  CHECK(summary["final_test_loss"].get<double>() < 3.5);  // ln 98 = 4.58 at first
+  CHECK(summary["final_test_accuracy"].is_null());
+  const auto compared = run_onebit("compare " + (folder / "out/summary.json").string());
+  CHECK_SAYS(compared, "test loss");
+  CHECK(compared.text.find("accuracy") == std::string::npos);
+}
+
+TEST_CASE("train and check: a model that does not fit the data is refused") {
+  for (const std::string command : {"train ", "check "}) {
+    const auto images = run_onebit(command + config("adam") + " --set train.model=gpt");
+    CHECK(images.status == 1);
+    CHECK_SAYS(images, "train.model = \"gpt\" takes text, but train.data = \"fashion_mnist\" has images");
+    const auto text = run_onebit(command + config("adam") + " --set train.data=fortunes");
+    CHECK(text.status == 1);
+    CHECK_SAYS(text, "train.model = \"cnn\" takes images, but train.data = \"fortunes\" has text");
+  }
+}
+
+TEST_CASE("train: absent text says how to install it") {
+  if (!can_train()) return;
+  const auto outcome = run_onebit("train " + config("adam") +
+                                  " --set train.model=gpt --set train.data=fortunes --set train.data_folder=/nonexistent");
+  CHECK(outcome.status == 1);
+  CHECK_SAYS(outcome, "no file without a suffix in /nonexistent");
+  CHECK_SAYS(outcome, "apt-get install fortunes");
 }
 
 TEST_CASE("train: the same seed gives the same bits, another seed others") {
@@ -181,6 +225,7 @@ TEST_CASE("train: Ctrl-C leaves a summary and exit code 130") {
   const nlohmann::json summary = run.summary("adam");
   CHECK(summary["interrupted"] == true);
   CHECK(summary["final_test_accuracy"].is_null());
+  CHECK(summary["final_test_loss"].is_null());
   CHECK(summary["steps"].get<int64_t>() < 10000 * 20);
 }
 

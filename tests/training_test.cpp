@@ -11,6 +11,7 @@
 #include <set>
 #include <sstream>
 
+#include "data_sets.hpp"
 #include "interrupt.hpp"
 #include "onebit/error.hpp"
 #include "random.hpp"
@@ -32,13 +33,13 @@ class Regression : public Model {
   explicit Regression(Hook hook) : weights_(kPixels * kClasses), gradient_(kPixels * kClasses), hook_(std::move(hook)) {}
 
   std::vector<onebit::Parameter> parameters() override { return {{"weights", {kClasses, kPixels}, weights_.data()}}; }
-  double learn(const Batch& batch) override {
-    std::fill(gradient_.begin(), gradient_.end(), 0.0f);
+  double learn(const Batch& batch, bool add) override {
+    if (!add) std::fill(gradient_.begin(), gradient_.end(), 0.0f);
     double loss = 0;
     for (int64_t i = 0; i < batch.count; ++i) {
       std::vector<double> p = probabilities(batch, i);
-      loss -= std::log(std::max(p[batch.labels[i]], 1e-30));
-      p[batch.labels[i]] -= 1;
+      loss -= std::log(std::max(p[batch.targets[i]], 1e-30));
+      p[batch.targets[i]] -= 1;
       for (int64_t c = 0; c < kClasses; ++c)
         for (int64_t x = 0; x < kPixels; ++x)
           gradient_[c * kPixels + x] += static_cast<float>(p[c] * pixel(batch, i, x) / batch.count);
@@ -47,13 +48,14 @@ class Regression : public Model {
     return loss / batch.count;
   }
   std::vector<const float*> gradients() override { return {gradient_.data()}; }
-  int64_t correct(const Batch& batch) override {
-    int64_t right = 0;
+  Judgement judge(const Batch& batch) override {
+    Judgement sums;
     for (int64_t i = 0; i < batch.count; ++i) {
       const std::vector<double> p = probabilities(batch, i);
-      right += std::max_element(p.begin(), p.end()) - p.begin() == batch.labels[i];
+      sums.loss -= std::log(std::max(p[batch.targets[i]], 1e-30));
+      sums.correct += std::max_element(p.begin(), p.end()) - p.begin() == batch.targets[i];
     }
-    return right;
+    return sums;
   }
   std::string backend() const override { return "test"; }
   void spoil() { gradient_[5] = std::numeric_limits<float>::quiet_NaN(); }
@@ -94,7 +96,7 @@ const onebit::Configuration& configuration(bool compressed) {
 
 // hook_rank: whose model gets the hook.
 void train(Run& run, int ranks, bool compressed, const Regression::Hook& hook = {}, int hook_rank = 0) {
-  const DataSet data = onebit::test::small_data_set(403, 101);
+  const DataSet data = image_data(onebit::test::small_images(403, 1), onebit::test::small_images(101, 2));
   const TrainSettings settings(configuration(compressed));
   Progress progress(run.told, 0);
   TrainLog log(progress, run.folder / "out");
@@ -116,6 +118,7 @@ TEST_CASE("a model learns, dense and compressed, on any number of ranks") {
       train(run, ranks, compressed);
       REQUIRE(run.summary.final_test_accuracy);
       CHECK(*run.summary.final_test_accuracy > 0.9);
+      CHECK(*run.summary.final_test_loss < 1);
       CHECK(*run.summary.final_train_loss < 1);
       CHECK(run.summary.steps == 3 * (403 / (8 * ranks)));
       CHECK(run.summary.parameters == kPixels * kClasses);
@@ -134,10 +137,10 @@ TEST_CASE("the time of a step is told by stage, and is that of its parts") {
   Run run;
   train(run, 2, true);
   const Summary& s = run.summary;
-  CHECK(s.dense.steps == s.traffic.dense_steps);
-  CHECK(s.compressed.steps == s.traffic.compressed_steps);
+  CHECK(s.timings.dense.steps == s.traffic.dense_steps);
+  CHECK(s.timings.compressed.steps == s.traffic.compressed_steps);
   double all = 0;
-  for (const StageTimings* stage : {&s.dense, &s.compressed}) {
+  for (const StageTimings* stage : {&s.timings.dense, &s.timings.compressed}) {
     CHECK(stage->compute > 0);
     for (const double part : {stage->session.scan, stage->session.send, stage->session.receive, stage->session.wait})
       CHECK(part > 0);
@@ -147,8 +150,8 @@ TEST_CASE("the time of a step is told by stage, and is that of its parts") {
   CHECK(all <= s.train_seconds);
   const auto written = nlohmann::json::parse(to_json(s))["timings"];
   CHECK(written["dense"]["steps"] == 10);
-  CHECK(written["compressed"]["step"].get<double>() == s.compressed.step);
-  CHECK(written["compressed"]["compute"].get<double>() == s.compressed.compute);
+  CHECK(written["compressed"]["step"].get<double>() == s.timings.compressed.step);
+  CHECK(written["compressed"]["compute"].get<double>() == s.timings.compressed.compute);
 }
 
 TEST_CASE("two runs end with the same bits") {
@@ -195,7 +198,7 @@ TEST_CASE("a step with a gradient that is not finite is skipped on all ranks, an
   train(
       run, 2, false, [](int64_t call, Regression& model) { call == 3 ? model.spoil() : void(); }, 1);
   CHECK(run.summary.traffic.skipped_steps == 1);
-  CHECK(run.summary.dense.steps == 74);
+  CHECK(run.summary.timings.dense.steps == 74);
   CHECK(run.summary.steps == 74);
   CHECK(std::isfinite(*run.summary.final_train_loss));
 }
@@ -231,13 +234,12 @@ TEST_CASE("Ctrl-C ends the run soon, on all ranks after the same step") {
 }
 
 TEST_CASE("too few samples for a step") {
-  const DataSet data = onebit::test::small_data_set(15, 2);
   TrainSettings settings(configuration(false));
-  CHECK_THROWS_WITH_AS(Dealing(settings, data.train, 2),
+  CHECK_THROWS_WITH_AS(Dealing(settings, 15, 2),
                        doctest::Contains("train.batch = 8 on 2 ranks takes 16 samples a step, but there are 15"),
                        onebit::Error);
   settings.samples = 16;
-  CHECK_THROWS_WITH_AS(Dealing(settings, data.train, 2), doctest::Contains("train.samples = 16, but the training set has 15"),
+  CHECK_THROWS_WITH_AS(Dealing(settings, 15, 2), doctest::Contains("train.samples = 16, but the training set has 15"),
                        onebit::Error);
 }
 

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "onebit/error.hpp"
+#include "stage_timings.hpp"
 
 namespace onebit::host {
 namespace {
@@ -67,15 +68,30 @@ std::string bits_text(const std::optional<double>& bits) { return bits ? fmt::fo
 class Rows {
  public:
   Rows(const std::vector<RunFigures>& runs, Table& table) : runs_(runs), table_(table) {}
-  void add(const std::string& name, const std::function<std::string(const RunFigures&)>& cell) {
+  using Cell = std::function<std::string(const RunFigures&)>;
+  void add(const std::string& name, const Cell& cell) {
     table_.push_back({name});
     for (const RunFigures& run : runs_) table_.back().push_back(cell(run));
+  }
+  // Nothing where no run has it.
+  void add_if(const std::function<bool(const RunFigures&)>& has, const std::string& name, const Cell& cell) {
+    if (std::any_of(runs_.begin(), runs_.end(), has)) add(name, cell);
   }
 
  private:
   const std::vector<RunFigures>& runs_;
   Table& table_;
 };
+
+std::string loss_text(const std::optional<double>& loss) { return loss ? fmt::format("{:.4f}", *loss) : kNone; }
+
+void add_quality(Rows& rows) {
+  rows.add_if([](const auto& r) { return r.accuracy.has_value(); }, "test accuracy",
+              [](const auto& r) { return r.accuracy ? fmt::format("{:.2f} %", 100 * *r.accuracy) : kNone; });
+  rows.add_if([](const auto& r) { return r.test_loss.has_value(); }, "test loss",
+              [](const auto& r) { return loss_text(r.test_loss); });
+  rows.add("train loss", [](const auto& r) { return loss_text(r.train_loss); });
+}
 
 void add_rates(Rows& rows) {
   const std::pair<const char*, double> rates[] = {{"100 Mbit/s", 1e8}, {"1 Gbit/s", 1e9}, {"10 Gbit/s", 1e10}};
@@ -84,9 +100,10 @@ void add_rates(Rows& rows) {
              [rate = rate](const RunFigures& r) { return time_text(r.bytes_sent * 8 / rate); });
 }
 
-// None for a stage without steps, and in summaries of old that tell no times.
+// None for a stage without steps, and in summaries of old that tell no times, or know no such stage.
 std::optional<StepFigures> step_of(const Reading& reading, const json& summary, const char* stage_name) {
   if (!summary.contains("timings")) return std::nullopt;
+  if (stage_name == kLocal && !summary["timings"].contains(kLocal)) return std::nullopt;
   const json& stage = reading.member(summary["timings"], stage_name);
   const double steps = reading.number(stage, "steps");
   if (steps <= 0) return std::nullopt;
@@ -108,6 +125,7 @@ RunFigures read_summary(const std::filesystem::path& file) {
   const json& bits = reading.member(summary, "wire_bits_per_parameter");
   return {config.get<std::string>(),
           reading.optional_number(summary, "final_test_accuracy"),
+          summary.contains("final_test_loss") ? reading.optional_number(summary, "final_test_loss") : std::nullopt,
           reading.optional_number(summary, "final_train_loss"),
           reading.number(summary, "train_seconds"),
           static_cast<int64_t>(reading.number(summary, "steps")),
@@ -115,8 +133,9 @@ RunFigures read_summary(const std::filesystem::path& file) {
           reading.number(summary, "bytes_sent_per_rank"),
           reading.optional_number(bits, "dense"),
           reading.optional_number(bits, "compressed"),
-          step_of(reading, summary, "dense"),
-          step_of(reading, summary, "compressed")};
+          step_of(reading, summary, kDense),
+          step_of(reading, summary, kCompressed),
+          step_of(reading, summary, kLocal)};
 }
 
 Table comparison_of(const std::vector<RunFigures>& runs) {
@@ -124,8 +143,7 @@ Table comparison_of(const std::vector<RunFigures>& runs) {
   Table table = {{""}};
   for (const RunFigures& run : runs) table[0].push_back(run.name);
   Rows rows(runs, table);
-  rows.add("test accuracy", [](const auto& r) { return r.accuracy ? fmt::format("{:.2f} %", 100 * *r.accuracy) : kNone; });
-  rows.add("train loss", [](const auto& r) { return r.train_loss ? fmt::format("{:.4f}", *r.train_loss) : kNone; });
+  add_quality(rows);
   rows.add("steps, ranks", [](const auto& r) { return fmt::format("{}, {}", r.steps, r.ranks); });
   rows.add("seconds in training here", [](const auto& r) { return fmt::format("{:.1f}", r.seconds); });
   rows.add("bytes sent a rank", [](const auto& r) { return bytes_text(r.bytes_sent); });
@@ -141,6 +159,8 @@ Table comparison_of(const std::vector<RunFigures>& runs) {
   rows.add("ms a step: compute + codec + waiting", [](const auto&) { return std::string(); });
   rows.add("  in the dense stage", [](const auto& r) { return step_text(r.dense_step); });
   rows.add("  in the compressed stage", [](const auto& r) { return step_text(r.compressed_step); });
+  rows.add_if([](const auto& r) { return r.local_step.has_value(); }, "  in local steps",
+              [](const auto& r) { return step_text(r.local_step); });
   return table;
 }
 

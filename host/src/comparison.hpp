@@ -17,12 +17,12 @@ struct StepFigures {
 // What a comparison needs of a summary.json.
 struct RunFigures {
   std::string name;
-  std::optional<double> accuracy, train_loss;
+  std::optional<double> accuracy, test_loss, train_loss;
   double seconds = 0;
   int64_t steps = 0, ranks = 0;
   double bytes_sent = 0;
   std::optional<double> dense_bits, compressed_bits;
-  std::optional<StepFigures> dense_step, compressed_step;
+  std::optional<StepFigures> dense_step, compressed_step, local_step;
 };
 
 // Throws Error(invalid_argument), naming file and key, when it is not a summary.

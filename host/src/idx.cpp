@@ -129,7 +129,7 @@ IdxArray read_idx(const std::filesystem::path& path, int dimensions) {
   return array;
 }
 
-DataSet read_fashion_mnist(const std::filesystem::path& folder) {
+FashionMnist read_fashion_mnist(const std::filesystem::path& folder) {
   return {read_images(folder, "train"), read_images(folder, "t10k")};
 }
 

@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <vector>
 
+#include "images.hpp"
+
 namespace onebit::host {
 
 struct IdxArray {
@@ -14,17 +16,10 @@ struct IdxArray {
 // Reads an array of unsigned bytes with this many dimensions. Throws Error: absent, truncated, damaged or something else.
 IdxArray read_idx(const std::filesystem::path& file, int dimensions);
 
-// Gray images, row by row, each with a label below `classes`.
-struct Images {
-  int64_t count = 0, rows = 0, columns = 0;
-  int64_t classes = 10;
-  std::vector<uint8_t> pixels;
-  std::vector<uint8_t> labels;
-};
-struct DataSet {
+struct FashionMnist {
   Images train, test;
 };
 // Fashion-MNIST, 60,000 and 10,000 images of 28 x 28, from its four files as they are published.
-DataSet read_fashion_mnist(const std::filesystem::path& folder);
+FashionMnist read_fashion_mnist(const std::filesystem::path& folder);
 
 }  // namespace onebit::host

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "data_set.hpp"
 #include "onebit/session.hpp"
 
 namespace onebit::host {
@@ -14,14 +15,20 @@ namespace onebit::host {
 std::vector<Parameter> tensors_of(const std::string& model);
 int64_t elements_of(const Parameter& parameter);
 
-// The initial values of a tensor, from the seed alone: uniform within 1 / sqrt(fan in), the same bits on every machine.
-// index: which of `tensors` it is. A bias has the fan in of the weight before it.
-void initialize(const std::vector<Parameter>& tensors, size_t index, uint64_t seed, float* out);
+SampleKind kind_of_model(const std::string& model);
 
-struct Batch {
-  const float* pixels = nullptr;  // count x rows x columns
-  const int64_t* labels = nullptr;
-  int64_t count = 0, rows = 0, columns = 0;
+// Throws Error(invalid_argument) for a model that does not take what the data set has.
+void require_fit(const std::string& model, const std::string& data);
+
+// The initial values of a tensor of a model, from the seed alone, the same bits on every machine. index: which of tensors_of().
+// Images: uniform within 1 / sqrt(fan in), a bias has the fan in of the weight before it. gpt: as GPT-2, with deviation 0.02,
+// divided by sqrt(2 layers) where a block adds to what passes it by; uniform, too; biases 0, weights of norms 1.
+void initialize(const std::string& model, size_t index, uint64_t seed, float* out);
+
+// Sums over a batch's answers.
+struct Judgement {
+  double loss = 0;      // cross entropy in nats
+  int64_t correct = 0;  // answers that would be right
 };
 
 // A model of one rank, used by one thread at a time.
@@ -30,11 +37,12 @@ class Model {
   virtual ~Model() = default;
   // In place as long as the model.
   virtual std::vector<Parameter> parameters() = 0;
-  // Forward and backward; answers the mean loss. gradients() then belong to this batch, until the next call.
-  virtual double learn(const Batch& batch) = 0;
+  // Forward and backward; tells the mean loss of the batch's answers. gradients() then belong to this batch, until the next
+  // call; with `add` they are added to those of the calls before.
+  virtual double learn(const Batch& batch, bool add) = 0;
   virtual std::vector<const float*> gradients() = 0;
-  // How many of the batch it would label rightly.
-  virtual int64_t correct(const Batch& batch) = 0;
+  // Forward alone.
+  virtual Judgement judge(const Batch& batch) = 0;
   // What it runs on, for the summary: "libtorch 1.13.1".
   virtual std::string backend() const = 0;
 };

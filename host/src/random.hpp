@@ -9,6 +9,10 @@
 
 namespace onebit::host {
 
+// The streams of a run's seed: below these the tensors of the initial model; from these on one an epoch, for the order of the
+// data, and for where a text is cut.
+inline constexpr uint64_t kOrderStream = uint64_t{1} << 32, kCutStream = uint64_t{2} << 32;
+
 // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
 class Random {
  public:

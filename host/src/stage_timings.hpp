@@ -7,14 +7,21 @@
 
 namespace onebit::host {
 
+// The stage of a step: its round was dense, or compressed, or it had none.
+inline constexpr const char *kDense = "dense", *kCompressed = "compressed", *kLocal = "local";
+
 // Seconds, summed over the committed steps of one stage, on one rank.
 struct StageTimings {
   int64_t steps = 0;
-  double compute = 0;  // forward and backward
+  double compute = 0;  // batches, forward and backward
   Timings session;     // what the session did with the gradients
   double step = 0;     // all of it, by the clock on the wall
 
   double codec() const { return session.scan + session.send + session.serve + session.receive; }
+};
+
+struct TimingsByStage {
+  StageTimings dense, compressed, local;
 };
 
 class StepTimings {
@@ -24,7 +31,7 @@ class StepTimings {
     const Timings before = so_far_;
     so_far_ = session;
     if (report.skipped) return;
-    StageTimings& stage = report.compressed ? compressed_ : dense_;
+    StageTimings& stage = report.compressed ? stages_.compressed : report.local ? stages_.local : stages_.dense;
     ++stage.steps;
     stage.compute += compute;
     stage.step += step;
@@ -34,12 +41,11 @@ class StepTimings {
     stage.session.receive += session.receive - before.receive;
     stage.session.wait += session.wait - before.wait;
   }
-  const StageTimings& dense() const { return dense_; }
-  const StageTimings& compressed() const { return compressed_; }
+  const TimingsByStage& by_stage() const { return stages_; }
 
  private:
   Timings so_far_;
-  StageTimings dense_, compressed_;
+  TimingsByStage stages_;
 };
 
 }  // namespace onebit::host

@@ -41,8 +41,8 @@ std::optional<double> wire_bits(uint64_t bytes, int64_t steps, int64_t parameter
          (static_cast<double>(steps) * static_cast<double>(parameters) * directions);
 }
 
-json to_json(const StageTimings& dense, const StageTimings& compressed) {
-  return {{"dense", one_stage(dense)}, {"compressed", one_stage(compressed)}};
+json to_json(const TimingsByStage& timings) {
+  return {{kDense, one_stage(timings.dense)}, {kCompressed, one_stage(timings.compressed)}, {kLocal, one_stage(timings.local)}};
 }
 
 std::string to_json(const Summary& s) {
@@ -52,6 +52,7 @@ std::string to_json(const Summary& s) {
   out["optimizer"] = s.optimizer;
   out["compressor"] = or_null(s.compressor);
   out["communicator"] = s.communicator;
+  out["final_test_loss"] = or_null(s.final_test_loss);
   out["final_test_accuracy"] = or_null(s.final_test_accuracy);
   out["final_train_loss"] = or_null(s.final_train_loss);
   out["train_seconds"] = s.train_seconds;
@@ -70,7 +71,7 @@ std::string to_json(const Summary& s) {
                        {"other", t.other_bytes},
                        {"local", t.local_bytes}};
   out["stage_steps"] = {{"dense", t.dense_steps}, {"compressed", t.compressed_steps}, {"local", t.local_steps}};
-  out["timings"] = to_json(s.dense, s.compressed);
+  out["timings"] = to_json(s.timings);
   out["parameter_hash"] = hexadecimal(s.parameter_hash);
   out["interrupted"] = s.interrupted;
   out["versions"] = s.versions;

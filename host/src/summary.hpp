@@ -16,7 +16,8 @@ namespace onebit::host {
 struct Summary {
   std::string config, optimizer, compressor, communicator;
   std::map<std::string, std::string> versions;  // of onebit, its plugins, libtorch
-  std::optional<double> final_test_accuracy;    // none when the run was interrupted
+  std::optional<double> final_test_loss;        // none when the run was interrupted
+  std::optional<double> final_test_accuracy;    // likewise, and where samples are not labelled
   std::optional<double> final_train_loss;       // mean over the last epoch's steps and all ranks; none when no step was taken
   double train_seconds = 0;                     // in training steps; evaluation and start apart
   int64_t steps = 0;                            // committed
@@ -25,8 +26,8 @@ struct Summary {
   int machines = 0;  // on which they ran
   bool interrupted = false;
   uint64_t parameter_hash = 0;
-  Traffic traffic;                 // of rank 0
-  StageTimings dense, compressed;  // likewise
+  Traffic traffic;         // of rank 0
+  TimingsByStage timings;  // likewise
 };
 
 // Bits that crossed the wire per parameter and direction: 8 x bytes / (steps x parameters x 2 (n - 1) / n). None without steps
@@ -34,7 +35,7 @@ struct Summary {
 std::optional<double> wire_bits(uint64_t bytes, int64_t steps, int64_t parameters, int ranks, int sharers = 1);
 
 std::string to_json(const Summary& summary);
-nlohmann::ordered_json to_json(const StageTimings& dense, const StageTimings& compressed);
+nlohmann::ordered_json to_json(const TimingsByStage& timings);
 // Writes text so that the file is there whole or not at all.
 void write_whole(const std::filesystem::path& file, const std::string& text);
 

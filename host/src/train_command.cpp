@@ -5,7 +5,7 @@
 #include <string>
 
 #include "command.hpp"
-#include "idx.hpp"
+#include "data_sets.hpp"
 #include "interrupt.hpp"
 #include "loading.hpp"
 #include "models.hpp"
@@ -32,6 +32,10 @@ std::filesystem::path results_folder(const TrainArguments& arguments, const std:
   return arguments.out.empty() ? std::filesystem::path("out") / name : std::filesystem::path(arguments.out);
 }
 
+std::filesystem::path data_folder(const Manifest& manifest, const TrainSettings& settings) {
+  return settings.data_folder.empty() ? std::filesystem::path() : manifest.folder() / settings.data_folder;
+}
+
 int run_train(const TrainArguments& arguments, const Run& run) {
   const Loaded loaded(arguments.source, run.logger);
   const TrainSettings settings(loaded.configuration);
@@ -40,8 +44,8 @@ int run_train(const TrainArguments& arguments, const Run& run) {
   const Ranks ranks = place_ranks(loaded.configuration.communicator, asked, run.arguments);
   Models models;  // first, for without libtorch nothing below makes sense
   for (size_t place = 0; place < ranks.here(); ++place) models.push_back(make_model(settings.model, settings.seed));
-  const DataSet data = read_fashion_mnist(loaded.manifest.folder() / settings.data_folder);
-  if (ranks.size() > 0) const Dealing checked(settings, data.train, ranks.size());
+  const DataSet data = read_data(settings.data, data_folder(loaded.manifest, settings));
+  if (ranks.size() > 0) const Dealing checked(settings, data.train->count(), ranks.size());
   const std::string name = std::filesystem::path(arguments.source.config).stem().string();
   Progress progress(std::cout, terminal_width());
   TrainLog log(progress, results_folder(arguments, name));

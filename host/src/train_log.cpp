@@ -17,6 +17,11 @@ constexpr const char* kMetrics = "metrics.jsonl";
 
 json finite_or_null(std::optional<double> value) { return value && std::isfinite(*value) ? json(*value) : json(nullptr); }
 
+std::string test_text(double loss, std::optional<double> accuracy, const char* between) {
+  const std::string text = fmt::format("test loss {:.4f}", loss);
+  return accuracy ? text + fmt::format("{}test accuracy {:.2f} %", between, 100 * *accuracy) : text;
+}
+
 }  // namespace
 
 void TrainLog::begin(const std::string& text) {
@@ -38,19 +43,22 @@ void TrainLog::entry(const LogEntry& entry) {
                      {"samples_per_second", p.samples_per_second},
                      {"bytes_sent", entry.bytes_sent},
                      {"seconds", entry.seconds},
-                     {"timings", to_json(entry.timings.dense(), entry.timings.compressed())}};
+                     {"timings", to_json(entry.timings.by_stage())}};
   write(line.dump());
 }
 
-void TrainLog::epoch(int64_t epoch, int64_t epochs, int64_t step, std::optional<double> loss, double test_accuracy,
-                     double seconds) {
-  progress_.note(fmt::format("epoch {}/{} done  train loss {:.4f}  test accuracy {:.2f} %", epoch, epochs, loss.value_or(NAN),
-                             100 * test_accuracy));
-  const json line = {{"step", step},
-                     {"epoch", epoch},
-                     {"epoch_loss", finite_or_null(loss)},
-                     {"test_accuracy", test_accuracy},
-                     {"seconds", seconds}};
+void TrainLog::evaluation(const LogEvaluation& e) {
+  const std::string where =
+      e.epoch_done ? fmt::format("epoch {}/{} done  train loss {:.4f}", e.epoch, e.epochs, e.epoch_loss.value_or(NAN))
+                   : fmt::format("epoch {}/{}  step {}/{}", e.epoch, e.epochs, e.step, e.steps);
+  progress_.note(where + "  " + test_text(e.test.loss, e.test.accuracy, "  "));
+  json line = {{"step", e.step},
+               {"epoch", e.epoch},
+               {"test_loss", finite_or_null(e.test.loss)},
+               {"test_accuracy", finite_or_null(e.test.accuracy)},
+               {"bytes_sent", e.bytes_sent},
+               {"seconds", e.seconds}};
+  if (e.epoch_done) line["epoch_loss"] = finite_or_null(e.epoch_loss);
   write(line.dump());
 }
 
@@ -62,9 +70,9 @@ void TrainLog::write(const std::string& json_line) {
 void TrainLog::finish(const Summary& summary) {
   const std::filesystem::path file = folder_ / "summary.json";
   write_whole(file, to_json(summary));
-  const std::string accuracy =
-      summary.final_test_accuracy ? fmt::format("test accuracy {:.2f} %", 100 * *summary.final_test_accuracy) : "interrupted";
-  progress_.note(fmt::format("{}: {}, {} steps in {:.1f} s, {:.1f} MB sent a rank", file.string(), accuracy, summary.steps,
+  const std::string result =
+      summary.final_test_loss ? test_text(*summary.final_test_loss, summary.final_test_accuracy, ", ") : "interrupted";
+  progress_.note(fmt::format("{}: {}, {} steps in {:.1f} s, {:.1f} MB sent a rank", file.string(), result, summary.steps,
                              summary.train_seconds, static_cast<double>(summary.traffic.total()) / 1e6));
 }
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "evaluation.hpp"
 #include "progress.hpp"
 #include "stage_timings.hpp"
 #include "summary.hpp"
@@ -22,6 +23,17 @@ struct LogEntry {
   StepTimings timings;      // likewise
 };
 
+// An evaluation, after a step.
+struct LogEvaluation {
+  int64_t step = 0, steps = 0;
+  int64_t epoch = 1, epochs = 1;  // under way, or just done
+  TestResult test;
+  bool epoch_done = false;
+  std::optional<double> epoch_loss;  // mean training loss of the epoch that is done
+  uint64_t bytes_sent = 0;
+  double seconds = 0;
+};
+
 class TrainLog {
  public:
   // folder: for metrics.jsonl, one JSON object a line, and summary.json. Nothing is made or written before begin().
@@ -30,7 +42,7 @@ class TrainLog {
   void begin(const std::string& text);
   void step(const ProgressState& state) { progress_.draw(state); }
   void entry(const LogEntry& entry);
-  void epoch(int64_t epoch, int64_t epochs, int64_t step, std::optional<double> loss, double test_accuracy, double seconds);
+  void evaluation(const LogEvaluation& evaluation);
   void finish(const Summary& summary);
 
  private:

@@ -7,6 +7,7 @@
 
 #include "onebit/abi.h"
 #include "onebit/configuration.hpp"
+#include "schedule.hpp"
 
 namespace onebit::host {
 
@@ -16,18 +17,23 @@ inline constexpr int kMostThreads = 64;      // ranks that are threads of one pr
 inline constexpr int kMostProcesses = 4096;  // ranks that are processes
 
 struct TrainSettings {
+  // Throws Error(invalid_argument) for a model that does not take what the data set has.
   explicit TrainSettings(const Configuration& configuration);
 
   std::string model, data;
-  std::string schedule;     // of the learning rate: constant or linear
-  std::string data_folder;  // relative to the manifest
+  std::string data_folder;  // relative to the manifest; "": where Debian's package puts the data set
   int ranks;                // asked for
   int64_t epochs;
-  int64_t batch;    // samples a rank and step
-  int64_t samples;  // of the training set; 0: all
+  int64_t batch;           // samples a rank, micro-batch
+  int64_t accumulate;      // micro-batches a step
+  int64_t samples;         // of the training set; 0: all
+  Schedule schedule;       // of the learning rate
+  int64_t evaluate_every;  // steps; 0: after each epoch alone
   uint64_t seed;
   int64_t log_every;   // steps
   std::string common;  // what is to be the same on all ranks, one option a line; of data_folder only the contents are
+
+  int64_t samples_a_step(int64_t on_ranks) const { return batch * accumulate * on_ranks; }
 };
 
 }  // namespace onebit::host

@@ -22,7 +22,7 @@ std::string opening(const TrainingPlan& plan, int ranks) {
   const Configuration& configuration = plan.configuration;
   const auto* compressor = configuration.compressor.component;
   return fmt::format("{} on {} ({} samples), {} ranks: optimizer {}, compressor {}, communicator {}", plan.settings.model,
-                     plan.settings.data, plan.data.train.count, ranks, configuration.optimizer.component->name,
+                     plan.settings.data, plan.data.train->count(), ranks, configuration.optimizer.component->name,
                      compressor == nullptr ? "none" : compressor->name, configuration.communicator.component->name);
 }
 
@@ -39,15 +39,15 @@ Summary summary_of(const TrainingPlan& plan, const RankOutcome& outcome, const M
   summary.optimizer = note_component(configuration.optimizer, summary.versions);
   summary.compressor = note_component(configuration.compressor, summary.versions);
   summary.communicator = note_component(configuration.communicator, summary.versions);
-  summary.final_test_accuracy = outcome.test_accuracy;
+  if (outcome.test) summary.final_test_loss = outcome.test->loss;
+  if (outcome.test) summary.final_test_accuracy = outcome.test->accuracy;
   summary.final_train_loss = outcome.train_loss;
   summary.train_seconds = outcome.seconds;
   summary.steps = outcome.traffic.dense_steps + outcome.traffic.compressed_steps + outcome.traffic.local_steps;
   summary.interrupted = outcome.interrupted;
   summary.parameter_hash = outcome.parameter_hash;
   summary.traffic = outcome.traffic;
-  summary.dense = outcome.timings.dense();
-  summary.compressed = outcome.timings.compressed();
+  summary.timings = outcome.timings.by_stage();
   return summary;
 }
 

@@ -4,54 +4,18 @@
 
 #include <mutex>
 
+#include "gpt.hpp"
 #include "models.hpp"
+#include "nets.hpp"
 #include "onebit/error.hpp"
 #include "onebit/torch.hpp"
 
 namespace onebit::host {
 namespace {
 
-// tensors_of() in models.cpp tells the tensors of each.
-struct Net : torch::nn::Module {
-  virtual torch::Tensor forward(const torch::Tensor& images) = 0;
-};
-
-struct Cnn final : Net {
-  Cnn() {
-    register_module("conv1", conv1);
-    register_module("conv2", conv2);
-    register_module("fc1", fc1);
-    register_module("fc2", fc2);
-  }
-  torch::Tensor forward(const torch::Tensor& images) override {
-    torch::Tensor x = torch::relu(torch::max_pool2d(conv1(images), 2));  // the same as pooling after relu, on a quarter
-    x = torch::relu(torch::max_pool2d(conv2(x), 2));
-    x = torch::relu(fc1(x.flatten(1)));
-    return fc2(x);
-  }
-  torch::nn::Conv2d conv1{torch::nn::Conv2dOptions(1, 16, 3)};
-  torch::nn::Conv2d conv2{torch::nn::Conv2dOptions(16, 32, 3)};
-  torch::nn::Linear fc1{32 * 5 * 5, 64};
-  torch::nn::Linear fc2{64, 10};
-};
-
-// 24.6 million parameters, for which a network matters.
-struct Mlp final : Net {
-  Mlp() {
-    register_module("fc1", fc1);
-    register_module("fc2", fc2);
-    register_module("fc3", fc3);
-  }
-  torch::Tensor forward(const torch::Tensor& images) override {
-    return fc3(torch::relu(fc2(torch::relu(fc1(images.flatten(1))))));
-  }
-  torch::nn::Linear fc1{28 * 28, 4096};
-  torch::nn::Linear fc2{4096, 5200};
-  torch::nn::Linear fc3{5200, 10};
-};
-
 std::unique_ptr<Net> net_of(const std::string& model) {
   if (model == "mlp") return std::make_unique<Mlp>();
+  if (model == "gpt") return std::make_unique<gpt::Gpt>();
   return std::make_unique<Cnn>();
 }
 
@@ -83,33 +47,39 @@ class TorchModel final : public Model {
   TorchModel(const std::string& name, uint64_t seed) : tensors_(tensors_of(name)), net_(net_of(name)) {
     use_one_thread();
     const std::vector<Parameter> own = parameters_of(*net_);
-    for (size_t i = 0; i < own.size(); ++i) initialize(tensors_, i, seed, own[i].data);
+    for (size_t i = 0; i < own.size(); ++i) initialize(name, i, seed, own[i].data);
   }
   std::vector<Parameter> parameters() override { return parameters_of(*net_); }
-  double learn(const Batch& batch) override {
+  double learn(const Batch& batch, bool add) override {
     use_one_thread();
     return telling([&] {
-      net_->zero_grad();
-      const torch::Tensor loss = torch::nn::functional::cross_entropy(net_->forward(images(batch)), labels(batch));
+      if (!add) net_->zero_grad();
+      const torch::Tensor loss = torch::nn::functional::cross_entropy(net_->forward(inputs(batch)), targets(batch));
       loss.backward();
       return loss.item<double>();
     });
   }
   std::vector<const float*> gradients() override { return gradients_of(*net_); }
-  int64_t correct(const Batch& batch) override {
+  Judgement judge(const Batch& batch) override {
     use_one_thread();
     const torch::NoGradGuard no_gradients;
-    return telling([&] { return net_->forward(images(batch)).argmax(1).eq(labels(batch)).sum().item<int64_t>(); });
+    return telling([&] {
+      const torch::Tensor scores = net_->forward(inputs(batch)), wanted = targets(batch);
+      const torch::Tensor losses = -torch::log_softmax(scores, 1).gather(1, wanted.unsqueeze(1));
+      return Judgement{losses.sum(torch::kFloat64).item<double>(), scores.argmax(1).eq(wanted).sum().item<int64_t>()};
+    });
   }
   std::string backend() const override { return std::string("libtorch ") + TORCH_VERSION; }
 
  private:
   // Views: libtorch does not write to them.
-  static torch::Tensor images(const Batch& batch) {
+  static torch::Tensor inputs(const Batch& batch) {
+    if (batch.symbols != nullptr) return view(batch.symbols, {batch.count, batch.answers});
     return torch::from_blob(const_cast<float*>(batch.pixels), {batch.count, 1, batch.rows, batch.columns});
   }
-  static torch::Tensor labels(const Batch& batch) {
-    return torch::from_blob(const_cast<int64_t*>(batch.labels), {batch.count}, torch::kInt64);
+  static torch::Tensor targets(const Batch& batch) { return view(batch.targets, {batch.count * batch.answers}); }
+  static torch::Tensor view(const int64_t* numbers, torch::IntArrayRef shape) {
+    return torch::from_blob(const_cast<int64_t*>(numbers), shape, torch::kInt64);
   }
 
   const std::vector<Parameter> tensors_;  // first, for it refuses an unknown name
