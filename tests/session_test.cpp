@@ -1,10 +1,12 @@
 // What a session promises: every gradient counts, the freeze is exact, a bad gradient changes nothing anywhere, ranks that do
 // not belong together are told so.
 #include <doctest/doctest.h>
+#include <spdlog/sinks/ostream_sink.h>
 
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <sstream>
 #include <thread>
 
 #include "gradients.hpp"
@@ -317,10 +319,30 @@ TEST_CASE("verify_every finds a replica that was changed behind the session's ba
 }
 
 TEST_CASE("a compressed stage without a compressor is refused before training") {
-  const std::string toml = "[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 500\n[communicator]\nplugin = \"threads\"\n";
-  const std::vector<std::string> found = errors(
-      1, [&](int) { return toml; }, [](int) { return small; }, [](Rank) {});
-  CHECK(contains(found[0], "'onebit_adam' has a compressed stage, but no compressor is configured"));
+  for (const std::string freeze_step : {"500", "\"auto\""}) {
+    const std::string toml =
+        "[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = " + freeze_step + "\n[communicator]\nplugin = \"threads\"\n";
+    const std::vector<std::string> found = errors(
+        1, [&](int) { return toml; }, [](int) { return small; }, [](Rank) {});
+    CHECK(contains(found[0], "'onebit_adam' has a compressed stage, but no compressor is configured"));
+  }
+}
+
+TEST_CASE("what an optimizer logs when its plans are rehearsed is not told: it has not happened") {
+  std::ostringstream told;
+  const auto logger = std::make_shared<spdlog::logger>("told", std::make_shared<spdlog::sinks::ostream_sink_st>(told));
+  Registry registry(logger);
+  registry.load_folder(Registry::default_folder());
+  told.str("");
+  const Configuration configuration(
+      registry, Manifest::parse(onebit_adam("freeze_step = \"auto\"\nfreeze_window = 20\n"), "test.toml", "."));
+  Tensors model = {std::vector<float>(100, 1.0F)};
+  LocalRendezvous rendezvous(1);
+  Session session(registry, configuration, rendezvous.at(0), parameters_of(model));
+  CHECK(cost_of(registry, configuration, parameters_of(model), 2).has_compressed_stage);
+  CHECK(told.str() == "");
+  for (int step = 1; step <= 500; ++step) session.step(pointers(Tensors{std::vector<float>(100, 1.0F)}));
+  CHECK(contains(told.str(), "onebit_adam: "));  // but when it happens
 }
 
 TEST_CASE("parameters without name, data or a possible shape are refused") {

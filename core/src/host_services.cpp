@@ -57,6 +57,11 @@ void record(void* ctx, int32_t handle, double value) noexcept { services(ctx).me
 
 HostServices::HostServices(std::shared_ptr<spdlog::logger> logger) : logger_(std::move(logger)) {
   table_ = {sizeof(onebit_host), ONEBIT_ABI_MINOR, this, log_enabled, log, alloc, release, metric, record, span};
+  quiet_table_ = table_;
+  quiet_table_.log_enabled = [](void*, int32_t) noexcept { return int32_t{0}; };
+  quiet_table_.log = [](void*, int32_t, onebit_str, onebit_str) noexcept {};
+  quiet_table_.metric = [](void*, int32_t, onebit_str) noexcept { return int32_t{-1}; };
+  quiet_table_.span = [](void*, onebit_str, int64_t, int64_t) noexcept {};
 }
 
 HostServices& HostServices::make(std::shared_ptr<spdlog::logger> logger) {

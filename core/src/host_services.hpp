@@ -18,6 +18,8 @@ class HostServices {
   static HostServices& make(std::shared_ptr<spdlog::logger> logger);
 
   const onebit_host* table() const { return &table_; }
+  // For objects that only rehearse: the same, but what they log and measure goes nowhere.
+  const onebit_host* quiet_table() const { return &quiet_table_; }
   Metrics& metrics() { return metrics_; }
   Traces& traces() { return traces_; }
   const std::shared_ptr<spdlog::logger>& logger() const { return logger_; }
@@ -28,7 +30,7 @@ class HostServices {
   std::shared_ptr<spdlog::logger> logger_;
   Metrics metrics_;
   Traces traces_;
-  onebit_host table_{};
+  onebit_host table_{}, quiet_table_{};
 };
 
 }  // namespace onebit

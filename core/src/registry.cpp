@@ -244,9 +244,11 @@ std::vector<LoadFailure> Registry::failures() const {
   return impl_->failures;
 }
 
-std::unique_ptr<Optimizer> Registry::make_optimizer(const ComponentInfo& component, const ResolvedTable& options) const {
+std::unique_ptr<Optimizer> Registry::make_optimizer(const ComponentInfo& component, const ResolvedTable& options,
+                                                    bool quiet) const {
+  const HostServices& services = impl_->services;
   return adapt_optimizer(impl_->boundary(component, Kind::optimizer), *static_cast<const onebit_optimizer_api*>(component.api),
-                         impl_->services.table(), options.config());
+                         quiet ? services.quiet_table() : services.table(), options.config());
 }
 
 std::unique_ptr<Compressor> Registry::make_compressor(const ComponentInfo& component, const ResolvedTable& options) const {

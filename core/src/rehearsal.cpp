@@ -67,6 +67,7 @@ Rehearsal rehearse(Optimizer& optimizer, const Layout& layout) {
         result.first_compressed = number;
         result.retains = round.retain;
       }
+    state.set_partial_sums(1);  // a model in which nothing changes any more: whatever waits for that comes to an end
     optimizer.combine(step, totals);
   }
   result.compressed_state = held(state, layout, released);

@@ -102,9 +102,10 @@ Machines find_machines(Agreement& agreement, MeteredCommunicator& communicator, 
 }
 
 Rehearsal rehearse_fresh(const Registry& registry, const Configuration& configuration, const Layout& layout) {
-  const Rehearsal result = rehearse(*make_optimizer(registry, configuration), layout);
+  const ComponentInfo& component = *configuration.optimizer.component;
+  const Rehearsal result = rehearse(*registry.make_optimizer(component, configuration.optimizer.options, true), layout);
   if (result.first_compressed > 0 && configuration.compressor.component == nullptr)
-    throw Error(Code::invalid_argument, "optimizer '" + configuration.optimizer.component->name +
+    throw Error(Code::invalid_argument, "optimizer '" + component.name +
                                             "' has a compressed stage, but no compressor is configured: add a table "
                                             "[compressor] with plugin = \"onebit\"");
   return result;

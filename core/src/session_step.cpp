@@ -52,7 +52,7 @@ StepReport Session::Impl::take_step(const std::vector<const float*>& gradients) 
     return report;
   }
   skipped_in_a_row = 0;
-  state.zero_partial_sums();
+  state.set_partial_sums(0);
   if (usable) exchange.run(now, plan, applied_scale);
   communicator.enter(Stage::other);  // whatever the embedder sends between steps belongs to no round
   optimizer->combine(now, totals());

@@ -104,9 +104,9 @@ void StateStore::release(int slot) {
   if (slot == anchor_) anchor_ = -1;  // no more local steps: there is nothing to change places with
 }
 
-void StateStore::zero_partial_sums() {
+void StateStore::set_partial_sums(double value) {
   for (StateSlot& slot : slots_)
-    if (slot.extent == ONEBIT_PER_BLOCK) slot.memory.zero();
+    if (slot.extent == ONEBIT_PER_BLOCK) std::fill_n(slot.memory.as<double>(), slot.memory.size() / sizeof(double), value);
 }
 
 }  // namespace onebit

@@ -37,7 +37,7 @@ class StateStore {
   void allocate(const Layout& layout, MemoryMeter& meter);
   void allocate_totals(const Layout& layout, MemoryMeter& meter);  // all but per-element state: what plan and combine see
   void release(int slot);
-  void zero_partial_sums();
+  void set_partial_sums(double value);
   void* const* tile_slots() const { return pointers_.data(); }
   void* const* totals_slots() const { return totals_pointers_.data(); }
 

@@ -78,7 +78,9 @@ class Registry {
   std::vector<PluginInfo> plugins() const;
   std::vector<LoadFailure> failures() const;
 
-  std::unique_ptr<Optimizer> make_optimizer(const ComponentInfo& component, const ResolvedTable& options) const;
+  // quiet: what it logs and measures goes nowhere.
+  std::unique_ptr<Optimizer> make_optimizer(const ComponentInfo& component, const ResolvedTable& options,
+                                            bool quiet = false) const;
   std::unique_ptr<Compressor> make_compressor(const ComponentInfo& component, const ResolvedTable& options) const;
   std::unique_ptr<Communicator> make_communicator(const ComponentInfo& component, const ResolvedTable& options,
                                                   const onebit_rendezvous& rendezvous) const;
