@@ -8,6 +8,7 @@
 #include <csignal>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <set>
 #include <sstream>
 
@@ -49,6 +50,7 @@ class Regression : public Model {
   }
   std::vector<const float*> gradients() override { return {gradient_.data()}; }
   Judgement judge(const Batch& batch) override {
+    judged_.push_back(std::accumulate(weights_.begin(), weights_.end(), 0.0));
     Judgement sums;
     for (int64_t i = 0; i < batch.count; ++i) {
       const std::vector<double> p = probabilities(batch, i);
@@ -58,6 +60,8 @@ class Regression : public Model {
     return sums;
   }
   std::string backend() const override { return "test"; }
+  const std::vector<float>& weights() const { return weights_; }
+  const std::vector<double>& judged() const { return judged_; }
   void spoil() { gradient_[5] = std::numeric_limits<float>::quiet_NaN(); }
 
  private:
@@ -73,6 +77,7 @@ class Regression : public Model {
     return scores;
   }
   std::vector<float> weights_, gradient_;
+  std::vector<double> judged_;  // the sum of the weights at each call
   Hook hook_;
   int64_t calls_ = 0;
 };
@@ -80,31 +85,57 @@ class Regression : public Model {
 struct Run {
   ScratchFolder folder;
   std::ostringstream told;
+  Models models;
   Summary summary;
+
+  const Regression& model(size_t rank) const { return dynamic_cast<const Regression&>(*models.at(rank)); }
+  std::vector<nlohmann::json> evaluations() const {
+    std::vector<nlohmann::json> lines;
+    std::istringstream all(contents_of(folder / "out/metrics.jsonl"));
+    for (std::string line; std::getline(all, line);)
+      if (auto parsed = nlohmann::json::parse(line); parsed.contains("test_loss")) lines.push_back(parsed);
+    return lines;
+  }
 };
 
+onebit::Configuration configured(const std::string& optimizer, const std::string& train) {
+  const std::string text =
+      "[optimizer]\nplugin = " + optimizer + "\n[train]\n" + train + "\n[communicator]\nplugin = \"threads\"\n";
+  return {onebit::test::plugins(), onebit::Manifest::parse(text, "test.toml", "."), train_schema()};
+}
+
+const std::string kAdam = "\"adam\"";
+const std::string kOneBitAdam = "\"onebit_adam\"\nfreeze_step = 10\n[compressor]\nplugin = \"onebit\"";
+// Syncs after 2, then 4 steps.
+const std::string kLocalAdam =
+    "\"zeroone_adam\"\nvar_freeze_step = 10\nlocal_step_scaler = 8\nlocal_step_clipper = 4\n[compressor]\nplugin = \"onebit\"";
+const std::string kTrain = "epochs = 3\nbatch = 8\nlog_every = 5\n";
+
 const onebit::Configuration& configuration(bool compressed) {
-  static const auto make = [](const std::string& text) {
-    return onebit::Configuration(onebit::test::plugins(), onebit::Manifest::parse(text, "test.toml", "."), train_schema());
-  };
-  static const std::string train = "[train]\nepochs = 3\nbatch = 8\nlog_every = 5\n[communicator]\nplugin = \"threads\"\n";
-  static const onebit::Configuration dense = make("[optimizer]\nplugin = \"adam\"\n" + train);
-  static const onebit::Configuration one_bit =
-      make("[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 10\n[compressor]\nplugin = \"onebit\"\n" + train);
+  static const onebit::Configuration dense = configured(kAdam, kTrain), one_bit = configured(kOneBitAdam, kTrain);
   return compressed ? one_bit : dense;
 }
 
 // hook_rank: whose model gets the hook.
-void train(Run& run, int ranks, bool compressed, const Regression::Hook& hook = {}, int hook_rank = 0) {
+void train(Run& run, int ranks, const onebit::Configuration& configuration, const Regression::Hook& hook = {},
+           int hook_rank = 0) {
   const DataSet data = image_data(onebit::test::small_images(403, 1), onebit::test::small_images(101, 2));
-  const TrainSettings settings(configuration(compressed));
+  const TrainSettings settings(configuration);
   Progress progress(run.told, 0);
   TrainLog log(progress, run.folder / "out");
-  Models models;
   for (int rank = 0; rank < ranks; ++rank)
-    models.push_back(std::make_unique<Regression>(rank == hook_rank ? hook : Regression::Hook()));
-  run.summary = run_training({"test", onebit::test::plugins(), configuration(compressed), settings, data},
-                             Ranks::threads(ranks), models, log);
+    run.models.push_back(std::make_unique<Regression>(rank == hook_rank ? hook : Regression::Hook()));
+  run.summary =
+      run_training({"test", onebit::test::plugins(), configuration, settings, data}, Ranks::threads(ranks), run.models, log);
+}
+void train(Run& run, int ranks, bool compressed, const Regression::Hook& hook = {}, int hook_rank = 0) {
+  train(run, ranks, configuration(compressed), hook, hook_rank);
+}
+
+uint64_t hash_after(const std::string& optimizer, const std::string& settings) {
+  Run run;
+  train(run, 2, configured(optimizer, settings));
+  return run.summary.parameter_hash;
 }
 
 }  // namespace
@@ -193,6 +224,88 @@ TEST_CASE("the log has its lines, for people and for programs") {
   CHECK(run.told.str().find("epoch 3/3 done") != std::string::npos);
 }
 
+TEST_CASE("evaluations come when they are due, and after each epoch, and change nothing") {
+  for (const std::string& optimizer : {kAdam, kOneBitAdam, kLocalAdam}) {
+    CAPTURE(optimizer);
+    Run often;
+    train(often, 2, configured(optimizer, kTrain + "evaluate_every = 11\n"));
+    std::vector<int64_t> steps, epochs;
+    for (const auto& line : often.evaluations()) {
+      steps.push_back(line["step"]);
+      epochs.push_back(line["epoch"]);
+      CHECK(line.contains("epoch_loss") == (steps.back() % 25 == 0));
+      CHECK(line["test_accuracy"].get<double>() > 0);
+      CHECK(line["bytes_sent"].get<double>() > 0);
+      CHECK(line["seconds"].get<double>() > 0);
+    }
+    CHECK(steps == std::vector<int64_t>{11, 22, 25, 33, 44, 50, 55, 66, 75});
+    CHECK(epochs == std::vector<int64_t>{1, 1, 1, 2, 2, 2, 3, 3, 3});
+    CHECK(often.evaluations().back()["test_loss"] == *often.summary.final_test_loss);
+    CHECK(often.told.str().find("epoch 2/3  step 44/75  test loss ") != std::string::npos);
+    CHECK(often.summary.parameter_hash == hash_after(optimizer, kTrain));
+  }
+}
+
+TEST_CASE("with local steps, what is evaluated and what is left at the end are the parameters that all ranks share") {
+  Run run;
+  train(run, 2, configured(kLocalAdam, kTrain + "evaluate_every = 1\n"));
+  CHECK(run.summary.timings.local.steps > 20);
+  CHECK(run.summary.timings.local.steps == run.summary.traffic.local_steps);
+  CHECK(nlohmann::json::parse(to_json(run.summary))["timings"]["local"]["compute"].get<double>() > 0);
+  CHECK(run.told.str().find("  local  ETA ") != std::string::npos);
+  CHECK(run.model(0).judged().size() == 75);
+  CHECK(run.model(0).judged() == run.model(1).judged());
+  CHECK(run.model(0).weights() == run.model(1).weights());  // the last step brings them together
+  CHECK(*run.summary.final_test_accuracy > 0.9);
+}
+
+TEST_CASE("two micro-batches a step train as one batch of both does") {
+  Run two, one;
+  train(two, 2, configured(kAdam, "epochs = 3\nbatch = 8\naccumulate = 2"));
+  train(one, 2, configured(kAdam, "epochs = 3\nbatch = 16"));
+  CHECK(two.summary.steps == 3 * (403 / 32));
+  CHECK(*two.summary.final_train_loss == doctest::Approx(*one.summary.final_train_loss).epsilon(1e-5));
+  double worst = 0, most = 0;
+  for (size_t i = 0; i < one.model(0).weights().size(); ++i) {
+    worst = std::max<double>(worst, std::fabs(two.model(0).weights()[i] - one.model(0).weights()[i]));
+    most = std::max<double>(most, std::fabs(one.model(0).weights()[i]));
+  }
+  CHECK(most > 0.01);
+  CHECK(worst < 1e-5);
+}
+
+TEST_CASE("the learning rate follows its schedule") {
+  const std::string one_step = "batch = 8\nsamples = 16\nepochs = ";  // an epoch
+  const uint64_t once = hash_after(kAdam, one_step + "1\nschedule = \"constant\"");
+  CHECK(hash_after(kAdam, one_step + "3\nschedule = \"exponential\"\ndecay_steps = 1\ndecay_factor = 0.0") == once);
+  CHECK(hash_after(kAdam, one_step + "3\nschedule = \"constant\"") != once);
+  CHECK(hash_after(kAdam, one_step + "1\nschedule = \"constant\"\nwarmup_steps = 2") != once);
+}
+
+TEST_CASE("micro-batches are parts of the batch that they are instead of") {
+  TrainSettings settings(configuration(false));
+  settings.batch = 12;
+  Dealing whole(settings, 100, 2);
+  settings.batch = 4;
+  settings.accumulate = 3;
+  Dealing parts(settings, 100, 2);
+  CHECK(parts.steps_per_epoch() == 4);
+  std::set<int64_t> dealt;
+  for (const int64_t epoch : {0, 1}) {
+    whole.shuffle(epoch);
+    parts.shuffle(epoch);
+    for (int64_t step = 0; step < 4; ++step)
+      for (const int rank : {0, 1}) {
+        std::vector<int64_t> gathered;
+        for (int64_t micro = 0; micro < 3; ++micro)
+          for (const int64_t sample : parts.micro_batch(step, micro, rank)) gathered.push_back(sample);
+        CHECK(gathered == whole.micro_batch(step, 0, rank));
+        if (epoch == 0) dealt.insert(gathered.begin(), gathered.end());
+      }
+  }
+  CHECK(dealt.size() == 96);
+}
+
 TEST_CASE("a step with a gradient that is not finite is skipped on all ranks, and its loss not counted") {
   Run run;
   train(
@@ -241,6 +354,16 @@ TEST_CASE("too few samples for a step") {
   settings.samples = 16;
   CHECK_THROWS_WITH_AS(Dealing(settings, 15, 2), doctest::Contains("train.samples = 16, but the training set has 15"),
                        onebit::Error);
+}
+
+TEST_CASE("too few samples for a step's micro-batches") {
+  TrainSettings settings(configuration(false));
+  settings.accumulate = 3;
+  CHECK_THROWS_WITH_AS(
+      Dealing(settings, 40, 2),
+      "train.batch = 8, 3 times a step, on 2 ranks takes 48 samples a step, but there are 40; lower train.batch, "
+      "train.accumulate or the number of ranks",
+      onebit::Error);
 }
 
 TEST_CASE("shuffling is a permutation, the same for a seed on every machine") {
