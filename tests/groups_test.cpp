@@ -6,6 +6,8 @@
 #include "gradients.hpp"
 #include "name_pattern.hpp"
 #include "onebit/plugin.hpp"
+#include "running.hpp"
+#include "scratch_folder.hpp"
 #include "sessions.hpp"
 #include "validate.hpp"
 
@@ -225,6 +227,22 @@ TEST_CASE("exempt tensors and groups are printed, read back the same and part of
   CHECK(with("optimizer.group=[]") != first.hash());
   CHECK(with("optimizer.group=[{tensors=[\"*\"],weight_decay=0.25},{tensors=[\"x\"],lr=0.125}]") != first.hash());
   CHECK(with("optimizer.group=[{tensors=[\"*\"],weight_decay=0.25},{tensors=[\"x\",\"y\"],lr=0.125}]") == first.hash());
+}
+
+TEST_CASE("check tells which tensors are exempt and in which group, and knows a pattern that matches none") {
+  const ScratchFolder folder;
+  const std::string toml = adam("dense = ['*.bias']\n[[optimizer.group]]\ntensors = ['conv?.*', 'fc2.bias']\nlr = 0.5\n");
+  const std::string file = folder.file("groups.toml", toml + "[train]\nmodel = \"cnn\"\n").string();
+  const Outcome valid = run_onebit("check " + file);
+  CHECK(valid.status == 0);
+  CHECK_SAYS(valid,
+             "#   exempt:            conv1.bias, conv2.bias, fc1.bias, fc2.bias\n"
+             "#   group 1:           conv1.weight, conv1.bias, conv2.weight, conv2.bias, fc2.bias\n\n");
+  const Outcome printed = run_onebit("check " + folder.file("printed.toml", valid.text).string());
+  CHECK(printed.text.substr(printed.text.find('\n')) == valid.text.substr(valid.text.find('\n')));
+  const Outcome unknown = run_onebit("check " + file + " --set 'optimizer.dense=[\"*.bais\"]'");
+  CHECK(unknown.status != 0);
+  CHECK_SAYS(unknown, "the pattern \"*.bais\" matches no tensor of the model; the nearest are 'conv1.bias'");
 }
 
 TEST_CASE("a group's learning rate and weight decay are what an optimizer of those tensors alone would have") {
