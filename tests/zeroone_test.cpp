@@ -17,6 +17,7 @@ std::string manifest(const nlohmann::json& hyper) {
   std::ostringstream toml;
   toml.precision(17);
   toml << std::showpoint << "[optimizer]\nplugin = \"zeroone_adam\"\nvariance_stage = \"gradient\"\nmessage = \"momentum\"\n"
+       << "beta2_per = \"update\"\n"
        << "variance_floor = 0.0\nbias_correction = false\nlr = " << hyper["lr"].get<double>() << "\n";
   for (const char* key : {"var_freeze_step", "var_update_scaler", "local_step_scaler", "local_step_clipper"})
     toml << key << " = " << hyper[key].get<int>() + (std::string(key) == "var_freeze_step" ? 1 : 0) << "\n";

@@ -30,6 +30,24 @@ float plain(float entry, float reciprocal) {
   return reciprocal > 0.0f ? divided : 0.0f;
 }
 
+// The floor is that of the steps in between, too: their noise is as large as its root, and must not be divided by less.
+void update_variance(const AdamScalars& scalars, float floor, Rates rates, int64_t count, Input gradient, Output momentum,
+                     Output variance, Output parameter) {
+  const AdamScalars s = scalars;
+  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
+    prefetch(momentum + begin, variance + begin, parameter + begin);
+    const int64_t end = run_end(begin, count);
+    for (int64_t i = begin; i < end; ++i) {
+      const float m = adam_momentum(s, momentum[i], gradient[i]);
+      const float v = adam_variance(s, variance[i], gradient[i]);
+      momentum[i] = m;
+      variance[i] = v;
+      const float r = frozen_reciprocal(s, v, floor);
+      parameter[i] = stepped_if_alive(parameter[i], r * (m * s.correct1), rates.learning_rate, rates.weight_decay, r);
+    }
+  }
+}
+
 template <bool preconditioned, bool momentum_travels>
 void produce_early(const AdamScalars& scalars, float limit, float floor, float scale, int64_t count, Input gradient,
                    Input momentum, Input variance, Output message) {
@@ -160,6 +178,7 @@ HWY_AFTER_NAMESPACE();
 namespace onebit {
 
 HWY_EXPORT(update_dense);
+HWY_EXPORT(update_variance);
 HWY_EXPORT(sum_variance);
 HWY_EXPORT(produce_early_as);
 HWY_EXPORT(consume_early_as);
@@ -175,6 +194,10 @@ namespace kernels {
 void update_dense(const AdamScalars& s, Rates rates, int64_t count, const float* gradient, float* momentum, float* variance,
                   float* parameter) {
   HWY_DYNAMIC_DISPATCH(update_dense)(s, rates, count, gradient, momentum, variance, parameter);
+}
+void update_variance(const AdamScalars& s, float floor, Rates rates, int64_t count, const float* gradient, float* momentum,
+                     float* variance, float* parameter) {
+  HWY_DYNAMIC_DISPATCH(update_variance)(s, floor, rates, count, gradient, momentum, variance, parameter);
 }
 VarianceSum sum_variance(const float* variance, int64_t count) { return HWY_DYNAMIC_DISPATCH(sum_variance)(variance, count); }
 void produce_early(const AdamScalars& s, Form form, float floor, float gradient_scale, int64_t count, const float* gradient,

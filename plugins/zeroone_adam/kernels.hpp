@@ -16,9 +16,12 @@ struct Form {
   float limit;  // of preconditioned gradients
 };
 
-// Every step before the freeze that updates the variance: Adam on the mean of the gradient.
+// Adam on the mean of the gradient, for tensors that are exempt from compression.
 void update_dense(const AdamScalars& s, Rates rates, int64_t count, const float* gradient, float* momentum, float* variance,
                   float* parameter);
+// A step before the freeze that updates the variance. floor: of the variance at its last update.
+void update_variance(const AdamScalars& s, float floor, Rates rates, int64_t count, const float* gradient, float* momentum,
+                     float* variance, float* parameter);
 VarianceSum sum_variance(const float* variance, int64_t count);
 
 // The other steps before the freeze; r comes from the variance as it is, with its floor.

@@ -45,6 +45,10 @@ class ZeroOneAdam final : public Optimizer {
                        "steps after the freeze after which the steps from one sync to the next double"),
         integer_option("local_step_clipper", "16", 1, 1e6, "the most steps from one sync to the next"),
         text_option(
+            "beta2_per", "\"step\"", "step|update",
+            "what the variance decays with: an update that comes k steps after the last one by beta2^k (\"step\"), or by "
+            "beta2, as in the paper"),
+        text_option(
             "variance_stage", "\"momentum\"", "gradient|momentum",
             "what travels in compressed steps before the freeze: the gradient, as in the reference, or the momentum, as "
             "in the paper"),
@@ -65,6 +69,7 @@ class ZeroOneAdam final : public Optimizer {
         local_steps_to_double_(options.integer("local_step_scaler")),
         longest_interval_(options.integer("local_step_clipper")),
         bias_correction_(options.boolean("bias_correction")),
+        decays_per_step_(options.text("beta2_per") == "step"),
         freeze_rule_(services, "zeroone_adam", "var_freeze_step", options, betas_) {}
 
   void declare(Slice<const TensorInfo* const> tensors, StateDeclarer& state) override {
@@ -80,6 +85,7 @@ class ZeroOneAdam final : public Optimizer {
     updates_ = state.per_model("updates");
     rounds_ = state.per_model("rounds");
     variance_updates_ = state.per_model("variance_updates");
+    variance_age_ = state.per_model("updates_at_variance_update");  // how many steps the variance stands for
     frozen_steps_ = state.per_model("frozen_steps");
     local_steps_ = state.per_model("local_steps_since_sync");
     rates_ = state.per_model("learning_rate_since_sync", groups_);  // of each group, summed
@@ -90,8 +96,7 @@ class ZeroOneAdam final : public Optimizer {
   void plan(const Step& step, const Totals& totals, Plan& plan) override {
     stage_ = stage_of(step, totals);
     freezes_ = count(totals, frozen_) == 0 && freeze_rule_.is_last(step, totals);
-    const int64_t variance_updates = count(totals, variance_updates_) + (stage_ == Stage::variance ? 1 : 0);
-    scalars_ = AdamScalars(betas_, eps_, bias_correction_ ? count(totals, updates_) + 1 : 0, variance_updates);
+    scalars_ = scalars(totals);
     dense_scalars_ = AdamScalars(betas_, eps_, bias_correction_ ? count(totals, rounds_) + 1 : 0);
     if (stage_ == Stage::sync) plan_sync(step, totals);
     if (stage_ == Stage::variance) plan.add_round(RoundKind::dense, Of::gradient);
@@ -115,6 +120,7 @@ class ZeroOneAdam final : public Optimizer {
   void combine(const Step& step, const Totals& totals) override {
     if (stage_ == Stage::variance) {
       add(totals, variance_updates_);
+      at(totals, variance_age_) = at(totals, updates_) + 1;
       const double norm = sums_.combine(totals, dense_, scalars_.correct2);
       if (freeze_rule_.automatic()) freeze_rule_.observe(step, totals, norm);
     }
@@ -165,6 +171,18 @@ class ZeroOneAdam final : public Optimizer {
     return step.number % interval == 0 || (step.flags & ONEBIT_STEP_SYNC) != 0 ? Stage::sync : Stage::local;
   }
 
+  AdamScalars scalars(const Totals& totals) const {
+    const double update = at(totals, updates_) + 1;
+    const bool now = stage_ == Stage::variance;
+    double steps = 1, age = at(totals, variance_updates_) + (now ? 1 : 0);
+    if (decays_per_step_) {
+      steps = now ? update - at(totals, variance_age_) : 1;
+      age = now ? update : at(totals, variance_age_);
+    }
+    const AdamBetas betas = {betas_.first, std::pow(betas_.second, steps)};
+    return {betas, eps_, bias_correction_ ? static_cast<int64_t>(update) : 0, age / steps};
+  }
+
   // Where all learning rates were 0 there is nothing to weigh by, and nothing moves: the momentum alone is brought together.
   void plan_sync(const Step& step, const Totals& totals) {
     const double steps = at(totals, local_steps_) + 1;
@@ -212,7 +230,8 @@ class ZeroOneAdam final : public Optimizer {
     const Sync& sync = syncs_[static_cast<size_t>(block.group)];
     switch (stage_) {
       case Stage::variance:
-        kernels::update_dense(scalars_, rates, block.count, tile.mean + block.packed, momentum, variance, block.parameter);
+        kernels::update_variance(scalars_, floor_of(tile, block), rates, block.count, tile.mean + block.packed, momentum,
+                                 variance, block.parameter);
         return sums_.add(tile, block, kernels::sum_variance(variance, block.count));
       case Stage::early:
         return kernels::consume_early(scalars_, form_, floor_of(tile, block), rates, block.count, tile.mean + block.packed,
@@ -241,13 +260,14 @@ class ZeroOneAdam final : public Optimizer {
   const double eps_, variance_floor_;
   const kernels::Form form_;
   const int64_t variance_updates_to_double_, local_steps_to_double_, longest_interval_;
-  const bool bias_correction_;
+  const bool bias_correction_, decays_per_step_;
   FreezeRule freeze_rule_;
   VarianceSums sums_;
   DenseTensors dense_;
   int groups_ = 1;
   int momentum_ = -1, variance_ = -1, u_ = -1, anchor_ = -1;
-  int frozen_ = -1, updates_ = -1, rounds_ = -1, variance_updates_ = -1, frozen_steps_ = -1;
+  int frozen_ = -1, updates_ = -1, rounds_ = -1, variance_updates_ = -1, variance_age_ = -1;
+  int frozen_steps_ = -1;
   int local_steps_ = -1, rates_ = -1, decayed_ = -1;
   // of the step that was planned last
   Stage stage_ = Stage::variance;

@@ -31,16 +31,17 @@ struct AdamBetas {
 struct AdamScalars {
   AdamScalars() = default;
   // update: t of the bias correction, from 1; 0: no correction.
-  AdamScalars(AdamBetas betas, double epsilon, int64_t update) : AdamScalars(betas, epsilon, update, update) {}
+  AdamScalars(AdamBetas betas, double epsilon, int64_t update)
+      : AdamScalars(betas, epsilon, update, static_cast<double>(update)) {}
   // For a variance that is not updated at every step: its own t.
-  AdamScalars(AdamBetas betas, double epsilon, int64_t momentum_update, int64_t variance_update)
+  AdamScalars(AdamBetas betas, double epsilon, int64_t momentum_update, double variance_update)
       : beta1(static_cast<float>(betas.first)),
         beta2(static_cast<float>(betas.second)),
         rest1(static_cast<float>(1 - betas.first)),
         rest2(static_cast<float>(1 - betas.second)),
         eps(static_cast<float>(epsilon)) {
     if (momentum_update == 0) return;
-    const double rest = 1 - std::pow(betas.second, static_cast<double>(variance_update));
+    const double rest = 1 - std::pow(betas.second, variance_update);
     correct1 = static_cast<float>(1 / (1 - std::pow(betas.first, static_cast<double>(momentum_update))));
     correct2 = static_cast<float>(1 / rest);
     root_correct2 = static_cast<float>(1 / std::sqrt(rest));
