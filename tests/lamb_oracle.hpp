@@ -7,9 +7,20 @@
 #include <cstddef>
 #include <vector>
 
+#include "gradients.hpp"
 #include "tile_host.hpp"
 
 namespace onebit::test {
+
+// Parameters in tensors of these sizes, each larger than the one before it, so that their trust ratios differ.
+inline std::vector<Vector> lamb_model(const std::vector<size_t>& sizes) {
+  std::vector<Vector> zeros;
+  for (const size_t size : sizes) zeros.emplace_back(size);
+  std::vector<Vector> result = noisy(zeros, 999, 0);
+  for (size_t k = 0; k < result.size(); ++k)
+    for (float& p : result[k]) p *= 0.1F * static_cast<float>(2 * k + 1);
+  return result;
+}
 
 class LambOracle {
  public:
