@@ -56,44 +56,51 @@ inline void produce_update(const AdamScalars& scalars, float gradient_scale, flo
     message[i] = adam_momentum(s, before[i], preconditioned(reciprocal[i], gradient[i] * gradient_scale, limit));
 }
 
-// What a group adds to the three of FactorSums.
+// What a group adds to the three of FactorSums; for the last the inverse, which costs no division, and is never 0.
 struct FactorGroup {
-  Group32 direction, update, ratio;
+  Group32 direction, update, inverse_ratio;
 };
 
 class FactorLanes {
  public:
-  HWY_INLINE FactorLanes() {}  // an implied one would not be compiled for the target
-  HWY_INLINE void add(const FactorGroup& group) {
+  HWY_INLINE FactorLanes() {  // an implied one would not be compiled for the target
+    for (float& least : least_) least = FLT_MAX;
+  }
+  HWY_INLINE void add(const FactorGroup& group, int64_t count) {
     add_group(direction_, group.direction.values);
     add_group(update_, group.update.values);
-    for (int64_t k = 0; k < kLanes; ++k) most_[k] = group.ratio.values[k] > most_[k] ? group.ratio.values[k] : most_[k];
+    for (int64_t k = 0; k < count; ++k) {
+      const float inverse = group.inverse_ratio.values[k];
+      least_[k] = inverse < least_[k] ? inverse : least_[k];
+    }
   }
-  FactorSums total() const { return {direction_.total(), update_.total(), *std::max_element(most_, most_ + kLanes)}; }
+  FactorSums total() const { return {direction_.total(), update_.total(), 1.0f / *std::min_element(least_, least_ + kLanes)}; }
 
  private:
   LaneSum direction_, update_;
-  float most_[kLanes] = {};
+  float least_[kLanes];
 };
 
 // The mean gradient is what two means in a row make of it: (m - b1 m') / (1-b1), and r is divided out where m is an update.
+// Dead elements are multiplied away: with more than one choice in it the loop would not be vectorised.
 template <bool update>
 HWY_INLINE void refresh_group(const AdamScalars& s, Scaling scaling, float weight_decay, int64_t count, Input mean,
                               Input before, Input reciprocal, Output fresh, float floor, Input parameter, FactorGroup& group) {
+  const float inverse_rest = 1.0f / s.rest1;
   for (int64_t i = 0; i < count; ++i) {
     const float r = reciprocal[i];
-    const bool alive = r > 0.0f;
+    const float alive = r > 0.0f ? 1.0f : 0.0f, dead = 1.0f - alive;
     const float m = mean[i] * scaling.inverse;
-    const float entry = (m - s.beta1 * (before[i] * scaling.inverse)) / s.rest1;
-    const float gradient = update ? (alive ? entry / r : 0.0f) : entry;
+    const float entry = (m - s.beta1 * (before[i] * scaling.inverse)) * inverse_rest;
+    const float gradient = update ? alive * entry / (r + dead) : entry;
     const float v = adam_variance(s, fresh[i], gradient);
     fresh[i] = v;
-    const float direction = update ? (alive ? m * s.correct1 : 0.0f) : r * (m * s.correct1);
-    const float decayed = alive ? direction + weight_decay * parameter[i] : 0.0f;
+    const float direction = alive * ((update ? m : r * m) * s.correct1);
+    const float decayed = direction + alive * (weight_decay * parameter[i]);
     const float raised = v > floor ? v : floor;
     group.direction.values[i] = direction * direction;
     group.update.values[i] = decayed * decayed;
-    group.ratio.values[i] = alive ? 1.0f / (r * (std::sqrt(raised) + s.eps)) : 0.0f;
+    group.inverse_ratio.values[i] = r * (std::sqrt(raised) + s.eps) + dead * FLT_MAX;
   }
 }
 
@@ -102,12 +109,17 @@ inline FactorSums refresh(const AdamScalars& scalars, Scaling scaling, float wei
                           Input before, Frozen frozen, Input parameter) {
   const AdamScalars s = scalars;
   FactorLanes lanes;
-  for (int64_t i = 0; i < count; i += kLanes) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
     FactorGroup group;
-    refresh_group<update>(s, scaling, weight_decay, std::min(kLanes, count - i), mean + i, before + i, frozen.reciprocal + i,
-                          frozen.fresh + i, frozen.floor, parameter + i, group);
-    lanes.add(group);
+    refresh_group<update>(s, scaling, weight_decay, kLanes, mean + i, before + i, frozen.reciprocal + i, frozen.fresh + i,
+                          frozen.floor, parameter + i, group);
+    lanes.add(group, kLanes);
   }
+  FactorGroup rest;
+  refresh_group<update>(s, scaling, weight_decay, count - i, mean + i, before + i, frozen.reciprocal + i, frozen.fresh + i,
+                        frozen.floor, parameter + i, rest);
+  lanes.add(rest, count - i);
   return lanes.total();
 }
 
