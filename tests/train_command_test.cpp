@@ -1,6 +1,8 @@
 // `onebit train`: what it says when it can't, and, with libtorch, a short run from end to end. And the manifests of configs/.
 #include <doctest/doctest.h>
 
+#include <filesystem>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -15,7 +17,16 @@ using onebit::test::run_shell;
 
 namespace {
 
-const char* const kConfigs[] = {"adam", "onebit_adam"};
+const char* const kConfigs[] = {"adam", "onebit_adam"};  // those that are run here
+
+// All that there are, by name.
+std::vector<std::string> all_configs() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(ONEBIT_SOURCE_DIR) + "/configs"))
+    names.push_back(entry.path().stem().string());
+  REQUIRE(names.size() >= std::size(kConfigs));
+  return names;
+}
 
 std::string config(const std::string& name) { return std::string(ONEBIT_SOURCE_DIR) + "/configs/" + name + ".toml"; }
 
@@ -41,7 +52,7 @@ struct SmallRun {
 }  // namespace
 
 TEST_CASE("the manifests in configs/ are valid and name every option") {
-  for (const char* name : kConfigs) {
+  for (const std::string& name : all_configs()) {
     const auto manifest = onebit::Manifest::load(config(name));
     const onebit::Configuration configuration(onebit::test::plugins(), manifest, onebit::host::train_schema());
     const auto complete = [&](const char* table, const std::vector<const onebit_schema*>& schema) {
@@ -61,14 +72,13 @@ TEST_CASE("the manifests in configs/ are valid and name every option") {
 }
 
 TEST_CASE("in configs/, what is not required has its default, or says what that is") {
-  for (const char* name : kConfigs) {
+  for (const std::string& name : all_configs()) {
     const std::string file = contents_of(config(name));
     const auto manifest = onebit::Manifest::load(config(name));
     const onebit::Configuration whole(onebit::test::plugins(), manifest, onebit::host::train_schema());
     std::string bare;
     for (const char* table : {"optimizer", "compressor", "communicator"})
       if (manifest.has(table)) bare += "[" + std::string(table) + "]\nplugin = \"" + manifest.plugin(table) + "\"\n";
-    if (whole.compressor.component != nullptr) bare.replace(0, 11, "[optimizer]\nfreeze_step = 1");
     const onebit::Configuration defaults(onebit::test::plugins(), onebit::Manifest::parse(bare, name, manifest.folder()),
                                          onebit::host::train_schema());
     std::istringstream own(whole.to_toml()), usual(defaults.to_toml());
@@ -85,12 +95,12 @@ TEST_CASE("in configs/, what is not required has its default, or says what that 
   }
 }
 
-TEST_CASE("the two manifests train alike") {
-  const auto train = [](const char* name) {
+TEST_CASE("the manifests train alike") {
+  const auto train = [](const std::string& name) {
     return onebit::Configuration(onebit::test::plugins(), onebit::Manifest::load(config(name)), onebit::host::train_schema())
         .train.to_toml();
   };
-  CHECK(train("adam") == train("onebit_adam"));
+  for (const std::string& name : all_configs()) CHECK_MESSAGE(train(name) == train("adam"), name);
 }
 
 TEST_CASE("train: ranks that cannot be") {
@@ -161,19 +171,19 @@ TEST_CASE("train: gpt on text learns, and has a loss but no accuracy") {
   if (!can_train()) return;
   const ScratchFolder folder;
   std::string text;
-  for (int i = 0; i < 220; ++i) text += "The quick brown fox jumps over the lazy dog. ";
+  for (int i = 0; i < 110; ++i) text += "The quick brown fox jumps over the lazy dog. ";
   folder.file("text", text);
   const auto outcome = run_onebit("train " + config("adam") + " --out " + (folder / "out").string() +
                                   " --set train.data_folder=" + folder.path().string() +
                                   " --set train.model=gpt --set train.data=fortunes --set train.batch=4 --set train.epochs=1"
-                                  " --set optimizer.lr=3e-3 --set train.evaluate_every=8");
+                                  " --set optimizer.lr=3e-3 --set train.evaluate_every=4");
   REQUIRE_MESSAGE(outcome.status == 0, outcome.text);
-  CHECK_SAYS(outcome, "gpt on fortunes (138 samples), 2 ranks");
+  CHECK_SAYS(outcome, "gpt on fortunes (68 samples), 2 ranks");
   CHECK(outcome.text.find("accuracy") == std::string::npos);
   const auto summary = nlohmann::json::parse(contents_of(folder / "out/summary.json"));
-  CHECK(summary["steps"] == 17);
+  CHECK(summary["steps"] == 8);
   CHECK(summary["parameters"] == 3226112);
-  CHECK(summary["final_test_loss"].get<double>() < 3.5);  // ln 98 = 4.58 at first
+  CHECK(summary["final_test_loss"].get<double>() < 3.7);  // ln 98 = 4.58 at first
   CHECK(summary["final_test_accuracy"].is_null());
   const auto compared = run_onebit("compare " + (folder / "out/summary.json").string());
   CHECK_SAYS(compared, "test loss");
