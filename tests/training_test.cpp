@@ -3,84 +3,23 @@
 
 #include <doctest/doctest.h>
 
-#include <atomic>
 #include <cmath>
 #include <csignal>
-#include <limits>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <set>
 #include <sstream>
 
 #include "data_sets.hpp"
 #include "interrupt.hpp"
-#include "onebit/error.hpp"
-#include "random.hpp"
-#include "rank_training.hpp"
+#include "regression.hpp"
 #include "scratch_folder.hpp"
 #include "sessions.hpp"
 #include "small_data_set.hpp"
 
+using onebit::test::Regression;
 using namespace onebit::host;  // NOLINT(google-build-using-namespace): the room under test
 
 namespace {
-
-constexpr int64_t kPixels = 28 * 28, kClasses = 10;
-
-// Ten linear scores, softmax and cross entropy; `before_learning` may spoil things.
-class Regression : public Model {
- public:
-  using Hook = std::function<void(int64_t call, Regression& model)>;
-  explicit Regression(Hook hook) : weights_(kPixels * kClasses), gradient_(kPixels * kClasses), hook_(std::move(hook)) {}
-
-  std::vector<onebit::Parameter> parameters() override { return {{"weights", {kClasses, kPixels}, weights_.data()}}; }
-  double learn(const Batch& batch, bool add) override {
-    if (!add) std::fill(gradient_.begin(), gradient_.end(), 0.0f);
-    double loss = 0;
-    for (int64_t i = 0; i < batch.count; ++i) {
-      std::vector<double> p = probabilities(batch, i);
-      loss -= std::log(std::max(p[batch.targets[i]], 1e-30));
-      p[batch.targets[i]] -= 1;
-      for (int64_t c = 0; c < kClasses; ++c)
-        for (int64_t x = 0; x < kPixels; ++x)
-          gradient_[c * kPixels + x] += static_cast<float>(p[c] * pixel(batch, i, x) / batch.count);
-    }
-    if (hook_) hook_(++calls_, *this);
-    return loss / batch.count;
-  }
-  std::vector<const float*> gradients() override { return {gradient_.data()}; }
-  Judgement judge(const Batch& batch) override {
-    judged_.push_back(std::accumulate(weights_.begin(), weights_.end(), 0.0));
-    Judgement sums;
-    for (int64_t i = 0; i < batch.count; ++i) {
-      const std::vector<double> p = probabilities(batch, i);
-      sums.loss -= std::log(std::max(p[batch.targets[i]], 1e-30));
-      sums.correct += std::max_element(p.begin(), p.end()) - p.begin() == batch.targets[i];
-    }
-    return sums;
-  }
-  std::string backend() const override { return "test"; }
-  const std::vector<float>& weights() const { return weights_; }
-  const std::vector<double>& judged() const { return judged_; }
-  void spoil() { gradient_[5] = std::numeric_limits<float>::quiet_NaN(); }
-
- private:
-  static double pixel(const Batch& batch, int64_t i, int64_t x) { return batch.pixels[i * kPixels + x]; }
-  std::vector<double> probabilities(const Batch& batch, int64_t i) const {
-    std::vector<double> scores(kClasses);
-    for (int64_t c = 0; c < kClasses; ++c)
-      for (int64_t x = 0; x < kPixels; ++x) scores[c] += weights_[c * kPixels + x] * pixel(batch, i, x);
-    const double most = *std::max_element(scores.begin(), scores.end());
-    double sum = 0;
-    for (double& s : scores) sum += s = std::exp(s - most);
-    for (double& s : scores) s /= sum;
-    return scores;
-  }
-  std::vector<float> weights_, gradient_;
-  std::vector<double> judged_;  // the sum of the weights at each call
-  Hook hook_;
-  int64_t calls_ = 0;
-};
 
 struct Run {
   ScratchFolder folder;
@@ -152,7 +91,7 @@ TEST_CASE("a model learns, dense and compressed, on any number of ranks") {
       CHECK(*run.summary.final_test_loss < 1);
       CHECK(*run.summary.final_train_loss < 1);
       CHECK(run.summary.steps == 3 * (403 / (8 * ranks)));
-      CHECK(run.summary.parameters == kPixels * kClasses);
+      CHECK(run.summary.parameters == Regression::kElements);
       CHECK(run.summary.ranks == ranks);
       const onebit::Traffic& t = run.summary.traffic;
       CHECK(t.compressed_steps == (compressed ? run.summary.steps - 10 : 0));
@@ -282,30 +221,6 @@ TEST_CASE("the learning rate follows its schedule") {
   CHECK(hash_after(kAdam, one_step + "1\nschedule = \"constant\"\nwarmup_steps = 2") != once);
 }
 
-TEST_CASE("micro-batches are parts of the batch that they are instead of") {
-  TrainSettings settings(configuration(false));
-  settings.batch = 12;
-  Dealing whole(settings, 100, 2);
-  settings.batch = 4;
-  settings.accumulate = 3;
-  Dealing parts(settings, 100, 2);
-  CHECK(parts.steps_per_epoch() == 4);
-  std::set<int64_t> dealt;
-  for (const int64_t epoch : {0, 1}) {
-    whole.shuffle(epoch);
-    parts.shuffle(epoch);
-    for (int64_t step = 0; step < 4; ++step)
-      for (const int rank : {0, 1}) {
-        std::vector<int64_t> gathered;
-        for (int64_t micro = 0; micro < 3; ++micro)
-          for (const int64_t sample : parts.micro_batch(step, micro, rank)) gathered.push_back(sample);
-        CHECK(gathered == whole.micro_batch(step, 0, rank));
-        if (epoch == 0) dealt.insert(gathered.begin(), gathered.end());
-      }
-  }
-  CHECK(dealt.size() == 96);
-}
-
 TEST_CASE("a step with a gradient that is not finite is skipped on all ranks, and its loss not counted") {
   Run run;
   train(
@@ -344,33 +259,4 @@ TEST_CASE("Ctrl-C ends the run soon, on all ranks after the same step") {
   CHECK(run.summary.steps <= 10);  // with the next line of the log at the latest
   CHECK(!run.summary.final_test_accuracy);
   CHECK(nlohmann::json::parse(to_json(run.summary))["interrupted"] == true);
-}
-
-TEST_CASE("too few samples for a step") {
-  TrainSettings settings(configuration(false));
-  CHECK_THROWS_WITH_AS(Dealing(settings, 15, 2),
-                       doctest::Contains("train.batch = 8 on 2 ranks takes 16 samples a step, but there are 15"),
-                       onebit::Error);
-  settings.samples = 16;
-  CHECK_THROWS_WITH_AS(Dealing(settings, 15, 2), doctest::Contains("train.samples = 16, but the training set has 15"),
-                       onebit::Error);
-}
-
-TEST_CASE("too few samples for a step's micro-batches") {
-  TrainSettings settings(configuration(false));
-  settings.accumulate = 3;
-  CHECK_THROWS_WITH_AS(
-      Dealing(settings, 40, 2),
-      "train.batch = 8, 3 times a step, on 2 ranks takes 48 samples a step, but there are 40; lower train.batch, "
-      "train.accumulate or the number of ranks",
-      onebit::Error);
-}
-
-TEST_CASE("shuffling is a permutation, the same for a seed on every machine") {
-  const auto order = shuffled(1000, Random(1, 2));
-  CHECK(std::set<int64_t>(order.begin(), order.end()).size() == 1000);
-  CHECK(order != shuffled(1000, Random(1, 3)));
-  CHECK(order != shuffled(1000, Random(2, 2)));
-  CHECK(shuffled(6, Random(7)) == std::vector<int64_t>{4, 0, 1, 2, 3, 5});
-  CHECK(shuffled(0, Random(7)).empty());
 }
