@@ -4,8 +4,9 @@
 //
 //   min(q, 1/q) >= freeze_threshold,   q = |v_t|_1 / |v_{t-d}|_1,   the learning rate not having risen in the last d steps
 //
-// d, freeze_window, is 1 / (1 - beta2) steps, as in the paper, or where fewer than twice as many have passed half of those that
-// have. It is decided in combine, on sums that all ranks share; the step after that is the last dense one, which plan knows.
+// d, freeze_window, is 1 / (1 - beta2) steps, as in the paper; but runs shorter than several times that would never freeze, so
+// until then it is a quarter of the steps taken (by which the corrected variance is their plain average), and they are 50 at
+// least. It is decided in combine, on sums that all ranks share; the step after that is the last dense one, which plan knows.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +35,7 @@ class FreezeRule {
   static onebit_schema window_option() {
     return integer_option(
         "freeze_window", "0", 0, most,
-        "\"auto\": steps between those two; 0: 1 / (1 - beta2), or half of the steps so far where that is less");
+        "\"auto\": steps between those two; 0: 1 / (1 - beta2), or a quarter of the steps so far where that is less");
   }
 
   FreezeRule(const Services& services, std::string_view optimizer, std::string_view key, const Options& options,
@@ -76,7 +77,7 @@ class FreezeRule {
 
  private:
   static constexpr int64_t most = 2000;    // of freeze_window
-  static constexpr int64_t at_least = 20;  // steps, before a variance is an estimate at all
+  static constexpr int64_t at_least = 50;  // steps, before a variance is an estimate at all
   int64_t capacity() const { return (window_ > 0 ? window_ : longest_) + 1; }
   static double& at(const Totals& totals, int slot, int64_t index = 0) {
     return static_cast<double*>(totals.slots[slot])[index];
@@ -93,7 +94,7 @@ class FreezeRule {
   void decide(const Step& step, const Totals& totals, int64_t seen, double norm) const {
     const auto first = static_cast<int64_t>(seen < capacity() ? at(totals, norms_) : 0);
     const int64_t age = seen < capacity() ? step.number - first + 1 : capacity();
-    const int64_t window = window_ > 0 ? window_ : std::clamp<int64_t>(age / 2, 1, longest_);
+    const int64_t window = window_ > 0 ? window_ : std::clamp<int64_t>(age / 4, 1, longest_);
     if (age < std::max(window, at_least) || step.number - static_cast<int64_t>(at(totals, risen_)) < window) return;
     for (int64_t back = 1; back <= std::min(seen, capacity() - 1); ++back) {
       const int64_t place = 2 * ((seen - back) % capacity());
