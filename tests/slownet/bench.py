@@ -7,9 +7,12 @@ Cells are run one after another, each on a rig of its own, and kept under --out;
 import argparse
 import os
 import pathlib
-import platform
 import sys
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))  # where what all benchmarks share is
+
+import bench_cells
+import bench_report
 import cells
 import picture
 import tables
@@ -20,21 +23,14 @@ ACCURACY = 0.88
 def arguments():
     parser = argparse.ArgumentParser(prog="./dev bench slownet", description="1-bit Adam against dense Adam on slow networks")
     parser.add_argument("--quick", action="store_true", help="two hosts, few steps, no training to an accuracy: to see that it works")
-    parser.add_argument("--out", type=pathlib.Path, default=cells.SOURCE / "build/slownet", help="folder for all figures")
-    parser.add_argument("--onebit", type=pathlib.Path, default=cells.SOURCE / "build/release/bin/onebit", help="the command")
+    parser.add_argument("--out", type=pathlib.Path, default=bench_cells.SOURCE / "build/slownet", help="folder for all figures")
+    parser.add_argument("--onebit", type=pathlib.Path, default=bench_cells.SOURCE / "build/release/bin/onebit", help="the command")
     return parser.parse_args()
-
-
-def machine():
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    processor = models[0] if models else platform.machine()
-    return f"{os.cpu_count()} processors ({processor}), which all hosts share; Linux {platform.release()}"
 
 
 def report(steps, accuracies):
     parts = [
-        f"Measured on {machine()}.\n",
+        f"Measured on {bench_report.machine('hosts')}.\n",
         f"An MLP of {steps[0]['summary']['parameters'] / 1e6:.1f} million parameters, {cells.BATCH} samples a rank and step:\n",
         tables.gain_table(steps),
         "Milliseconds a step. Where they go, on rank 0:\n",
@@ -56,12 +52,12 @@ def main():
     try:
         steps = [runner.result(cell) for cell in cells.grid(options.quick)]
         accuracies = [] if options.quick else [runner.result(cell) for cell in cells.to_accuracy()]
-    except cells.Failure as failure:
+    except bench_cells.Failure as failure:
         sys.exit(f"bench: {failure}")
     except KeyboardInterrupt:
         sys.exit("bench: interrupted; what is done is kept, and the same command goes on from there")
     text = report(steps, accuracies)
-    cells.write_whole(runner.out / "tables.md", text)
+    bench_cells.write_whole(runner.out / "tables.md", text)
     picture.draw(steps, runner.out / "slownet.svg")
     print(f"\n{text}\n==> {runner.out / 'tables.md'}, {runner.out / 'slownet.svg'}")
 

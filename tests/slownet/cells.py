@@ -1,23 +1,16 @@
 """What the benchmark runs: one training run on the rig a cell. A cell's figures are kept in a folder of its own, so that a
 benchmark that was interrupted goes on where it was; cells of another build are run again."""
 
-import hashlib
 import json
-import os
 import pathlib
-import shlex
-import subprocess
 import time
 from dataclasses import asdict, dataclass
 
+from bench_cells import SOURCE, Failure, fingerprint, keep, kept, metrics, run
+
 HERE = pathlib.Path(__file__).resolve().parent
-SOURCE = HERE.parent.parent
 BATCH = 32  # samples a rank takes in one step
 LOG_EVERY = 2  # steps; up to a stage's first line in the log, steps are slower: they connect, and touch memory for the first time
-
-
-class Failure(Exception):
-    """A cell that could not be run. The text says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +63,6 @@ def to_accuracy():
         yield Cell(name, config, settings, "10mbit", hosts=2, steps=468, epochs=2, batch=64)
 
 
-def fingerprint(command):
-    """Of the command and its plugins."""
-    files = [command, *sorted(command.parent.parent.glob("lib/**/*.so"))]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 class Runner:
     def __init__(self, command, out):
         self.command, self.out = command, out
@@ -86,45 +70,27 @@ class Runner:
 
     def result(self, cell):
         """The cell's figures: those kept, or else new ones."""
-        kept = self.out / cell.folder / "result.json"
-        wanted = json.loads(json.dumps(asdict(cell)))
-        if kept.exists():
-            result = json.loads(kept.read_text())
-            if result["cell"] == wanted and result["built"] == self.built:
-                return result
+        folder = self.out / cell.folder
+        identity = {"cell": json.loads(json.dumps(asdict(cell))), "built": self.built}
+        result = kept(folder, identity)
+        if result:
+            return result
         began = time.monotonic()
         print(f"==> {cell.name}, {cell.hosts} hosts, {cell.rate}: {cell.epochs * cell.steps} steps", flush=True)
-        result = {"cell": wanted, "built": self.built, **self.run(cell, kept.parent)}
+        result = {**identity, **self.run(cell, folder)}
         result["seconds"] = time.monotonic() - began
-        write_whole(kept, json.dumps(result, indent=1) + "\n")
+        keep(folder, result)
         return result
 
     def run(self, cell, folder):
         folder.mkdir(parents=True, exist_ok=True)
         log, counters = folder / "log.txt", folder / "counters.json"
-        # the rig ends with the benchmark, however that ends
-        rig = ["setpriv", "--pdeathsig", "TERM", HERE / "rig.sh", "--hosts", cell.hosts, "--rate", cell.rate, "--counters", counters, "--"]
-        train = [self.command, "train", SOURCE / "configs" / f"{cell.config}.toml", "--out", folder, *cell.arguments()]
-        line = [str(word) for word in rig + train]
-        with open(log, "w", encoding="utf-8") as file:
-            print(shlex.join(line), file=file, flush=True)
-            status = subprocess.run(line, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
-        if status != 0:
-            raise Failure(f"{cell.folder} ended with status {status}; the end of {log}:\n{tail(log)}")
+        rig = [HERE / "rig.sh", "--hosts", cell.hosts, "--rate", cell.rate, "--counters", counters, "--"]
+        run(rig + [self.command, "train", SOURCE / "configs" / f"{cell.config}.toml", "--out", folder, *cell.arguments()], log)
         summary = json.loads((folder / "summary.json").read_text())
         if summary["skipped_steps"] > 0 or summary["steps"] != cell.epochs * cell.steps:
             raise Failure(f"{cell.folder} took {summary['steps']} steps and skipped {summary['skipped_steps']}; see {log}")
-        metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        epochs = [line for line in metrics if "test_accuracy" in line]
-        lines = [line for line in metrics if "timings" in line]
-        return {"summary": summary, "counters": json.loads(counters.read_text()), "epochs": epochs, "log": lines}
-
-
-def tail(file, lines=15):
-    return "\n".join(file.read_text(errors="replace").splitlines()[-lines:])
-
-
-def write_whole(file, text):
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, file)
+        lines = metrics(folder)
+        epochs = [line for line in lines if "test_accuracy" in line]
+        timings = [line for line in lines if "timings" in line]
+        return {"summary": summary, "counters": json.loads(counters.read_text()), "epochs": epochs, "log": timings}

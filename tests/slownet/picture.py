@@ -1,7 +1,6 @@
 """The benchmark's picture: where the time of a step goes, for every network and configuration. Drawn with matplotlib."""
 
-import matplotlib
-
+import bench_report
 from figures import main_step
 from tables import RATE_NAMES, groups
 
@@ -28,11 +27,7 @@ def draw_group(axes, group, title):
 
 
 def draw(results, file):
-    matplotlib.use("svg")
-    # text stays text, and the same figures give the same file
-    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "slownet", "font.family": "sans-serif"})
-    from matplotlib import pyplot
-
+    pyplot = bench_report.pyplot("slownet")
     found = groups(results)
     rates, hosts = list(dict.fromkeys(rate for rate, _ in found)), sorted({number for _, number in found})
     figure, grid = pyplot.subplots(len(hosts), len(rates), figsize=(3.6 * len(rates), 1.3 + 1.4 * len(hosts)), squeeze=False)
@@ -45,4 +40,4 @@ def draw(results, file):
     handles = [pyplot.Rectangle((0, 0), 1, 1, color=colour) for _, colour in PARTS.values()]
     figure.legend(handles, [name for name, _ in PARTS.values()], loc="upper center", ncol=3, fontsize=8, frameon=False)
     figure.tight_layout(rect=(0, 0, 1, 0.93))
-    figure.savefig(file, metadata={"Date": None}, facecolor="white")
+    bench_report.save(figure, file)

@@ -1,5 +1,6 @@
 """The benchmark's tables, in Markdown."""
 
+from bench_report import markdown
 from figures import WARM_UP, counted, main_step, time_to, with_warm_up
 
 RATE_NAMES = {"10mbit": "10 Mbit/s", "100mbit": "100 Mbit/s", "1gbit": "1 Gbit/s", "unlimited": "unlimited"}
@@ -11,12 +12,6 @@ def milliseconds(seconds):
 
 def times(ratio):
     return "-" if ratio is None else f"{ratio:.2f}x"
-
-
-def markdown(header, rows, names=2):
-    """The first columns are names, the others figures."""
-    lines = [header, ["---"] * names + ["---:"] * (len(header) - names), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def where(result):

@@ -1,0 +1,143 @@
+"""What follows from the cells' records: the quality of each optimizer over the seeds, and whether it is its dense parent's."""
+
+from dataclasses import dataclass
+
+from cells import Cell, stressed
+
+DIVERGED = float("nan")  # the quality of a run that has none
+
+
+def quality_of(workload, record):
+    """The figure that counts; DIVERGED where a run ended with no finite loss, or has learnt nothing; None where there is no run."""
+    if record is None:
+        return None
+    final = record["final"]
+    quality = final[workload.quality]
+    if quality is None or final["test_loss"] is None or final["train_loss"] is None:
+        return DIVERGED
+    learnt = quality > workload.chance if workload.more_is_better else quality < workload.chance
+    return quality if learnt else DIVERGED
+
+
+def has_diverged(quality):
+    return quality is not None and quality != quality
+
+
+def mean(values):
+    values = [value for value in values if value is not None]
+    return sum(values) / len(values) if values else None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One optimizer on one workload, over all seeds."""
+
+    cells: tuple
+    records: tuple  # of each; None where there is none
+
+    @property
+    def workload(self):
+        return self.cells[0].workload
+
+    @property
+    def variant(self):
+        return self.cells[0].variant
+
+    @property
+    def qualities(self):
+        return [quality_of(self.workload, record) for record in self.records]
+
+    @property
+    def known(self):
+        return [quality for quality in self.qualities if quality is not None]
+
+    @property
+    def diverged(self):
+        return sum(map(has_diverged, self.qualities))
+
+    @property
+    def mean(self):
+        """Of the seeds that were run; DIVERGED where one of them has."""
+        return mean(self.qualities)
+
+    @property
+    def spread(self):
+        """From the worst seed to the best; None where that says nothing."""
+        return max(self.known) - min(self.known) if len(self.known) > 1 and not self.diverged else None
+
+    def mean_of(self, name):
+        return mean([record and record[name] for record in self.records])
+
+    @property
+    def freeze_shares(self):
+        """Of the steps, for each seed that has frozen."""
+        found = [record for record in self.records if record and record["freeze_step"]]
+        return [record["freeze_step"] / record["steps"] for record in found]
+
+
+def rows(workload, variants, seeds, records):
+    """Every variant's, by its name. records: by the cells' names."""
+    found = {}
+    for variant in variants:
+        cells = tuple(Cell(workload, variant, seed) for seed in range(1, seeds + 1))
+        found[variant.name] = Row(cells, tuple(records.get(cell.name) for cell in cells))
+    return found
+
+
+def worse_by(workload, quality, than):
+    """How much worse; negative where it is better."""
+    return than - quality if workload.more_is_better else quality - than
+
+
+def against(workload, quality, best, worst):
+    if worse_by(workload, quality, best) < 0:
+        return "better"
+    beyond = worse_by(workload, quality, worst)
+    return "within" if beyond <= 0 else f"worse by {beyond:.4f}"
+
+
+def verdict(row, parent):
+    """Whether the mean over the seeds is no worse than the worst seed of the dense parent."""
+    if row.diverged:
+        return f"diverged ({row.diverged} of {len(row.known)})"
+    if parent.diverged:
+        return "the parent diverged"
+    if not row.known or not parent.known:
+        return "-"
+    worst, best = min(parent.known), max(parent.known)
+    if not row.workload.more_is_better:
+        worst, best = best, worst
+    return against(row.workload, row.mean, best, worst)
+
+
+@dataclass(frozen=True)
+class Stressed:
+    """One optimizer where it is harder, and its dense parent likewise."""
+
+    about: str
+    cell: Cell
+    record: dict
+    parent: dict
+
+    @property
+    def quality(self):
+        return quality_of(self.cell.workload, self.record)
+
+    @property
+    def parent_quality(self):
+        return quality_of(self.cell.workload, self.parent)
+
+    def verdict(self, spread):
+        """Whether it is no further behind than `spread`, which is that of the dense parent's seeds where nothing is harder."""
+        workload, quality, parent = self.cell.workload, self.quality, self.parent_quality
+        if has_diverged(quality):
+            return "diverged"
+        if has_diverged(parent):
+            return "the parent diverged"
+        if None in (quality, parent, spread):
+            return "-"
+        return against(workload, quality, parent, parent - spread if workload.more_is_better else parent + spread)
+
+
+def stress(workload, records):
+    return [Stressed(about, cell, records.get(cell.name), records.get(parent.name)) for about, cell, parent in stressed(workload)]

@@ -1,0 +1,153 @@
+"""What is run to see whether compressed optimizers learn as their dense parents do: the runs' settings, the optimizers' variants,
+and which of them are combined. All that one may want to change is here."""
+
+from dataclasses import dataclass
+
+RANKS = 4
+SEEDS = 3
+WARM_UP = 50  # steps in which the learning rate rises
+LEARNING_RATE = {"adam": 2e-3, "lamb": 1e-2}  # of a dense parent and all that are compared with it
+MANY_RANKS = 8  # for the stress cells ...
+FACTOR = 3  # ... times the learning rate ...
+EARLY = 5  # ... and % of the steps before the freeze
+PAPER_FREEZE = 20  # % of the steps, in the papers' forms
+
+
+@dataclass(frozen=True)
+class Workload:
+    name: str
+    about: str
+    samples: int  # of an epoch
+    epochs: int
+    samples_a_step: int  # on all ranks together, however many they are: so steps and cost stay the same
+    settings: tuple  # (key, value) for --set
+    quality: str  # the figure that counts: a key of `final` in a result
+    more_is_better: bool
+    chance: float  # a run that ends no better than this has learnt nothing
+
+    @property
+    def steps(self):
+        return self.epochs * (self.samples // self.samples_a_step)
+
+
+CNN = Workload(
+    "cnn",
+    "a convolutional network on Fashion-MNIST",
+    samples=60000,
+    epochs=2,
+    samples_a_step=128,
+    settings=(("train.model", "cnn"), ("train.data", "fashion_mnist"), ("train.schedule", "linear"), ("train.evaluate_every", 100)),
+    quality="test_accuracy",
+    more_is_better=True,
+    chance=0.2,  # of ten classes
+)
+GPT = Workload(
+    "gpt",
+    "a transformer on the characters of fortunes",
+    samples=600 * 32,
+    epochs=1,
+    samples_a_step=32,
+    settings=(("train.model", "gpt"), ("train.data", "fortunes"), ("train.schedule", "cosine"), ("train.evaluate_every", 50)),
+    quality="test_loss",
+    more_is_better=False,
+    chance=3.3,  # nats a character: what is known from how often each comes alone
+)
+WORKLOADS = {workload.name: workload for workload in (CNN, GPT)}
+# To see that all of it works: the small network, a fifth of its samples.
+QUICK = Workload(
+    **{**vars(CNN), "samples": 12800, "settings": (*CNN.settings[:-1], ("train.evaluate_every", 50))},
+)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A number of steps, given as % of the run's."""
+
+    percent: float
+
+    def of(self, steps):
+        return max(1, round(steps * self.percent / 100))
+
+
+@dataclass(frozen=True)
+class Variant:
+    name: str
+    optimizer: str  # its manifest is configs/<optimizer>.toml
+    parent: str = ""  # the dense optimizer that it has to match; a dense one has none
+    form: str = ""  # what differs from the optimizer's other variants: "auto", "fixed", "paper", "gradient", "momentum"
+    settings: tuple = ()
+
+    @property
+    def family(self):
+        return self.parent or self.optimizer
+
+    def freezing_at(self, percent):
+        """The same with the freeze fixed at so many % of the steps."""
+        key = "optimizer.var_freeze_step" if self.optimizer == "zeroone_adam" else "optimizer.freeze_step"
+        settings = tuple((name, value) for name, value in self.settings if name != key)
+        return Variant(f"{self.optimizer}, freeze at {percent} %", self.optimizer, self.parent, "fixed", (*settings, (key, Share(percent))))
+
+
+# What a paper prints: no bound on a step, no bias correction, one scale for as much as its authors' code has one for.
+PAPER = (("optimizer.message", "momentum"), ("optimizer.variance_floor", 0.0), ("optimizer.bias_correction", "false"))
+LOCAL_STEPS = (
+    ("optimizer.var_freeze_step", Share(20)),
+    ("optimizer.var_update_scaler", 16),
+    ("optimizer.local_step_scaler", Share(25)),
+    ("optimizer.local_step_clipper", 4),
+)
+AUTOMATIC = (("optimizer.freeze_step", "auto"),)
+
+ADAM = Variant("adam", "adam")
+ONEBIT_ADAM = Variant("onebit_adam, automatic freeze", "onebit_adam", "adam", "auto", AUTOMATIC)
+ONEBIT_ADAM_PAPER = Variant(
+    "onebit_adam, the paper's form",
+    "onebit_adam",
+    "adam",
+    "paper",
+    (("optimizer.freeze_step", Share(PAPER_FREEZE)), *PAPER, ("compressor.scale", "tensor")),
+)
+ZEROONE_ADAM = Variant(
+    "zeroone_adam, momentum in the variance stage",
+    "zeroone_adam",
+    "adam",
+    "momentum",
+    (*LOCAL_STEPS, ("optimizer.variance_stage", "momentum")),
+)
+ZEROONE_ADAM_GRADIENT = Variant(
+    "zeroone_adam, gradient in the variance stage",
+    "zeroone_adam",
+    "adam",
+    "gradient",
+    (*LOCAL_STEPS, ("optimizer.variance_stage", "gradient")),
+)
+ZEROONE_ADAM_PAPER = Variant(
+    "zeroone_adam, the paper's form",
+    "zeroone_adam",
+    "adam",
+    "paper",
+    (*LOCAL_STEPS, *PAPER, ("optimizer.beta2_per", "update"), ("optimizer.variance_stage", "gradient"), ("compressor.scale", "tensor")),
+)
+LAMB = Variant("lamb", "lamb")
+ONEBIT_LAMB = Variant("onebit_lamb, automatic freeze", "onebit_lamb", "lamb", "auto", AUTOMATIC)
+ONEBIT_LAMB_PAPER = Variant(
+    "onebit_lamb, the paper's form",
+    "onebit_lamb",
+    "lamb",
+    "paper",
+    (("optimizer.freeze_step", Share(PAPER_FREEZE)), *PAPER, ("compressor.scale", "bucket")),
+)
+VARIANTS = (
+    ADAM,
+    ONEBIT_ADAM,
+    *(ONEBIT_ADAM.freezing_at(percent) for percent in (5, 10, 20)),
+    ONEBIT_ADAM_PAPER,
+    ZEROONE_ADAM,
+    ZEROONE_ADAM_GRADIENT,
+    ZEROONE_ADAM_PAPER,
+    LAMB,
+    ONEBIT_LAMB,
+    ONEBIT_LAMB_PAPER,
+)
+MAIN = (ADAM, ONEBIT_ADAM, ZEROONE_ADAM, LAMB, ONEBIT_LAMB)  # one of each: of --quick, the stress cells, and the picture's lines
+PAPERS = {variant.optimizer: variant for variant in VARIANTS if variant.form == "paper"}

@@ -1,0 +1,123 @@
+"""The benchmark's tables, in Markdown."""
+
+import figures
+import settings
+from bench_report import markdown
+from figures import has_diverged
+
+NAMES = {"test_accuracy": "test accuracy", "test_loss": "test loss"}
+
+
+def figure(quality):
+    return "-" if quality is None else "diverged" if has_diverged(quality) else f"{quality:.4f}"
+
+
+def share(values):
+    """Shares of the steps, from the least to the most."""
+    if not values:
+        return "-"
+    least, most = (f"{100 * value:.1f}" for value in (min(values), max(values)))
+    return f"{least} %" if least == most else f"{least} to {most} %"
+
+
+def count(value):
+    return "-" if value is None else f"{value:.0f}"
+
+
+def megabytes(value):
+    return "-" if value is None else f"{value / 1e6:.1f}"
+
+
+def times(dense, sent):
+    return f"{dense / sent:.1f}x" if dense and sent else "-"
+
+
+def optimizer_rows(rows):
+    for row in rows.values():
+        parent = rows.get(row.variant.parent)
+        sent = row.mean_of("bytes_sent")
+        yield [
+            row.variant.name,
+            *map(figure, row.qualities),
+            figure(row.mean),
+            figure(row.spread),
+            figures.verdict(row, parent) if parent else "-" if row.variant.parent else "(dense)",
+            megabytes(sent),
+            times(parent and parent.mean_of("bytes_sent"), sent),
+            share(row.freeze_shares),
+            count(row.mean_of("skipped_steps")),
+        ]
+
+
+def optimizer_table(rows, seeds):
+    header = ["optimizer", *(f"seed {seed}" for seed in range(1, seeds + 1)), "mean", "spread", "against its dense parent"]
+    return markdown(header + ["MB sent", "less than the parent", "freeze after", "skipped steps"], optimizer_rows(rows), names=1)
+
+
+def stress_rows(workload, rows, records):
+    for found in figures.stress(workload, records):
+        variant, parent = found.cell.variant, rows.get(found.cell.variant.parent)
+        spread = parent.spread if parent else None
+        frozen = found.record and found.record["freeze_step"]
+        yield [
+            found.about,
+            variant.name,
+            figure(found.quality),
+            figure(found.parent_quality),
+            figure(spread),
+            found.verdict(spread),
+            times(found.parent and found.parent["bytes_sent"], found.record and found.record["bytes_sent"]),
+            share([frozen / found.record["steps"]] if frozen else []),
+            count(found.record and found.record["skipped_steps"]),
+        ]
+
+
+def stress_table(workload, rows, records):
+    header = ["what is harder", "optimizer", NAMES[workload.quality], "its dense parent", "spread allowed", "against its dense parent"]
+    header += ["less than the parent", "freeze after", "skipped steps"]
+    return markdown(header, sorted(stress_rows(workload, rows, records), key=lambda line: line[0]), names=2)
+
+
+def automatic_rows(rows):
+    """The automatic freeze of each optimizer against the fixed ones that were tried."""
+    for row in (row for row in rows.values() if row.variant.form == "auto"):
+        tried = [r for r in rows.values() if (r.variant.optimizer, r.variant.form) == (row.variant.optimizer, "fixed")]
+        tried = [r for r in tried if r.known and not r.diverged]
+        if not tried or row.mean is None:
+            continue
+        best = min(tried, key=lambda r: figures.worse_by(row.workload, r.mean, row.mean))
+        behind = figures.worse_by(row.workload, row.mean, best.mean)
+        said = "diverged" if row.diverged else "no worse" if behind <= 0 else f"worse by {behind:.4f}"
+        spread = rows[row.variant.parent].spread if row.variant.parent in rows else None
+        yield [row.variant.name, figure(row.mean), best.variant.name, figure(best.mean), said, figure(spread)]
+
+
+def automatic_table(rows):
+    lines = list(automatic_rows(rows))
+    header = ["automatic freeze", "mean", "best fixed freeze", "mean", "the automatic one is", "spread of the dense parent"]
+    return markdown(header, lines, names=1) if lines else ""
+
+
+def stages_line(rows):
+    """The better of 0/1 Adam's two variance stages."""
+    row = {found.variant.form: found for found in rows.values() if found.variant.optimizer == "zeroone_adam"}
+    if not all(form in row and row[form].known for form in ("momentum", "gradient")):
+        return ""
+    momentum, gradient = row["momentum"], row["gradient"]
+    if momentum.diverged or gradient.diverged:
+        return ""
+    behind = figures.worse_by(momentum.workload, momentum.mean, gradient.mean)
+    better = "as good as each other" if behind == 0 else "momentum is the better one" if behind < 0 else "gradient is the better one"
+    return f"0/1 Adam's variance stages: momentum {figure(momentum.mean)}, gradient {figure(gradient.mean)}; {better}.\n"
+
+
+def of_workload(workload, variants, seeds, stress, records):
+    """All that is told of one workload."""
+    rows = figures.rows(workload, variants, seeds, records)
+    known = [record for row in rows.values() for record in row.records if record]
+    steps = known[0]["steps"] if known else workload.steps
+    about = f"### {workload.about}: {NAMES[workload.quality]}\n\n{steps} steps of {workload.samples_a_step} samples on {settings.RANKS} ranks.\n"
+    parts = [about, optimizer_table(rows, seeds), automatic_table(rows), stages_line(rows)]
+    if stress:
+        parts += [f"Where it is harder, seed 1; {settings.MANY_RANKS} ranks share the same samples a step:\n", stress_table(workload, rows, records)]
+    return "\n".join(part for part in parts if part)
