@@ -245,3 +245,28 @@ TEST_CASE("zeroone_adam, var_freeze_step = \"auto\": it freezes where the varian
   CHECK(first_local > 20);
   CHECK(text.str().find("the variance is stable") != std::string::npos);
 }
+
+TEST_CASE("zeroone_adam: clipping scales a local step by the rank's own norm, and a sync by the norm of all") {
+  const Tensors initial = model({300});
+  const auto train = [&](double scale, const std::string& clipping) {
+    std::vector<double> norms, scales;
+    const auto after = run_sessions(
+        2, zeroone("lr = 0.01\nmessage = \"momentum\"\n" + intervals(10, 5, 4), "[session]\n" + clipping), initial,
+        [&](Rank rank) {
+          for (int64_t step = 1; step <= 60; ++step) {
+            Tensors gradients = noisy(initial, step, 0);  // the same on both ranks, so that their norms are the mean's
+            for (float& g : gradients[0]) g *= static_cast<float>(scale);
+            const StepReport report = rank.session.step(pointers(gradients));
+            if (rank.number == 0) norms.push_back(report.gradient_norm), scales.push_back(report.gradient_scale);
+          }
+        });
+    for (size_t i = 0; i < norms.size(); ++i) REQUIRE(norms[i] * scales[i] == doctest::Approx(1).epsilon(1e-5));
+    return std::pair(after, scales);
+  };
+  // Gradients far above the limit, four times as large or not: clipped, they are the same in local steps and in syncs.
+  const auto small = train(1000, "clip_norm = 1.0\n"), large = train(4000, "clip_norm = 1.0\n");
+  for (size_t i = 0; i < initial[0].size(); ++i)
+    REQUIRE(small.first[0][0][i] == doctest::Approx(large.first[0][0][i]).epsilon(1e-4));
+  for (size_t step = 0; step < small.second.size(); ++step)
+    REQUIRE(small.second[step] == doctest::Approx(4 * large.second[step]).epsilon(1e-5));
+}
