@@ -81,6 +81,7 @@ void store_examples(const ScratchFolder& out) {
   store(out, {"cnn-onebit_adam-automatic-freeze-8-ranks-1x-lr-seed-1", 0.865, 20});
   store(out, {"cnn-adam-4-ranks-3x-lr-seed-1", 0.88});
   store(out, {"cnn-onebit_adam-automatic-freeze-4-ranks-3x-lr-seed-1", 0.85, 20});
+  store(out, {"cnn-onebit_lamb-automatic-freeze-4-ranks-1x-lr-seed-1", 0.9});
   store_all(out, {"gpt-adam"}, {1.7, 1.8, 1.9});
   store_all(out, {"gpt-onebit_adam-automatic-freeze", {}, 20, 90}, {1.8, 1.9, 1.95});
   store_all(out, {"gpt-onebit_adam-freeze-at-5", {}, 10, 30}, {2.0, 2.0, 2.0});
@@ -140,6 +141,7 @@ TEST_CASE("convergence: tables judge each optimizer by the seeds of its dense pa
            "|",
            "| zeroone_adam, gradient in the variance stage | 0.8900 | diverged | 0.8900 | diverged | - | diverged (1 of 3) |",
            "| lamb | - | - | - | - | - | (dense) | - | - | - | - |",
+           "| onebit_lamb, automatic freeze | 0.9000 | - | - | 0.9000 | - | - | 100.0 | - | never | 0 |",
            "| 8 ranks | onebit_adam, automatic freeze | 0.8650 | 0.8800 | 0.0200 | within | 5.0x |",
            "| 3x the learning rate | onebit_adam, automatic freeze | 0.8500 | 0.8800 | 0.0200 | worse by 0.0100 |",
            "| onebit_adam, automatic freeze | 0.8810 | onebit_adam, freeze at 5 % | 0.8700 | no worse | 0.0200 |",

@@ -92,19 +92,19 @@ def note(plan, records):
 
 def report(plan, records):
     parts = [tables.of_workload(workload, plan.variants, plan.seeds, plan.stress, records) for workload in plan.workloads]
-    return "\n".join(parts + note(plan, records))
+    return "\n".join([tables.LEGEND, *parts, *note(plan, records)])
 
 
 def write_report(options, plan, records):
     text = report(plan, records)
     options.out.mkdir(parents=True, exist_ok=True)
-    print(f"\n{text}\n==> {options.out}/tables.md, results.json, convergence.svg", flush=True)
     bench_cells.write_whole(options.out / "tables.md", text)
     bench_cells.write_whole(options.out / "results.json", results_text(records))
     picture.draw(plan.workloads, plan.variants, plan.seeds, records, options.out / "convergence.svg")
     if options.publish:
         for name in ("results.json", "convergence.svg"):
             shutil.copyfile(options.out / name, HERE / name)
+    print(f"\n{text}\n==> {options.out}/tables.md, results.json, convergence.svg")
 
 
 def runner_of(options):

@@ -14,6 +14,9 @@ from bench_cells import SOURCE, Failure
 from settings import Share, Variant, Workload
 
 
+EVALUATION = ("step", "bytes_sent", "test_loss", "test_accuracy")  # what is kept of each, in this order
+
+
 @dataclass(frozen=True)
 class Cell:
     workload: Workload
@@ -101,11 +104,18 @@ class Runner:
         self.command, self.out = command, out
         self.versions = installed(command)
         self.built = bench_cells.fingerprint(command)
-        self.processes = []
+        self.processes, self.stopped = [], False
 
     def stop(self):
+        """Ends what runs, and what is just about to."""
+        self.stopped = True
         for process in self.processes:
             process.terminate()  # does nothing to one that has ended
+
+    def started(self, process):
+        self.processes.append(process)
+        if self.stopped:
+            process.terminate()
 
     def kept(self, cell):
         """The cell's record, where it is of this configuration and these versions of the plugins."""
@@ -121,7 +131,7 @@ class Runner:
             raise Failure(f"{cell.name} needs {cell.config}, which is not there")
         # -v: what the automatic freeze was decided by
         line = [self.command, "-v", "train", cell.config, "--out", folder, *cell.arguments()]
-        bench_cells.run(line, folder / "log.txt", self.processes.append)
+        bench_cells.run(line, folder / "log.txt", self.started)
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         if summary["interrupted"]:
             raise Failure(f"{cell.name} was interrupted")
@@ -136,14 +146,18 @@ def record_of(cell, summary, folder):
         "cell": cell.name,
         "steps": summary["steps"],
         "skipped_steps": summary["skipped_steps"],
-        "final": {name: summary[f"final_{name}"] for name in ("test_loss", "test_accuracy", "train_loss")},
+        "final": {name: rounded(summary[f"final_{name}"]) for name in ("test_loss", "test_accuracy", "train_loss")},
         "bytes_sent": summary["bytes_sent_per_rank"],
         "freeze_step": freeze_step(cell, (folder / "log.txt").read_text(encoding="utf-8")),
         "stage_steps": summary["stage_steps"],
         "seconds": round(summary["train_seconds"], 1),
         "versions": {part: version for part, version in summary["versions"].items() if version},
-        "evaluations": [[line[name] for name in ("step", "bytes_sent", "test_loss", "test_accuracy")] for line in evaluations],
+        "evaluations": [[rounded(line[name]) for name in EVALUATION] for line in evaluations],
     }
+
+
+def rounded(value):
+    return value if value is None else round(value, 6)
 
 
 def freeze_step(cell, log):

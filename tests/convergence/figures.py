@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from cells import Cell, stressed
 
 DIVERGED = float("nan")  # the quality of a run that has none
+NEVER = float("inf")  # the share of the steps after which the variance froze where it did not
 
 
 def quality_of(workload, record):
@@ -21,6 +22,13 @@ def quality_of(workload, record):
 
 def has_diverged(quality):
     return quality is not None and quality != quality
+
+
+def freeze_of(cell, record):
+    """When it froze, as a share of the steps; NEVER; None where that does not apply."""
+    if record is None or not cell.variant.parent:
+        return None
+    return record["freeze_step"] / record["steps"] if record["freeze_step"] else NEVER
 
 
 def mean(values):
@@ -69,10 +77,8 @@ class Row:
         return mean([record and record[name] for record in self.records])
 
     @property
-    def freeze_shares(self):
-        """Of the steps, for each seed that has frozen."""
-        found = [record for record in self.records if record and record["freeze_step"]]
-        return [record["freeze_step"] / record["steps"] for record in found]
+    def freezes(self):
+        return [freeze_of(cell, record) for cell, record in zip(self.cells, self.records)]
 
 
 def rows(workload, variants, seeds, records):

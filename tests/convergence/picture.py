@@ -3,12 +3,13 @@
 import bench_report
 import figures
 import settings
+from cells import EVALUATION
 from figures import mean
+from tables import NAMES
 
 COLOURS = {"adam": "#4c72b0", "onebit_adam": "#dd8452", "zeroone_adam": "#55a868", "lamb": "#8172b3", "onebit_lamb": "#c44e52"}
-SHOWN = {"test_loss": (2, "test loss"), "test_accuracy": (3, "test accuracy")}  # where it is in an evaluation
-BYTES, STEPS = 1, 0
-FROM = 0.1  # the share of the steps from which on all curves have to be seen whole
+STEP, SENT = EVALUATION.index("step"), EVALUATION.index("bytes_sent")
+FROM = 0.2  # the share of the steps from which on all curves have to be seen whole
 
 
 def curve(row, place):
@@ -19,8 +20,8 @@ def curve(row, place):
         values = [evaluation[place] for evaluation in together]
         if None in values:
             break
-        sent = mean([evaluation[BYTES] for evaluation in together]) / 1e6
-        points.append((together[0][STEPS], sent, mean(values), min(values), max(values)))
+        sent = mean([evaluation[SENT] for evaluation in together]) / 1e6
+        points.append((together[0][STEP], sent, mean(values), min(values), max(values)))
     return points
 
 
@@ -48,7 +49,7 @@ def shown(workload, variants, seeds, records):
     """Each optimizer once, and the papers' forms."""
     drawn = [variant for variant in variants if variant in settings.MAIN or variant.form == "paper"]
     rows = figures.rows(workload, drawn, seeds, records)
-    curves = [(row.variant, curve(row, SHOWN[workload.quality][0])) for row in rows.values()]
+    curves = [(row.variant, curve(row, EVALUATION.index(workload.quality))) for row in rows.values()]
     return [(variant, points) for variant, points in curves if points]
 
 
@@ -61,7 +62,7 @@ def label(axes, workload, curves):
         axis.spines[["top", "right"]].set_visible(False)
         if within:
             axis.set_ylim(*within)
-    axes[0].set_ylabel(SHOWN[workload.quality][1], fontsize=8)
+    axes[0].set_ylabel(NAMES[workload.quality], fontsize=8)
     axes[1].set_xscale("log")
 
 

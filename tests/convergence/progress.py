@@ -32,15 +32,15 @@ def outcome_of(record):
     return ", ".join((said or ["no finite test loss"]) + skipped)
 
 
-def run_one(runner, cell, progress, stop):
+def run_one(runner, cell, progress):
     """The reason why it could not be run, or None."""
-    if stop.is_set():
+    if runner.stopped:
         return None
     began = time.monotonic()
     try:
         outcome, failure = outcome_of(runner.run(cell)), None
     except Failure as found:
-        if stop.is_set():
+        if runner.stopped:
             return None
         outcome, failure = "FAILED", found
     progress.finished(cell, outcome, time.monotonic() - began)
@@ -53,13 +53,12 @@ def run_all(runner, cells, pattern, jobs):
     if not wanted:
         raise Failure(f"no cell's name matches '{pattern}'; --list tells them")
     missing = [cell for cell in wanted if not runner.kept(cell)]
-    progress, stop = Progress(len(missing)), threading.Event()
+    progress = Progress(len(missing))
     progress.tell(f"{len(wanted)} cells, of which {len(wanted) - len(missing)} are stored in {runner.out}")
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(run_one, runner, cell, progress, stop) for cell in missing]
+        futures = [pool.submit(run_one, runner, cell, progress) for cell in missing]
         try:
             return [failure for future in futures if (failure := future.result())]
         except KeyboardInterrupt:
-            stop.set()
             runner.stop()
             raise

@@ -5,6 +5,9 @@ import settings
 from bench_report import markdown
 from figures import has_diverged
 
+LEGEND = """Against its dense parent: "better" where the mean is better than the parent's best seed, "within" where it is no worse than its
+worst, else what it lacks to that. A run is "diverged" where its loss is not finite in the end, or where it has learnt nothing.
+"""
 NAMES = {"test_accuracy": "test accuracy", "test_loss": "test loss"}
 
 
@@ -12,12 +15,13 @@ def figure(quality):
     return "-" if quality is None else "diverged" if has_diverged(quality) else f"{quality:.4f}"
 
 
-def share(values):
-    """Shares of the steps, from the least to the most."""
-    if not values:
+def share(freezes):
+    """From the first to the last, as shares of the steps."""
+    found = [freeze for freeze in freezes if freeze is not None]
+    if not found:
         return "-"
-    least, most = (f"{100 * value:.1f}" for value in (min(values), max(values)))
-    return f"{least} %" if least == most else f"{least} to {most} %"
+    first, last = ("never" if freeze == figures.NEVER else f"{100 * freeze:.1f} %" for freeze in (min(found), max(found)))
+    return first if first == last else f"{first} to {last}"
 
 
 def count(value):
@@ -44,21 +48,20 @@ def optimizer_rows(rows):
             figures.verdict(row, parent) if parent else "-" if row.variant.parent else "(dense)",
             megabytes(sent),
             times(parent and parent.mean_of("bytes_sent"), sent),
-            share(row.freeze_shares),
+            share(row.freezes),
             count(row.mean_of("skipped_steps")),
         ]
 
 
 def optimizer_table(rows, seeds):
     header = ["optimizer", *(f"seed {seed}" for seed in range(1, seeds + 1)), "mean", "spread", "against its dense parent"]
-    return markdown(header + ["MB sent", "less than the parent", "freeze after", "skipped steps"], optimizer_rows(rows), names=1)
+    return markdown(header + ["MB sent a rank", "less than the parent", "freeze after", "skipped steps"], optimizer_rows(rows), names=1)
 
 
 def stress_rows(workload, rows, records):
     for found in figures.stress(workload, records):
         variant, parent = found.cell.variant, rows.get(found.cell.variant.parent)
         spread = parent.spread if parent else None
-        frozen = found.record and found.record["freeze_step"]
         yield [
             found.about,
             variant.name,
@@ -67,7 +70,7 @@ def stress_rows(workload, rows, records):
             figure(spread),
             found.verdict(spread),
             times(found.parent and found.parent["bytes_sent"], found.record and found.record["bytes_sent"]),
-            share([frozen / found.record["steps"]] if frozen else []),
+            share([figures.freeze_of(found.cell, found.record)]),
             count(found.record and found.record["skipped_steps"]),
         ]
 

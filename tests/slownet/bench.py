@@ -7,12 +7,12 @@ Cells are run one after another, each on a rig of its own, and kept under --out;
 import argparse
 import os
 import pathlib
+import platform
 import sys
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))  # where what all benchmarks share is
 
 import bench_cells
-import bench_report
 import cells
 import picture
 import tables
@@ -28,9 +28,16 @@ def arguments():
     return parser.parse_args()
 
 
+def machine():
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    processor = models[0] if models else platform.machine()
+    return f"{os.cpu_count()} processors ({processor}), which all hosts share; Linux {platform.release()}"
+
+
 def report(steps, accuracies):
     parts = [
-        f"Measured on {bench_report.machine('hosts')}.\n",
+        f"Measured on {machine()}.\n",
         f"An MLP of {steps[0]['summary']['parameters'] / 1e6:.1f} million parameters, {cells.BATCH} samples a rank and step:\n",
         tables.gain_table(steps),
         "Milliseconds a step. Where they go, on rank 0:\n",
