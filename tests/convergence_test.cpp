@@ -169,7 +169,7 @@ TEST_CASE("convergence: the file of results gives the same tables, and the same 
   CHECK((contents_of(out / "convergence.svg") == contents_of(again / "convergence.svg")));
 }
 
-TEST_CASE("convergence: a cell is run once, and again where a plugin's version is another one") {
+TEST_CASE("convergence: a cell is run once, and again where a plugin has another version, or with --rebuilt another build") {
   const std::string with = python();
   if (with.empty()) return;
   ScratchFolder folder;
@@ -185,6 +185,11 @@ TEST_CASE("convergence: a cell is run once, and again where a plugin's version i
   CHECK(run_shell(command).status == 0);
   CHECK(run_shell(command).status == 0);
   CHECK(run_shell("wc -l <" + runs).text == "2\n");
+  run_shell("echo '# built anew' >>" + (folder / "onebit").string());
+  CHECK(run_shell(command).status == 0);
+  CHECK(run_shell("wc -l <" + runs).text == "2\n");
+  for (int k = 0; k < 2; ++k) CHECK(run_shell(command + " --rebuilt").status == 0);
+  CHECK(run_shell("wc -l <" + runs).text == "3\n");
 }
 
 TEST_CASE("convergence: a cell that can't be run does not keep the others from being run, and is told") {

@@ -19,34 +19,41 @@ import cells
 import picture
 import settings
 import tables
+from bench_cells import SOURCE
 from progress import run_all
 
+DESCRIPTION = "compressed optimizers against their dense parents; --quick is kept in build/convergence-quick"
 HERE = pathlib.Path(__file__).resolve().parent
 
 
+def parser():
+    made = argparse.ArgumentParser(prog="./dev bench convergence", description=DESCRIPTION)
+    add = made.add_argument
+    add("--quick", action="store_true", help="one seed of the main optimizers on a fifth of the images: to see that it works")
+    add("--only", metavar="PATTERN", default="*", help="runs only cells whose names match, such as 'gpt-*-seed-1'")
+    add("--seeds", type=int, default=settings.SEEDS, help="of every optimizer; %(default)s when left out")
+    add("--jobs", type=int, default=1, help="cells at a time; %(default)s when left out")
+    add("--rebuilt", action="store_true", help="runs stored cells again where onebit or a plugin was built anew since")
+    add("--list", action="store_true", help="tells the cells, and which are stored; runs nothing")
+    add("--report", action="store_true", help="tables and picture of what is stored; runs nothing")
+    add("--results", type=pathlib.Path, metavar="FILE", help="with --report: of this file, as tests/convergence/results.json")
+    add("--publish", action="store_true", help="puts results.json and convergence.svg into tests/convergence as well")
+    add("--out", type=pathlib.Path, help="folder for all figures; build/convergence when left out")
+    add("--onebit", type=pathlib.Path, default=SOURCE / "build/release/bin/onebit", help="the command")
+    return made
+
+
 def arguments():
-    parser = argparse.ArgumentParser(prog="./dev bench convergence", description="compressed optimizers against their dense parents")
-    parser.add_argument("--quick", action="store_true", help="one seed of the main optimizers on a fifth of the images: to see that it works")
-    parser.add_argument("--only", metavar="PATTERN", default="*", help="runs only cells whose names match, such as 'gpt-*-seed-1'")
-    parser.add_argument("--seeds", type=int, default=settings.SEEDS, help="of every optimizer; %(default)s when left out")
-    parser.add_argument("--jobs", type=int, default=1, help="cells at a time; %(default)s when left out")
-    parser.add_argument("--list", action="store_true", help="tells the cells, and which are stored; runs nothing")
-    parser.add_argument("--report", action="store_true", help="tables and picture of what is stored; runs nothing")
-    parser.add_argument("--results", type=pathlib.Path, metavar="FILE", help="with --report: of this file, such as tests/convergence/results.json")
-    parser.add_argument("--publish", action="store_true", help="puts results.json and convergence.svg into tests/convergence as well")
-    parser.add_argument("--out", type=pathlib.Path, help="folder for all figures; build/convergence when left out")
-    parser.add_argument("--onebit", type=pathlib.Path, default=bench_cells.SOURCE / "build/release/bin/onebit", help="the command")
-    options = parser.parse_args()
+    options = parser().parse_args()
     if options.seeds < 1 or options.jobs < 1:
-        parser.error("--seeds and --jobs are 1 or more")
+        parser().error("--seeds and --jobs are 1 or more")
     if options.results and not options.report:
-        parser.error("--results goes with --report")
+        parser().error("--results goes with --report")
     if options.quick and options.publish:
-        parser.error("--publish is for whole runs, not for --quick")
+        parser().error("--publish is for whole runs, not for --quick")
     if options.quick:
         options.seeds = 1
-    folder = "build/convergence-quick" if options.quick else "build/convergence"
-    options.out = (options.out or bench_cells.SOURCE / folder).resolve()
+    options.out = (options.out or SOURCE / ("build/convergence-quick" if options.quick else "build/convergence")).resolve()
     return options
 
 
@@ -110,7 +117,7 @@ def write_report(options, plan, records):
 def runner_of(options):
     if not os.access(options.onebit, os.X_OK):
         sys.exit(f"bench: there is no {options.onebit}; build it with ./dev build, or name another by --onebit")
-    return cells.Runner(options.onebit.resolve(), options.out)
+    return cells.Runner(options.onebit.resolve(), options.out, options.rebuilt)
 
 
 def list_cells(options, plan):

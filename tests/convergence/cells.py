@@ -100,8 +100,10 @@ def planned(workloads, variants, seeds, stress):
 
 
 class Runner:
-    def __init__(self, command, out):
-        self.command, self.out = command, out
+    """rebuilt: whether what another build left is run again."""
+
+    def __init__(self, command, out, rebuilt=False):
+        self.command, self.out, self.rebuilt = command, out, rebuilt
         self.versions = installed(command)
         self.built = bench_cells.fingerprint(command)
         self.processes, self.stopped = [], False
@@ -119,7 +121,8 @@ class Runner:
 
     def kept(self, cell):
         """The cell's record, where it is of this configuration and these versions of the plugins."""
-        record = bench_cells.kept(self.out / cell.name, {"key": cell.key()})
+        identity = {"key": cell.key(), **({"built": self.built} if self.rebuilt else {})}
+        record = bench_cells.kept(self.out / cell.name, identity)
         if not record or any(self.versions.get(text.split()[0], text) != text for text in record["versions"].values()):
             return None
         return record

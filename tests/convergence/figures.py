@@ -9,7 +9,7 @@ NEVER = float("inf")  # the share of the steps after which the variance froze wh
 
 
 def quality_of(workload, record):
-    """The figure that counts; DIVERGED where a run ended with no finite loss, or has learnt nothing; None where there is no run."""
+    """The figure that counts; DIVERGED where a run ends with no finite loss, or has learnt nothing; None: there is no run."""
     if record is None:
         return None
     final = record["final"]
@@ -146,4 +146,5 @@ class Stressed:
 
 
 def stress(workload, records):
-    return [Stressed(about, cell, records.get(cell.name), records.get(parent.name)) for about, cell, parent in stressed(workload)]
+    found = stressed(workload)
+    return [Stressed(about, cell, records.get(cell.name), records.get(parent.name)) for about, cell, parent in found]

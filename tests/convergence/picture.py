@@ -32,15 +32,16 @@ def style(variant):
 
 def draw_row(axes, curves):
     for variant, points in curves:
-        for axis, x in zip(axes, (0, 1)):
-            places = [point[x] for point in points]
-            axis.plot(places, [point[2] for point in points], label=variant.name, **style(variant))
-            axis.fill_between(places, [point[3] for point in points], [point[4] for point in points], color=COLOURS[variant.optimizer], alpha=0.15, linewidth=0)
+        steps, sent, means, least, most = zip(*points)
+        for axis, places in zip(axes, (steps, sent)):
+            axis.plot(places, means, label=variant.name, **style(variant))
+            axis.fill_between(places, least, most, color=COLOURS[variant.optimizer], alpha=0.15, linewidth=0)
 
 
 def limits(workload, curves):
     """Of the figures: what is worse than all that learns has long left behind is cut off."""
-    late = [value for variant, points in curves if variant.form != "paper" for p in points if p[0] >= FROM * workload.steps for value in p[3:]]
+    points = [point for variant, points in curves if variant.form != "paper" for point in points]
+    late = [value for step, _, *values in points if step >= FROM * workload.steps for value in values]
     margin = 0.05 * (max(late) - min(late)) if late else 0
     return (min(late) - margin, max(late) + margin) if margin else None
 

@@ -1,7 +1,7 @@
-"""What is run to see whether compressed optimizers learn as their dense parents do: the runs' settings, the optimizers' variants,
-and which of them are combined. All that one may want to change is here."""
+"""What is run to see whether compressed optimizers learn as their dense parents do: the runs' settings, the optimizers'
+variants, and which of them are combined. All that one may want to change is here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 RANKS = 4
 SEEDS = 3
@@ -36,7 +36,12 @@ CNN = Workload(
     samples=60000,
     epochs=2,
     samples_a_step=128,
-    settings=(("train.model", "cnn"), ("train.data", "fashion_mnist"), ("train.schedule", "linear"), ("train.evaluate_every", 100)),
+    settings=(
+        ("train.model", "cnn"),
+        ("train.data", "fashion_mnist"),
+        ("train.schedule", "linear"),
+        ("train.evaluate_every", 100),
+    ),
     quality="test_accuracy",
     more_is_better=True,
     chance=0.2,  # of ten classes
@@ -47,16 +52,19 @@ GPT = Workload(
     samples=600 * 32,
     epochs=1,
     samples_a_step=32,
-    settings=(("train.model", "gpt"), ("train.data", "fortunes"), ("train.schedule", "cosine"), ("train.evaluate_every", 50)),
+    settings=(
+        ("train.model", "gpt"),
+        ("train.data", "fortunes"),
+        ("train.schedule", "cosine"),
+        ("train.evaluate_every", 50),
+    ),
     quality="test_loss",
     more_is_better=False,
     chance=3.3,  # nats a character: what is known from how often each comes alone
 )
 WORKLOADS = {workload.name: workload for workload in (CNN, GPT)}
 # To see that all of it works: the small network, a fifth of its samples.
-QUICK = Workload(
-    **{**vars(CNN), "samples": 12800, "settings": (*CNN.settings[:-1], ("train.evaluate_every", 50))},
-)
+QUICK = replace(CNN, samples=12800, settings=(*CNN.settings[:-1], ("train.evaluate_every", 50)))
 
 
 @dataclass(frozen=True)
@@ -84,8 +92,9 @@ class Variant:
     def freezing_at(self, percent):
         """The same with the freeze fixed at so many % of the steps."""
         key = "optimizer.var_freeze_step" if self.optimizer == "zeroone_adam" else "optimizer.freeze_step"
-        settings = tuple((name, value) for name, value in self.settings if name != key)
-        return Variant(f"{self.optimizer}, freeze at {percent} %", self.optimizer, self.parent, "fixed", (*settings, (key, Share(percent))))
+        others = tuple((name, value) for name, value in self.settings if name != key)
+        name = f"{self.optimizer}, freeze at {percent} %"
+        return Variant(name, self.optimizer, self.parent, "fixed", (*others, (key, Share(percent))))
 
 
 # What a paper prints: no bound on a step, no bias correction, one scale for as much as its authors' code has one for.
@@ -126,7 +135,13 @@ ZEROONE_ADAM_PAPER = Variant(
     "zeroone_adam",
     "adam",
     "paper",
-    (*LOCAL_STEPS, *PAPER, ("optimizer.beta2_per", "update"), ("optimizer.variance_stage", "gradient"), ("compressor.scale", "tensor")),
+    (
+        *LOCAL_STEPS,
+        *PAPER,
+        ("optimizer.beta2_per", "update"),
+        ("optimizer.variance_stage", "gradient"),
+        ("compressor.scale", "tensor"),
+    ),
 )
 LAMB = Variant("lamb", "lamb")
 ONEBIT_LAMB = Variant("onebit_lamb, automatic freeze", "onebit_lamb", "lamb", "auto", AUTOMATIC)
@@ -149,5 +164,4 @@ VARIANTS = (
     ONEBIT_LAMB,
     ONEBIT_LAMB_PAPER,
 )
-MAIN = (ADAM, ONEBIT_ADAM, ZEROONE_ADAM, LAMB, ONEBIT_LAMB)  # one of each: of --quick, the stress cells, and the picture's lines
-PAPERS = {variant.optimizer: variant for variant in VARIANTS if variant.form == "paper"}
+MAIN = (ADAM, ONEBIT_ADAM, ZEROONE_ADAM, LAMB, ONEBIT_LAMB)  # one of each: of --quick, of the stress cells, in the picture

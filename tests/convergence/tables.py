@@ -5,8 +5,9 @@ import settings
 from bench_report import markdown
 from figures import has_diverged
 
-LEGEND = """Against its dense parent: "better" where the mean is better than the parent's best seed, "within" where it is no worse than its
-worst, else what it lacks to that. A run is "diverged" where its loss is not finite in the end, or where it has learnt nothing.
+LEGEND = """Against its dense parent: "better" where the mean is better than the parent's best seed, "within" where it is no
+worse than its worst, else what it lacks to that. A run is "diverged" where its loss is not finite in the end, or where it has
+learnt nothing.
 """
 NAMES = {"test_accuracy": "test accuracy", "test_loss": "test loss"}
 
@@ -55,7 +56,8 @@ def optimizer_rows(rows):
 
 def optimizer_table(rows, seeds):
     header = ["optimizer", *(f"seed {seed}" for seed in range(1, seeds + 1)), "mean", "spread", "against its dense parent"]
-    return markdown(header + ["MB sent a rank", "less than the parent", "freeze after", "skipped steps"], optimizer_rows(rows), names=1)
+    header += ["MB sent a rank", "less than the parent", "freeze after", "skipped steps"]
+    return markdown(header, optimizer_rows(rows), names=1)
 
 
 def stress_rows(workload, rows, records):
@@ -76,8 +78,8 @@ def stress_rows(workload, rows, records):
 
 
 def stress_table(workload, rows, records):
-    header = ["what is harder", "optimizer", NAMES[workload.quality], "its dense parent", "spread allowed", "against its dense parent"]
-    header += ["less than the parent", "freeze after", "skipped steps"]
+    header = ["what is harder", "optimizer", NAMES[workload.quality], "its dense parent", "spread allowed"]
+    header += ["against its dense parent", "less than the parent", "freeze after", "skipped steps"]
     return markdown(header, sorted(stress_rows(workload, rows, records), key=lambda line: line[0]), names=2)
 
 
@@ -110,7 +112,7 @@ def stages_line(rows):
     if momentum.diverged or gradient.diverged:
         return ""
     behind = figures.worse_by(momentum.workload, momentum.mean, gradient.mean)
-    better = "as good as each other" if behind == 0 else "momentum is the better one" if behind < 0 else "gradient is the better one"
+    better = "neither is better" if behind == 0 else "momentum is better" if behind < 0 else "gradient is better"
     return f"0/1 Adam's variance stages: momentum {figure(momentum.mean)}, gradient {figure(gradient.mean)}; {better}.\n"
 
 
@@ -119,8 +121,10 @@ def of_workload(workload, variants, seeds, stress, records):
     rows = figures.rows(workload, variants, seeds, records)
     known = [record for row in rows.values() for record in row.records if record]
     steps = known[0]["steps"] if known else workload.steps
-    about = f"### {workload.about}: {NAMES[workload.quality]}\n\n{steps} steps of {workload.samples_a_step} samples on {settings.RANKS} ranks.\n"
-    parts = [about, optimizer_table(rows, seeds), automatic_table(rows), stages_line(rows)]
+    title = f"### {workload.about}: {NAMES[workload.quality]}\n"
+    about = f"{steps} steps of {workload.samples_a_step} samples on {settings.RANKS} ranks.\n"
+    parts = [title, about, optimizer_table(rows, seeds), automatic_table(rows), stages_line(rows)]
     if stress:
-        parts += [f"Where it is harder, seed 1; {settings.MANY_RANKS} ranks share the same samples a step:\n", stress_table(workload, rows, records)]
+        about = f"Where it is harder, seed 1; {settings.MANY_RANKS} ranks share the same samples a step:\n"
+        parts += [about, stress_table(workload, rows, records)]
     return "\n".join(part for part in parts if part)
