@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 RANKS = 4
 SEEDS = 3
 WARM_UP = 50  # steps in which the learning rate rises
-LEARNING_RATE = {"adam": 2e-3, "lamb": 1e-2}  # of a dense parent and all that are compared with it
 MANY_RANKS = 8  # for the stress cells ...
 FACTOR = 3  # ... times the learning rate ...
 EARLY = 5  # ... and % of the steps before the freeze
@@ -20,6 +19,7 @@ class Workload:
     samples: int  # of an epoch
     epochs: int
     samples_a_step: int  # on all ranks together, however many they are: so steps and cost stay the same
+    learning_rate: dict  # of a dense parent and all that are compared with it
     settings: tuple  # (key, value) for --set
     quality: str  # the figure that counts: a key of `final` in a result
     more_is_better: bool
@@ -34,8 +34,9 @@ CNN = Workload(
     "cnn",
     "a convolutional network on Fashion-MNIST",
     samples=60000,
-    epochs=2,
+    epochs=3,
     samples_a_step=128,
+    learning_rate={"adam": 4e-3, "lamb": 1e-2},
     settings=(
         ("train.model", "cnn"),
         ("train.data", "fashion_mnist"),
@@ -49,9 +50,10 @@ CNN = Workload(
 GPT = Workload(
     "gpt",
     "a transformer on the characters of fortunes",
-    samples=600 * 32,
+    samples=600 * 16,
     epochs=1,
-    samples_a_step=32,
+    samples_a_step=16,
+    learning_rate={"adam": 2e-3, "lamb": 1e-2},
     settings=(
         ("train.model", "gpt"),
         ("train.data", "fortunes"),
