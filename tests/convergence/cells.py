@@ -37,7 +37,7 @@ class Cell:
 
     def arguments(self):
         """Of `onebit train`, all but the folder."""
-        rate = self.workload.learning_rate[self.variant.family] * self.factor
+        rate = dict(self.workload.learning_rate)[self.variant.family] * self.factor
         pairs = [
             ("communicator.plugin", "threads"),
             ("train.ranks", self.ranks),

@@ -19,7 +19,7 @@ class Workload:
     samples: int  # of an epoch
     epochs: int
     samples_a_step: int  # on all ranks together, however many they are: so steps and cost stay the same
-    learning_rate: dict  # of a dense parent and all that are compared with it
+    learning_rate: tuple  # (family, rate): of a dense parent and all that are compared with it
     settings: tuple  # (key, value) for --set
     quality: str  # the figure that counts: a key of `final` in a result
     more_is_better: bool
@@ -36,7 +36,7 @@ CNN = Workload(
     samples=60000,
     epochs=3,
     samples_a_step=128,
-    learning_rate={"adam": 4e-3, "lamb": 1e-2},
+    learning_rate=(("adam", 4e-3), ("lamb", 1e-2)),
     settings=(
         ("train.model", "cnn"),
         ("train.data", "fashion_mnist"),
@@ -53,12 +53,12 @@ GPT = Workload(
     samples=600 * 16,
     epochs=1,
     samples_a_step=16,
-    learning_rate={"adam": 2e-3, "lamb": 1e-2},
+    learning_rate=(("adam", 2e-3), ("lamb", 1e-2)),
     settings=(
         ("train.model", "gpt"),
         ("train.data", "fortunes"),
         ("train.schedule", "cosine"),
-        ("train.evaluate_every", 50),
+        ("train.evaluate_every", 100),
     ),
     quality="test_loss",
     more_is_better=False,
