@@ -24,7 +24,9 @@ inline host::Images small_images(int64_t count, uint64_t seed) {
   }
   return images;
 }
-inline host::FashionMnist small_data_set(int64_t train, int64_t test) { return {small_images(train, 1), small_images(test, 2)}; }
+inline host::FashionMnist small_data_set(int64_t train, int64_t test) {
+  return {small_images(train, 1), small_images(test, 2)};
+}
 
 inline void write_gzip(const std::filesystem::path& file, const std::string& bytes) {
   gzFile out = ::gzopen(file.c_str(), "wb1");

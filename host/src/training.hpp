@@ -27,8 +27,8 @@ struct TrainingPlan {
 using Models = std::vector<std::unique_ptr<Model>>;
 
 // Trains one model for each rank that runs here, evaluates as it is told to, and answers what came of it: for rank 0, where it
-// runs here, whose log tells it all and has the summary before any rank leaves. Ends early, without a final evaluation, on Ctrl-C
-// (Interruptible): all ranks after the same step, about a quarter of a second or a step later.
+// runs here, whose log tells it all and has the summary before any rank leaves. Ends early, without a final evaluation, on
+// Ctrl-C (Interruptible): all ranks after the same step, about a quarter of a second or a step later.
 Summary run_training(const TrainingPlan& plan, const Ranks& ranks, const Models& models, TrainLog& log);
 
 }  // namespace onebit::host
