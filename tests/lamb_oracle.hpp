@@ -29,11 +29,12 @@ class LambOracle {
   double lr = 1e-2, b1 = 0.9, b2 = 0.999, eps = 1e-8, decay = 0, scale = 1;
   double max_coeff = 10, min_coeff = 0.01, coeff_beta = 0.9, factor_max = 4, factor_min = 0.5, factor_threshold = 0.1;
   double floor = 0.01, clamp = 10;
-  bool corrected = true, update = true;
+  bool corrected = true, update = true, grows = true;
   Tensors p, m, v, r, fresh;
-  std::vector<double> average, factor, scaling;  // of each tensor
+  std::vector<double> average, factor, scaling, first_norm;  // of each tensor
 
-  explicit LambOracle(const std::vector<Vector>& parameters) : average(parameters.size()), factor(average), scaling(average) {
+  explicit LambOracle(const std::vector<Vector>& parameters)
+      : average(parameters.size()), factor(average), scaling(average), first_norm(average) {
     for (const Vector& tensor : parameters) p.emplace_back(tensor.begin(), tensor.end());
     m = v = r = fresh = p;
     for (Tensors* state : {&m, &v, &r, &fresh})
@@ -124,7 +125,10 @@ class LambOracle {
     const double q = decay > 0 && norm(u) > 0 ? std::min(1.0, norm(u0) / norm(u)) : 1;
     const double wanted = std::clamp(largest * q + (1 - q), factor_min, factor_max);
     factor[k] = std::clamp(wanted, factor[k] * (1 - factor_threshold), factor[k] * (1 + factor_threshold));
-    for (size_t i = 0; i < u.size(); ++i) p[k][i] -= lr * average[k] * factor[k] * u[i];
+    if (first_norm[k] == 0) first_norm[k] = norm(p[k]);
+    const double growth = grows && first_norm[k] > 0 ? norm(p[k]) / first_norm[k] : 1;
+    const double coefficient = grows ? std::clamp(average[k] * growth, min_coeff, max_coeff) : average[k];
+    for (size_t i = 0; i < u.size(); ++i) p[k][i] -= lr * coefficient * factor[k] * u[i];
   }
 
   std::vector<double> measured_, mean_variance_;

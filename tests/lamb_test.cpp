@@ -46,6 +46,7 @@ struct Case {
     made.floor = floor;
     made.clamp = clamp;
     made.scale = 0.5;
+    made.grows = lines.find("frozen") == std::string::npos;
     return made;
   }
   void prepare(TileHost& host) const {
@@ -94,10 +95,12 @@ TEST_CASE("onebit_lamb: both messages, with and without weight decay, against th
       {"", true, true, 0.05},
       {"bias_correction = false\nvariance_floor = 0\nclamp = 0\nmax_coeff = 1.0", true, false, 0, 1, 0, 1e30},
       {"variance_floor = 0.2\nclamp = 0.5", true, true, 0.1, 10, 0.2, 0.5},
+      {"trust_ratio = \"frozen\"", true, true, 0.05},
       {"message = \"momentum\"", false},
       {"message = \"momentum\"", false, true, 0.05},
-      {"message = \"momentum\"\nbias_correction = false\nvariance_floor = 0\nclamp = 0\nmax_coeff = 0.3", false, false, 0.01,
-       0.3, 0},
+      {"message = \"momentum\"\nbias_correction = false\nvariance_floor = 0\nclamp = 0\nmax_coeff = 0.3\ntrust_ratio = "
+       "\"frozen\"",
+       false, false, 0.01, 0.3, 0},
   };
   for (const Case& c : cases) {
     CAPTURE(c.lines);

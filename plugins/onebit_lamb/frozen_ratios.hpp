@@ -1,5 +1,6 @@
-// What becomes of LAMB's trust ratios when the variance is frozen: the average of those that were measured, times a factor that
-// follows the variance which the compressed means let guess (Li et al., 1-bit LAMB, section 5).
+// What becomes of LAMB's trust ratios |p| / |u| when the variance is frozen: the average of those that were measured, times a
+// factor that follows the variance which the compressed means let guess (Li et al., 1-bit LAMB, section 5); and times the
+// growth of |p|, which every rank knows exactly and the paper leaves frozen as well.
 //
 //   F = max over elements of (root of frozen + eps) / (root of fresh variance + eps)
 //   with weight decay, whose part of the update owes nothing to the variance: F = F q + 1 - q,  q = min(1, |u0| / |u|)
@@ -30,11 +31,21 @@ class FrozenRatios {
     return real_option("factor_threshold", "0.1", 0, 1, "the share by which that factor may change in one step");
   }
 
+  static onebit_schema growth_option() {
+    return text_option(
+        "trust_ratio", "\"norm\"", "norm|frozen",
+        "after the freeze, the average of trust ratios times the growth of the tensor's norm since then, or as it "
+        "is, as in the paper");
+  }
+
   explicit FrozenRatios(const Options& options)
       : beta_(options.real("coeff_beta")),
         minimum_(options.real("factor_min")),
         maximum_(options.real("factor_max")),
-        threshold_(options.real("factor_threshold")) {
+        threshold_(options.real("factor_threshold")),
+        smallest_(options.real("min_coeff")),
+        largest_(options.real("max_coeff")),
+        grows_(options.text("trust_ratio") == "norm") {
     if (minimum_ > maximum_)
       throw Error(Code::invalid_argument, "optimizer onebit_lamb: factor_min is " + std::to_string(minimum_) +
                                               ", above factor_max, " + std::to_string(maximum_) + "; it must not be above it");
@@ -47,6 +58,9 @@ class FrozenRatios {
     average_ = state.per_tensor("average_coefficient");
     measured_ = state.per_tensor("measured_coefficients");  // how many the average has seen
     factor_ = state.per_tensor("factor");
+    if (!grows_) return;
+    parameter_squares_ = state.per_block("frozen_parameter_squares");
+    first_norm_ = state.per_tensor("norm_at_freeze");
   }
   // In combine of a dense step. Every ratio counts, and the average has no bias: of k that are all c it is c, whatever k.
   void measure(const Totals& totals, int64_t tensor, double ratio) const {
@@ -65,6 +79,7 @@ class FrozenRatios {
     doubles(tile.slots, direction_squares_)[block.index] = sums.direction;
     doubles(tile.slots, update_squares_)[block.index] = sums.update;
     doubles(tile.slots, variance_ratio_)[block.index] = sums.ratio;
+    if (grows_) doubles(tile.slots, parameter_squares_)[block.index] = kernels::sum_squares(block.parameter, block.count);
   }
   // In its combine: what the learning rate of the tensor is multiplied by.
   double follow(const Totals& totals, int64_t tensor) const {
@@ -78,14 +93,27 @@ class FrozenRatios {
     const double wanted = std::clamp(ratio * share + (1 - share), minimum_, maximum_);
     double& factor = doubles(totals.slots, factor_)[tensor];
     factor = std::clamp(wanted, factor * (1 - threshold_), factor * (1 + threshold_));
-    return doubles(totals.slots, average_)[tensor] * factor;
+    const double average = doubles(totals.slots, average_)[tensor];
+    return factor * (grows_ ? std::clamp(average * growth(totals, tensor), smallest_, largest_) : average);
   }
 
  private:
+  // Of the tensor's norm since the first compressed step, which every rank knows exactly; 1 where it was 0.
+  double growth(const Totals& totals, int64_t tensor) const {
+    double squares = 0;
+    for (int64_t block = totals.first_block[tensor]; block < totals.first_block[tensor + 1]; ++block)
+      squares += doubles(totals.slots, parameter_squares_)[block];
+    double& first = doubles(totals.slots, first_norm_)[tensor];
+    if (first == 0) first = std::sqrt(squares);
+    return first > 0 ? std::sqrt(squares) / first : 1;
+  }
+
   static double* doubles(void* const* slots, int slot) { return static_cast<double*>(slots[slot]); }
-  const double beta_, minimum_, maximum_, threshold_;
+  const double beta_, minimum_, maximum_, threshold_, smallest_, largest_;
+  const bool grows_;
   int direction_squares_ = -1, update_squares_ = -1, variance_ratio_ = -1;
   int average_ = -1, measured_ = -1, factor_ = -1;
+  int parameter_squares_ = -1, first_norm_ = -1;
 };
 
 }  // namespace onebit

@@ -33,6 +33,7 @@ class OneBitLamb final : public Optimizer {
         TrustRatios::maximum_option(),
         TrustRatios::minimum_option(),
         FrozenRatios::beta_option(),
+        FrozenRatios::growth_option(),
         FrozenRatios::maximum_option(),
         FrozenRatios::minimum_option(),
         FrozenRatios::threshold_option(),

@@ -28,7 +28,7 @@ def freeze_of(cell, record):
     """When it froze, as a share of the steps; NEVER; None where that does not apply."""
     if record is None or not cell.variant.parent:
         return None
-    return record["freeze_step"] / record["steps"] if record["freeze_step"] else NEVER
+    return record["freeze_step"] / (record["steps"] + record["skipped_steps"]) if record["freeze_step"] else NEVER
 
 
 def mean(values):

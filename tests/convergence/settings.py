@@ -152,7 +152,7 @@ ONEBIT_LAMB_PAPER = Variant(
     "onebit_lamb",
     "lamb",
     "paper",
-    (("optimizer.freeze_step", Share(PAPER_FREEZE)), *PAPER, ("compressor.scale", "bucket")),
+    (("optimizer.freeze_step", Share(PAPER_FREEZE)), *PAPER, ("optimizer.trust_ratio", "frozen"), ("compressor.scale", "bucket")),
 )
 VARIANTS = (
     ADAM,
@@ -164,6 +164,7 @@ VARIANTS = (
     ZEROONE_ADAM_PAPER,
     LAMB,
     ONEBIT_LAMB,
+    *(ONEBIT_LAMB.freezing_at(percent) for percent in (10, 20)),
     ONEBIT_LAMB_PAPER,
 )
 MAIN = (ADAM, ONEBIT_ADAM, ZEROONE_ADAM, LAMB, ONEBIT_LAMB)  # one of each: of --quick, of the stress cells, in the picture
