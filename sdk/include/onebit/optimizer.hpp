@@ -116,8 +116,8 @@ class Optimizer {
   virtual void consume(const Step& step, int round, const Tile& tile) const = 0;
   // Once a step, after all tiles: partial sums to per-tensor and per-model state.
   virtual void combine(const Step&, const Totals&) {}
-  // (tile) The second pass, when the plan asked for it. tile.mean is that of this step's retained round where the plan asked for
-  // it (mean_in_apply), else NULL.
+  // (tile) The second pass, when the plan asked for it. tile.mean is that of this step's retained round where the plan asked
+  // for it (mean_in_apply), else NULL.
   virtual void apply(const Step&, const Tile&) const {}
 };
 
