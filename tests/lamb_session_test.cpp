@@ -99,7 +99,7 @@ TEST_CASE("onebit_lamb, bounded steps: elements that are active one per cent of 
   const Tensors initial = model({5000});
   const Shape rare = [](Tensors& gradients, int64_t step, int rank) {
     for (size_t i = 0; i < 5000; i += 2)
-      if (noise(static_cast<uint64_t>(step), static_cast<uint64_t>(rank + 50), 9, i) < 0.98F) gradients[0][i] = 0;
+      if (noise(static_cast<uint64_t>(step), 50 + static_cast<uint64_t>(rank), 9, i) < 0.98F) gradients[0][i] = 0;
   };
   check_reach(initial, rare);
 }

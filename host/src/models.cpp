@@ -49,7 +49,8 @@ double gpt_bound(const Parameter& tensor) {
 double image_bound(const std::vector<Parameter>& tensors, size_t index) {
   const bool is_bias = tensors[index].shape.size() == 1;
   const Parameter& weight = tensors[is_bias ? index - 1 : index];
-  return 1 / std::sqrt(static_cast<double>(elements_of(weight) / weight.shape.front()));
+  const int64_t fan_in = elements_of(weight) / weight.shape.front();
+  return 1 / std::sqrt(static_cast<double>(fan_in));
 }
 
 }  // namespace

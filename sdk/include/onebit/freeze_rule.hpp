@@ -13,6 +13,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cinttypes>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -115,10 +116,10 @@ class FreezeRule {
     if (step.rank != 0) return;
     char text[256];
     std::snprintf(text, sizeof text,
-                  "the variance is stable: |v| at step %lld is %.4f of that at step %lld (threshold %.4g either way), and the "
-                  "learning rate has not risen since step %lld; step %lld is the last dense one",
-                  static_cast<long long>(step.number), q, static_cast<long long>(then), threshold_,
-                  static_cast<long long>(risen), static_cast<long long>(step.number + 1));
+                  "the variance is stable: |v| at step %" PRId64 " is %.4f of that at step %" PRId64
+                  " (threshold %.4g either way), and the learning rate has not risen since step %" PRId64 "; step %" PRId64
+                  " is the last dense one",
+                  step.number, q, then, threshold_, risen, step.number + 1);
     services_.log(LogLevel::info, optimizer_, text);
   }
 
