@@ -18,8 +18,6 @@ using namespace onebit::test;
 
 namespace {
 
-constexpr double rate = 1e-3;
-
 std::string zeroone(const std::string& lines, const std::string& tables = "") {
   return "[optimizer]\nplugin = \"zeroone_adam\"\n" + lines +
          "\n[compressor]\nplugin = \"onebit\"\n[communicator]\nplugin = \"threads\"\ntimeout = 60\n" + tables;
