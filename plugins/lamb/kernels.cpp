@@ -7,23 +7,22 @@
 #include "hwy/highway.h"
 #include "onebit/lamb_loops.hpp"
 
+HWY_BEFORE_NAMESPACE();
+namespace onebit {
+namespace HWY_NAMESPACE {
+
+const kernels::Loops* table() {
+  static constexpr kernels::Loops loops = {update_moments, step_by_moments};
+  return &loops;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace onebit
+HWY_AFTER_NAMESPACE();
+
 #if HWY_ONCE
 namespace onebit {
-
-HWY_EXPORT(update_moments);
-HWY_EXPORT(step_by_moments);
-
-namespace kernels {
-
-LambSquares update_moments(const AdamScalars& s, float weight_decay, int64_t count, const float* gradient, float* momentum,
-                           float* variance, const float* parameter) {
-  return HWY_DYNAMIC_DISPATCH(update_moments)(s, weight_decay, count, gradient, momentum, variance, parameter);
-}
-void step_by_moments(const AdamScalars& s, Rates rates, int64_t count, const float* momentum, const float* variance,
-                     float* parameter) {
-  HWY_DYNAMIC_DISPATCH(step_by_moments)(s, rates, count, momentum, variance, parameter);
-}
-
-}  // namespace kernels
+HWY_EXPORT(table);
+const kernels::Loops& kernels::loops() { return *HWY_DYNAMIC_DISPATCH(table)(); }
 }  // namespace onebit
 #endif

@@ -64,51 +64,47 @@ class FrozenRatios {
   }
   // In combine of a dense step. Every ratio counts, and the average has no bias: of k that are all c it is c, whatever k.
   void measure(const Totals& totals, int64_t tensor, double ratio) const {
-    double& average = doubles(totals.slots, average_)[tensor];
-    const double k = doubles(totals.slots, measured_)[tensor] += 1;
+    double& average = doubles(totals, average_)[tensor];
+    const double k = doubles(totals, measured_)[tensor] += 1;
     average += (1 - beta_) / (1 - std::pow(beta_, k)) * (ratio - average);
   }
   // In combine of the last dense step.
   void freeze(const Totals& totals, int64_t tensor) const {
-    doubles(totals.slots, factor_)[tensor] = 1;
-    if (doubles(totals.slots, measured_)[tensor] == 0) doubles(totals.slots, average_)[tensor] = 1;
+    doubles(totals, factor_)[tensor] = 1;
+    if (doubles(totals, measured_)[tensor] == 0) doubles(totals, average_)[tensor] = 1;
   }
 
   // In consume of a compressed step.
   void add(const Tile& tile, const Block& block, kernels::FactorSums sums) const {
-    doubles(tile.slots, direction_squares_)[block.index] = sums.direction;
-    doubles(tile.slots, update_squares_)[block.index] = sums.update;
-    doubles(tile.slots, variance_ratio_)[block.index] = sums.ratio;
-    if (grows_) doubles(tile.slots, parameter_squares_)[block.index] = kernels::sum_squares(block.parameter, block.count);
+    doubles(tile, direction_squares_)[block.index] = sums.direction;
+    doubles(tile, update_squares_)[block.index] = sums.update;
+    doubles(tile, variance_ratio_)[block.index] = sums.ratio;
+    if (grows_) doubles(tile, parameter_squares_)[block.index] = sums.parameter;
   }
   // In its combine: what the learning rate of the tensor is multiplied by.
   double follow(const Totals& totals, int64_t tensor) const {
-    double direction = 0, update = 0, ratio = 0;
-    for (int64_t block = totals.first_block[tensor]; block < totals.first_block[tensor + 1]; ++block) {
-      direction += doubles(totals.slots, direction_squares_)[block];
-      update += doubles(totals.slots, update_squares_)[block];
-      ratio = std::max(ratio, doubles(totals.slots, variance_ratio_)[block]);
-    }
+    const double direction = sum_of_blocks(totals, tensor, direction_squares_);
+    const double update = sum_of_blocks(totals, tensor, update_squares_);
+    double ratio = 0;
+    for (int64_t block = totals.first_block[tensor]; block < totals.first_block[tensor + 1]; ++block)
+      ratio = std::max(ratio, doubles(totals, variance_ratio_)[block]);
     const double share = update > direction ? std::sqrt(direction / update) : 1;
     const double wanted = std::clamp(ratio * share + (1 - share), minimum_, maximum_);
-    double& factor = doubles(totals.slots, factor_)[tensor];
+    double& factor = doubles(totals, factor_)[tensor];
     factor = std::clamp(wanted, factor * (1 - threshold_), factor * (1 + threshold_));
-    const double average = doubles(totals.slots, average_)[tensor];
+    const double average = doubles(totals, average_)[tensor];
     return factor * (grows_ ? std::clamp(average * growth(totals, tensor), smallest_, largest_) : average);
   }
 
  private:
   // Of the tensor's norm since the first compressed step, which every rank knows exactly; 1 where it was 0.
   double growth(const Totals& totals, int64_t tensor) const {
-    double squares = 0;
-    for (int64_t block = totals.first_block[tensor]; block < totals.first_block[tensor + 1]; ++block)
-      squares += doubles(totals.slots, parameter_squares_)[block];
-    double& first = doubles(totals.slots, first_norm_)[tensor];
-    if (first == 0) first = std::sqrt(squares);
-    return first > 0 ? std::sqrt(squares) / first : 1;
+    const double norm = std::sqrt(sum_of_blocks(totals, tensor, parameter_squares_));
+    double& first = doubles(totals, first_norm_)[tensor];
+    if (first == 0) first = norm;
+    return first > 0 ? norm / first : 1;
   }
 
-  static double* doubles(void* const* slots, int slot) { return static_cast<double*>(slots[slot]); }
   const double beta_, minimum_, maximum_, threshold_, smallest_, largest_;
   const bool grows_;
   int direction_squares_ = -1, update_squares_ = -1, variance_ratio_ = -1;

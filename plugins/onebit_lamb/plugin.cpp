@@ -10,12 +10,11 @@
 //               p -= lr c_frz F (u0 + wd p) where r > 0
 //
 // The momentum needs no memory of its own in the compressed stage: the host keeps the last mean, one bit an element.
-#include <limits>
-
+#include "onebit/plugin.hpp"
 #include "frozen_ratios.hpp"
 #include "kernels.hpp"
+#include "onebit/adam_options.hpp"
 #include "onebit/freeze_rule.hpp"
-#include "onebit/plugin.hpp"
 #include "onebit/variance_sums.hpp"
 
 namespace onebit {
@@ -24,39 +23,24 @@ namespace {
 class OneBitLamb final : public Optimizer {
  public:
   static Slice<const onebit_schema> options() {
-    static const onebit_schema schema[] = {
-        real_option("lr", "1e-3", 0, 1e6, "learning rate"),
-        array_option("betas", "[0.9, 0.999]", 2, 0, 1, "decay of the momentum and of the variance; both below 1"),
-        real_option("eps", "1e-8", 1e-30, 1, "added to the root of the variance"),
-        real_option("weight_decay", "0", 0, 1e6, "decoupled weight decay"),
-        boolean_option("bias_correction", "true", "divide momentum and variance by 1 - beta^t; false is the paper's"),
-        TrustRatios::maximum_option(),
-        TrustRatios::minimum_option(),
-        FrozenRatios::beta_option(),
-        FrozenRatios::growth_option(),
-        FrozenRatios::maximum_option(),
-        FrozenRatios::minimum_option(),
-        FrozenRatios::threshold_option(),
-        FreezeRule::step_option("freeze_step",
-                                "the last dense step, after which variance and trust ratios are frozen and messages are 1 bit; "
-                                "\"auto\": when the variance is stable"),
-        FreezeRule::threshold_option(),
-        FreezeRule::window_option(),
-        text_option("message", "\"update\"", "update|momentum",
-                    "what is compressed: the preconditioned update, whose steps are bounded, or the momentum, as in the paper"),
-        real_option("variance_floor", "0.01", 0, 1, "at the freeze v is raised to this share of its tensor's mean; 0: none"),
-        real_option("clamp", "10", 0, 1e30, "limit of the entries r * gradient of message = \"update\"; 0: none")};
-    return {schema, std::size(schema)};
+    static const std::vector<onebit_schema> schema = AdamOptions::and_also(
+        {TrustRatios::maximum_option(), TrustRatios::minimum_option(), FrozenRatios::beta_option(),
+         FrozenRatios::growth_option(), FrozenRatios::maximum_option(), FrozenRatios::minimum_option(),
+         FrozenRatios::threshold_option(),
+         FreezeRule::step_option(
+             "freeze_step",
+             "the last dense step, after which variance and trust ratios are frozen and messages are 1 bit; "
+             "\"auto\": when the variance is stable"),
+         FreezeRule::threshold_option(), FreezeRule::window_option(), BoundedMessages::message_option(),
+         BoundedMessages::floor_option(), BoundedMessages::clamp_option()});
+    return {schema.data(), schema.size()};
   }
 
   OneBitLamb(const Services& services, const Options& options)
-      : betas_(AdamBetas::checked("onebit_lamb", options.reals("betas"))),
-        eps_(options.real("eps")),
-        variance_floor_(options.real("variance_floor")),
-        limit_(options.real("clamp") > 0 ? static_cast<float>(options.real("clamp")) : std::numeric_limits<float>::infinity()),
-        bias_correction_(options.boolean("bias_correction")),
-        sends_update_(options.text("message") == "update"),
-        freeze_rule_(services, "onebit_lamb", "freeze_step", options, betas_),
+      : adam_("onebit_lamb", options),
+        messages_(options),
+        loops_(kernels::loops(messages_.of_updates)),
+        freeze_rule_(services, "onebit_lamb", "freeze_step", options, adam_.betas),
         ratios_("onebit_lamb", options),
         frozen_ratios_(options) {}
 
@@ -78,11 +62,10 @@ class OneBitLamb final : public Optimizer {
   }
 
   void plan(const Step& step, const Totals& totals, Plan& plan) override {
-    const int64_t compressed = count(totals, compressed_updates_);
-    const int64_t update = count(totals, dense_updates_) + compressed + 1;
-    scalars_ = AdamScalars(betas_, eps_, bias_correction_ ? update : 0);
+    const int64_t compressed = counter(totals, compressed_updates_);
+    scalars_ = adam_.scalars(counter(totals, dense_updates_) + compressed + 1);
     first_ = compressed == 0;
-    const bool frozen = count(totals, frozen_) > 0;
+    const bool frozen = counter(totals, frozen_) > 0;
     stage_ = frozen ? Stage::compressed : freeze_rule_.is_last(step, totals) ? Stage::freeze : Stage::dense;
     plan.apply = true;
     if (!frozen) return plan.add_round(RoundKind::dense, Of::gradient);
@@ -105,7 +88,7 @@ class OneBitLamb final : public Optimizer {
 
   void combine(const Step& step, const Totals& totals) override {
     for (int64_t tensor = 0; tensor < totals.tensor_count; ++tensor)
-      doubles(totals.slots, coefficient_)[tensor] =
+      doubles(totals, coefficient_)[tensor] =
           is_dense(tensor) ? measured_ratio(totals, tensor) : frozen_ratios_.follow(totals, tensor);
     if (sums_variance()) {
       const double norm = sums_.combine(totals, dense_, scalars_.correct2);
@@ -113,17 +96,16 @@ class OneBitLamb final : public Optimizer {
     }
     if (stage_ == Stage::freeze) {
       freeze_tensors(totals);
-      *doubles(totals.slots, frozen_) = static_cast<double>(step.number);
+      *doubles(totals, frozen_) = static_cast<double>(step.number);
     }
-    *doubles(totals.slots, stage_ == Stage::compressed ? compressed_updates_ : dense_updates_) += 1;
+    *doubles(totals, stage_ == Stage::compressed ? compressed_updates_ : dense_updates_) += 1;
   }
 
   void apply(const Step& step, const Tile& tile) const override {
     for (const Block& block : blocks(tile)) {
       const Group& group = step.groups[block.group];
-      const double rate = group.learning_rate * doubles(tile.slots, coefficient_)[block.tensor];
-      const Rates rates = {static_cast<float>(rate), static_cast<float>(group.weight_decay)};
-      is_dense(block.tensor) ? apply_dense(tile, block, rates) : apply_frozen(tile, block, rates);
+      const double rate = group.learning_rate * doubles(tile, coefficient_)[block.tensor];
+      step_block(tile, block, {static_cast<float>(rate), static_cast<float>(group.weight_decay)});
       if (stage_ == Stage::freeze && !dense_.has(block.tensor)) freeze_block(tile, block);
     }
   }
@@ -134,17 +116,11 @@ class OneBitLamb final : public Optimizer {
   // Whether this step updates the tensor as LAMB does.
   bool is_dense(int64_t tensor) const { return stage_ != Stage::compressed || dense_.has(tensor); }
   bool sums_variance() const { return stage_ == Stage::freeze || (stage_ == Stage::dense && freeze_rule_.automatic()); }
-  static Slice<const Block> blocks(const Tile& tile) { return {tile.blocks, tile.block_count}; }
-  static double* doubles(void* const* slots, int slot) { return static_cast<double*>(slots[slot]); }
-  static float* floats(const Tile& tile, const Block& block, int slot) {
-    return static_cast<float*>(tile.slots[slot]) + block.flat;
-  }
-  static int64_t count(const Totals& totals, int slot) { return static_cast<int64_t>(*doubles(totals.slots, slot)); }
   float floor(const Tile& tile, const Block& block) const {
-    return static_cast<float>(variance_floor_ * sums_.mean(tile, block.tensor));
+    return static_cast<float>(messages_.variance_floor * sums_.mean(tile, block.tensor));
   }
   kernels::Scaling scaling(const Tile& tile, const Block& block) const {
-    const double factor = doubles(tile.slots, scaling_)[block.tensor];
+    const double factor = doubles(tile, scaling_)[block.tensor];
     return {static_cast<float>(factor), static_cast<float>(1 / factor)};
   }
 
@@ -161,35 +137,25 @@ class OneBitLamb final : public Optimizer {
   void produce_block(const Tile& tile, const Block& block) const {
     float* const message = tile.message + block.packed;
     const float gradient_scale = *tile.gradient_scale;
-    if (dense_.has(block.tensor)) return kernels::scale(gradient_scale, block.count, block.gradient, message);
-    if (sends_update_)
-      kernels::produce_update(scalars_, gradient_scale, limit_, block.count, before(tile, block),
-                              floats(tile, block, variance_), block.gradient, message);
-    else
-      kernels::produce_momentum(scalars_, scaling(tile, block), gradient_scale, block.count, before(tile, block),
-                                block.gradient, message);
+    if (dense_.has(block.tensor)) return loops_.scale(gradient_scale, block.count, block.gradient, message);
+    loops_.produce(scalars_, scaling(tile, block), gradient_scale, messages_.limit, block.count, before(tile, block),
+                   floats(tile, block, variance_), block.gradient, message);
   }
 
   void consume_dense(const Tile& tile, const Block& block, float decay) const {
-    float* const momentum = floats(tile, block, momentum_);
-    float* const variance = floats(tile, block, variance_);
+    float *const momentum = floats(tile, block, momentum_), *const variance = floats(tile, block, variance_);
     ratios_.add(
         tile, block,
-        kernels::update_moments(scalars_, decay, block.count, tile.mean + block.packed, momentum, variance, block.parameter));
-    if (sums_variance()) sums_.add(tile, block, kernels::sum_variance(variance, block.count));
-    if (stage_ == Stage::freeze)
-      doubles(tile.slots, momentum_squares_)[block.index] = kernels::sum_squares(momentum, block.count);
+        loops_.update_moments(scalars_, decay, block.count, tile.mean + block.packed, momentum, variance, block.parameter));
+    if (sums_variance()) sums_.add(tile, block, loops_.sum_variance(variance, block.count));
+    if (stage_ == Stage::freeze) doubles(tile, momentum_squares_)[block.index] = loops_.sum_squares(momentum, block.count);
   }
 
   void consume_frozen(const Tile& tile, const Block& block, float decay) const {
-    const float* const mean = tile.mean + block.packed;
     const kernels::Frozen frozen = {floats(tile, block, variance_), floats(tile, block, fresh_), floor(tile, block)};
-    const kernels::FactorSums sums =
-        sends_update_
-            ? kernels::refresh_from_update(scalars_, decay, block.count, mean, before(tile, block), frozen, block.parameter)
-            : kernels::refresh_from_momentum(scalars_, scaling(tile, block), decay, block.count, mean, before(tile, block),
-                                             frozen, block.parameter);
-    frozen_ratios_.add(tile, block, sums);
+    frozen_ratios_.add(tile, block,
+                       loops_.refresh(scalars_, scaling(tile, block), decay, block.count, tile.mean + block.packed,
+                                      before(tile, block), frozen, block.parameter));
   }
 
   double measured_ratio(const Totals& totals, int64_t tensor) const {
@@ -198,27 +164,17 @@ class OneBitLamb final : public Optimizer {
     return ratio.value_or(1);
   }
 
-  void apply_dense(const Tile& tile, const Block& block, Rates rates) const {
-    kernels::step_by_moments(scalars_, rates, block.count, floats(tile, block, momentum_), floats(tile, block, variance_),
-                             block.parameter);
-  }
-  void apply_frozen(const Tile& tile, const Block& block, Rates rates) const {
-    const float* const mean = tile.mean + block.packed;
-    const float* const reciprocal = floats(tile, block, variance_);
-    if (sends_update_)
-      kernels::step_by_update(scalars_, rates, block.count, mean, reciprocal, block.parameter);
+  void step_block(const Tile& tile, const Block& block, Rates rates) const {
+    const float* const variance = floats(tile, block, variance_);
+    if (is_dense(block.tensor))
+      loops_.step_by_moments(scalars_, rates, block.count, floats(tile, block, momentum_), variance, block.parameter);
     else
-      kernels::step_by_momentum(scalars_, scaling(tile, block), rates, block.count, mean, reciprocal, block.parameter);
+      loops_.step(scalars_, scaling(tile, block), rates, block.count, tile.mean + block.packed, variance, block.parameter);
   }
 
   void freeze_block(const Tile& tile, const Block& block) const {
-    float* const momentum = floats(tile, block, momentum_);
-    float* const variance = floats(tile, block, variance_);
-    kernels::freeze(scalars_, floor(tile, block), block.count, variance, floats(tile, block, fresh_));
-    if (sends_update_)
-      kernels::precondition(block.count, variance, momentum);
-    else
-      kernels::scale(scaling(tile, block).factor, block.count, momentum, momentum);
+    loops_.freeze(scalars_, floor(tile, block), scaling(tile, block), block.count, floats(tile, block, momentum_),
+                  floats(tile, block, variance_), floats(tile, block, fresh_));
   }
 
   // Scalings bring the momenta of all tensors to one magnitude, for one scale may serve them all.
@@ -230,22 +186,19 @@ class OneBitLamb final : public Optimizer {
     }
     for (int64_t tensor = 0; tensor < totals.tensor_count; ++tensor) {
       const double size = momentum_size(totals, tensor);
-      doubles(totals.slots, scaling_)[tensor] = size > 0 && moving > 0 ? sum / moving / size : 1;
+      doubles(totals, scaling_)[tensor] = size > 0 && moving > 0 ? sum / moving / size : 1;
       frozen_ratios_.freeze(totals, tensor);
     }
   }
   // Root mean square.
   double momentum_size(const Totals& totals, int64_t tensor) const {
-    double squares = 0;
-    for (int64_t block = totals.first_block[tensor]; block < totals.first_block[tensor + 1]; ++block)
-      squares += doubles(totals.slots, momentum_squares_)[block];
+    const double squares = sum_of_blocks(totals, tensor, momentum_squares_);
     return squares > 0 ? std::sqrt(squares / static_cast<double>(totals.elements[tensor])) : 0;
   }
 
-  const AdamBetas betas_;
-  const double eps_, variance_floor_;
-  const float limit_;
-  const bool bias_correction_, sends_update_;
+  const AdamOptions adam_;
+  const BoundedMessages messages_;
+  const kernels::Loops& loops_;
   FreezeRule freeze_rule_;
   TrustRatios ratios_;
   FrozenRatios frozen_ratios_;

@@ -67,6 +67,25 @@ class StateDeclarer {
   const onebit_state* state_;
 };
 
+// What tiles and totals present, under the slots that declare answered.
+inline Slice<const Block> blocks(const Tile& tile) { return {tile.blocks, tile.block_count}; }
+inline float* floats(const Tile& tile, const Block& block, int slot) {
+  return static_cast<float*>(tile.slots[slot]) + block.flat;
+}
+template <class TileOrTotals>
+double* doubles(const TileOrTotals& from, int slot) {
+  return static_cast<double*>(from.slots[slot]);
+}
+// Of a whole number per model.
+inline int64_t counter(const Totals& totals, int slot) { return static_cast<int64_t>(*doubles(totals, slot)); }
+// Of a number per block, over a tensor.
+inline double sum_of_blocks(const Totals& totals, int64_t tensor, int slot) {
+  double sum = 0;
+  for (int64_t block = totals.first_block[tensor]; block < totals.first_block[tensor + 1]; ++block)
+    sum += doubles(totals, slot)[block];
+  return sum;
+}
+
 // A step's rounds in order (none: a local step), what may be freed afterwards, and whether a second pass is wanted.
 class Plan {
  public:

@@ -41,22 +41,18 @@ class TrustRatios {
     update_squares_ = state.per_block("update_squares");
   }
   void add(const Tile& tile, const Block& block, LambSquares squares) const {
-    doubles(tile.slots, parameter_squares_)[block.index] = squares.parameter;
-    doubles(tile.slots, update_squares_)[block.index] = squares.update;
+    doubles(tile, parameter_squares_)[block.index] = squares.parameter;
+    doubles(tile, update_squares_)[block.index] = squares.update;
   }
   // In combine. Nothing where a norm is 0, and a coefficient of 1 is a convention and no measurement.
   std::optional<double> of(const Totals& totals, int64_t tensor) const {
-    double parameter = 0, update = 0;
-    for (int64_t block = totals.first_block[tensor]; block < totals.first_block[tensor + 1]; ++block) {
-      parameter += doubles(totals.slots, parameter_squares_)[block];
-      update += doubles(totals.slots, update_squares_)[block];
-    }
+    const double parameter = sum_of_blocks(totals, tensor, parameter_squares_);
+    const double update = sum_of_blocks(totals, tensor, update_squares_);
     if (!(parameter > 0) || !(update > 0)) return std::nullopt;
     return std::max(minimum_, std::min(maximum_, std::sqrt(parameter / update)));
   }
 
  private:
-  static double* doubles(void* const* slots, int slot) { return static_cast<double*>(slots[slot]); }
   const double minimum_, maximum_;
   int parameter_squares_ = -1, update_squares_ = -1;
 };

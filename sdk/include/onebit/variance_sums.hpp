@@ -18,31 +18,26 @@ class VarianceSums {
   }
   // In consume, after the variance of a block has changed.
   void add(const Tile& tile, const Block& block, VarianceSum partial) const {
-    doubles(tile.slots, sum_)[block.index] = partial.sum;
-    doubles(tile.slots, zeros_)[block.index] = static_cast<double>(partial.zeros);
+    doubles(tile, sum_)[block.index] = partial.sum;
+    doubles(tile, zeros_)[block.index] = static_cast<double>(partial.zeros);
   }
   // In combine. correct: of the variance's bias. Answers the L1 norm of the corrected variance.
   double combine(const Totals& totals, const DenseTensors& dense, double correct) const {
     double norm = 0;
     for (int64_t tensor = 0; tensor < totals.tensor_count; ++tensor) {
-      double sum = 0, zeros = 0;
-      for (int64_t block = totals.first_block[tensor]; block < totals.first_block[tensor + 1]; ++block) {
-        sum += doubles(totals.slots, sum_)[block];
-        zeros += doubles(totals.slots, zeros_)[block];
-      }
+      const double sum = sum_of_blocks(totals, tensor, sum_);
       const auto elements = static_cast<double>(totals.elements[tensor]);
-      doubles(totals.slots, mean_)[tensor] = elements > 0 ? sum / elements * correct : 0;
-      doubles(totals.slots, dead_)[tensor] = zeros;
+      doubles(totals, mean_)[tensor] = elements > 0 ? sum / elements * correct : 0;
+      doubles(totals, dead_)[tensor] = sum_of_blocks(totals, tensor, zeros_);
       if (!dense.has(tensor)) norm += sum * correct;
     }
     return norm;
   }
   // Of a tensor, after combine.
-  double mean(const Tile& tile, int64_t tensor) const { return doubles(tile.slots, mean_)[tensor]; }
-  bool has_dead(const Tile& tile, int64_t tensor) const { return doubles(tile.slots, dead_)[tensor] > 0; }
+  double mean(const Tile& tile, int64_t tensor) const { return doubles(tile, mean_)[tensor]; }
+  bool has_dead(const Tile& tile, int64_t tensor) const { return doubles(tile, dead_)[tensor] > 0; }
 
  private:
-  static double* doubles(void* const* slots, int slot) { return static_cast<double*>(slots[slot]); }
   int sum_ = -1, zeros_ = -1, mean_ = -1, dead_ = -1;
 };
 
