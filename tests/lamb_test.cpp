@@ -218,7 +218,7 @@ TEST_CASE("onebit_lamb: a lost mean is an error, not a restart from zero") {
 TEST_CASE("lamb, onebit_lamb: options that cannot be are refused in words") {
   for (const std::string name : {"lamb", "onebit_lamb"}) {
     CHECK_THROWS_WITH_AS((void)make_optimizer(name, "betas = [0.9]"),
-                         doctest::Contains(("optimizer " + name + ": betas has 1 numbers").c_str()), Error);
+                         doctest::Contains(("optimizer '" + name + "': betas has 1 numbers").c_str()), Error);
     CHECK_THROWS_WITH_AS((void)make_optimizer(name, "min_coeff = 11.0"),
                          doctest::Contains("min_coeff is 11.000000, above max_coeff, 10.000000"), Error);
   }

@@ -13,7 +13,7 @@ class Adam final : public Optimizer {
     return {schema.data(), schema.size()};
   }
 
-  Adam(const Services&, const Options& options) : adam_("adam", options) {}
+  Adam(const Services&, const Options& options) : adam_(options) {}
 
   void declare(Slice<const TensorInfo* const>, StateDeclarer& state) override {
     momentum_ = state.per_element("momentum");

@@ -18,7 +18,7 @@ class Lamb final : public Optimizer {
     return {schema.data(), schema.size()};
   }
 
-  Lamb(const Services&, const Options& options) : adam_("lamb", options), ratios_("lamb", options), loops_(kernels::loops()) {}
+  Lamb(const Services&, const Options& options) : adam_(options), ratios_(options), loops_(kernels::loops()) {}
 
   void declare(Slice<const TensorInfo* const>, StateDeclarer& state) override {
     momentum_ = state.per_element("momentum");

@@ -31,7 +31,7 @@ class OneBit final : public BlockCompressor {
         block_(options.integer("block")) {
     if (block_ < 32 || block_ > 65536 || block_ % 32 != 0)
       throw Error(Code::invalid_argument,
-                  "compressor onebit: block is " + std::to_string(block_) + "; it must be a multiple of 32 from 32 to 65536");
+                  "block is " + std::to_string(block_) + "; it must be a multiple of 32 from 32 to 65536");
   }
 
   Codec describe() const override { return {sizeof(Codec), block_, 2, static_cast<int32_t>(span_), 1}; }

@@ -27,7 +27,7 @@ class OneBitAdam final : public Optimizer {
   }
 
   OneBitAdam(const Services& services, const Options& options)
-      : adam_("onebit_adam", options),
+      : adam_(options),
         messages_(options),
         loops_(kernels::loops(messages_.of_updates)),
         freeze_rule_(services, "onebit_adam", "freeze_step", options, adam_.betas) {}
@@ -100,7 +100,7 @@ class OneBitAdam final : public Optimizer {
     const bool first = tile.previous == nullptr;
     if (first && tile.slots[momentum_] == nullptr)
       throw Error(Code::state_mismatch,
-                  "optimizer onebit_adam: the retained mean of the last compressed step is missing; "
+                  "the retained mean of the last compressed step is missing; "
                   "resume from a checkpoint that has it");
     const float* const before = first ? floats(tile, block, momentum_) : tile.previous + block.packed;
     (first ? loops_.produce_first : loops_.produce)(scalars_, *tile.gradient_scale, messages_.limit, block.count, before,

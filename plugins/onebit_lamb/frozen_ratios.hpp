@@ -47,8 +47,8 @@ class FrozenRatios {
         largest_(options.real("max_coeff")),
         grows_(options.text("trust_ratio") == "norm") {
     if (minimum_ > maximum_)
-      throw Error(Code::invalid_argument, "optimizer onebit_lamb: factor_min is " + std::to_string(minimum_) +
-                                              ", above factor_max, " + std::to_string(maximum_) + "; it must not be above it");
+      throw Error(Code::invalid_argument, "factor_min is " + std::to_string(minimum_) + ", above factor_max, " +
+                                              std::to_string(maximum_) + "; it must not be above it");
   }
 
   void declare(StateDeclarer& state) {

@@ -37,11 +37,11 @@ class OneBitLamb final : public Optimizer {
   }
 
   OneBitLamb(const Services& services, const Options& options)
-      : adam_("onebit_lamb", options),
+      : adam_(options),
         messages_(options),
         loops_(kernels::loops(messages_.of_updates)),
         freeze_rule_(services, "onebit_lamb", "freeze_step", options, adam_.betas),
-        ratios_("onebit_lamb", options),
+        ratios_(options),
         frozen_ratios_(options) {}
 
   void declare(Slice<const TensorInfo* const> tensors, StateDeclarer& state) override {
@@ -129,7 +129,7 @@ class OneBitLamb final : public Optimizer {
     if (first_) return floats(tile, block, momentum_);
     if (tile.previous == nullptr)
       throw Error(Code::state_mismatch,
-                  "optimizer onebit_lamb: the retained mean of the last compressed step is missing; "
+                  "the retained mean of the last compressed step is missing; "
                   "resume from a checkpoint that has it");
     return tile.previous + block.packed;
   }

@@ -50,7 +50,7 @@ class ZeroOneAdam final : public Optimizer {
   }
 
   ZeroOneAdam(const Services& services, const Options& options)
-      : adam_("zeroone_adam", options),
+      : adam_(options),
         messages_(options),
         loops_(kernels::loops(messages_.of_updates, options.text("variance_stage") == "momentum")),
         variance_updates_to_double_(options.integer("var_update_scaler")),

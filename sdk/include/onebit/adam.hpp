@@ -14,14 +14,13 @@ namespace onebit {
 
 // The option betas, [beta1, beta2].
 struct AdamBetas {
-  static AdamBetas checked(const std::string& optimizer, const std::vector<double>& values) {
+  static AdamBetas checked(const std::vector<double>& values) {
     if (values.size() != 2)
-      throw Error(Code::invalid_argument, "optimizer " + optimizer + ": betas has " + std::to_string(values.size()) +
-                                              " numbers; it must have two, [beta1, beta2]");
+      throw Error(Code::invalid_argument,
+                  "betas has " + std::to_string(values.size()) + " numbers; it must have two, [beta1, beta2]");
     for (const double beta : values)
       if (!(beta >= 0 && beta < 1))
-        throw Error(Code::invalid_argument, "optimizer " + optimizer + ": betas has " + std::to_string(beta) +
-                                                "; both must be at least 0 and less than 1");
+        throw Error(Code::invalid_argument, "betas has " + std::to_string(beta) + "; both must be at least 0 and less than 1");
     return {values[0], values[1]};
   }
   double first, second;

@@ -3,7 +3,6 @@
 
 #include <initializer_list>
 #include <limits>
-#include <string>
 #include <vector>
 
 #include "onebit/adam.hpp"
@@ -23,8 +22,8 @@ struct AdamOptions {
     schema.insert(schema.end(), own);
     return schema;
   }
-  AdamOptions(const std::string& optimizer, const Options& options)
-      : betas(AdamBetas::checked(optimizer, options.reals("betas"))),
+  explicit AdamOptions(const Options& options)
+      : betas(AdamBetas::checked(options.reals("betas"))),
         eps(options.real("eps")),
         bias_correction(options.boolean("bias_correction")) {}
 

@@ -29,11 +29,10 @@ class TrustRatios {
     return real_option("min_coeff", "0.01", 0, 1e30, "the least that a tensor's trust ratio may be");
   }
 
-  TrustRatios(const std::string& optimizer, const Options& options)
-      : minimum_(options.real("min_coeff")), maximum_(options.real("max_coeff")) {
+  explicit TrustRatios(const Options& options) : minimum_(options.real("min_coeff")), maximum_(options.real("max_coeff")) {
     if (minimum_ > maximum_)
-      throw Error(Code::invalid_argument, "optimizer " + optimizer + ": min_coeff is " + std::to_string(minimum_) +
-                                              ", above max_coeff, " + std::to_string(maximum_) + "; it must not be above it");
+      throw Error(Code::invalid_argument, "min_coeff is " + std::to_string(minimum_) + ", above max_coeff, " +
+                                              std::to_string(maximum_) + "; it must not be above it");
   }
 
   void declare(StateDeclarer& state) {
