@@ -1,14 +1,14 @@
 // Optimizer `zeroone_adam`: 0/1 Adam. The variance is updated less and less often, and then frozen; momenta travel as signs;
 // and after the freeze ranks take more and more steps between two syncs. Lu et al., arXiv 2202.06009, algorithm 1.
 //
-//   before the freeze, where step % variance interval = 0:   Adam on the dense mean of the gradient; the interval doubles after
-//                      var_update_scaler of these. r = 1 / (sqrt(max(v', floor * mean of v' in its tensor)) + eps), 0 where v =
-//                      0
-//   otherwise          "gradient": m = b1 m + (1-b1) C(g);   "momentum": m = C(b1 m + (1-b1) g);   p -= lr (r m' + wd p)
-//   after it, locally  x = b1 x + (1-b1) r g;  u += lr x;  p -= lr (x + wd p)                         (first x = r m')
-//   where step % local interval = 0:   U = C(u / mean lr);  x = U / k;  p = anchor = (prod (1 - lr wd)) anchor - mean lr U;  u
-//   = 0
-//                      for k steps since the last sync. The interval doubles every local_step_scaler steps.
+//   variance stage     Adam on the dense mean of the gradient where the variance interval divides the step;
+//                      r = 1 / (sqrt(max(v', floor * mean of v' in its tensor)) + eps),  0 where v = 0;
+//                      the interval doubles after var_update_scaler of these
+//   between these      "gradient": m = b1 m + (1-b1) C(g);   "momentum": m = C(b1 m + (1-b1) g);   p -= lr (r m' + wd p)
+//   after the freeze   locally: x = b1 x + (1-b1) r g;  u += lr x;  p -= lr (x + wd p)                (first x = r m')
+//   sync               where the local interval divides the step, k steps after the last one:
+//                      U = C(u / mean lr);  x = U / k;  u = 0;  p = anchor = (prod (1 - lr wd)) anchor - mean lr U;
+//                      the interval doubles every local_step_scaler steps, up to local_step_clipper
 //
 // ' = bias-corrected. So it is with message = "update"; gradients are clamped there, and before the freeze C(r g) / r stands
 // for C(g), and C(r ...) / r for C(...). With "momentum", the paper's, x = m without r, which then stands before U and x in p.
