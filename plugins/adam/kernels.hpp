@@ -3,12 +3,12 @@
 
 #include <cstdint>
 
-#include "onebit/adam.hpp"
+#include "onebit/frozen.hpp"
 
-namespace onebit {
+namespace onebit::kernels {
 
-// gradient: the mean over ranks. keep = 1 - learning rate * weight decay.
-void update_block(const AdamScalars& scalars, float learning_rate, float keep, int64_t count, const float* gradient,
-                  float* momentum, float* variance, float* parameter);
+// gradient: the mean over ranks.
+void update(const AdamScalars& scalars, Rates rates, int64_t count, const float* gradient, float* momentum, float* variance,
+            float* parameter);
 
-}  // namespace onebit
+}  // namespace onebit::kernels

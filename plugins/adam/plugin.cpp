@@ -1,4 +1,5 @@
-// Optimizer `adam`: AdamW with bias correction, over the dense mean of the gradient. Equal to torch.optim.AdamW.
+// Optimizer `adam`: AdamW (Loshchilov and Hutter, arXiv 1711.05101) with bias correction, over the dense mean of the
+// gradient. As torch.optim.AdamW.
 #include "onebit/plugin.hpp"
 #include "kernels.hpp"
 #include "onebit/adam_options.hpp"
@@ -29,9 +30,9 @@ class Adam final : public Optimizer {
   void consume(const Step& step, int, const Tile& tile) const override {
     for (const Block& block : blocks(tile)) {
       const Group& group = step.groups[block.group];
-      const double keep = 1 - group.learning_rate * group.weight_decay;
-      update_block(scalars_, static_cast<float>(group.learning_rate), static_cast<float>(keep), block.count,
-                   tile.mean + block.packed, floats(tile, block, momentum_), floats(tile, block, variance_), block.parameter);
+      const Rates rates = {static_cast<float>(group.learning_rate), static_cast<float>(group.weight_decay)};
+      kernels::update(scalars_, rates, block.count, tile.mean + block.packed, floats(tile, block, momentum_),
+                      floats(tile, block, variance_), block.parameter);
     }
   }
 
