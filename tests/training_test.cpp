@@ -163,6 +163,20 @@ TEST_CASE("the log has its lines, for people and for programs") {
   CHECK(run.told.str().find("epoch 3/3 done") != std::string::npos);
 }
 
+TEST_CASE("a run in which nothing was compressed says so, and what to do") {
+  for (const auto& [optimizer, all_dense] : {std::pair{kOneBitAdam, false},
+                                             {"\"onebit_adam\"\nfreeze_step = 1000\n[compressor]\nplugin = \"onebit\"", true},
+                                             {kAdam, false}}) {
+    CAPTURE(optimizer);
+    Run run;
+    train(run, 2, configured(optimizer, kTrain));
+    const bool told = run.told.str().find(
+                          "nothing was compressed: optimizer onebit_adam stayed in its dense stage for all 75 "
+                          "steps") != std::string::npos;
+    CHECK(told == all_dense);
+  }
+}
+
 TEST_CASE("evaluations come when they are due, and after each epoch, and change nothing") {
   for (const std::string& optimizer : {kAdam, kOneBitAdam, kLocalAdam}) {
     CAPTURE(optimizer);

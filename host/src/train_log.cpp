@@ -67,6 +67,17 @@ void TrainLog::write(const std::string& json_line) {
   if (!metrics_) throw Error(Code::unavailable, (folder_ / kMetrics).string() + ": cannot be written");
 }
 
+// A run that never left its dense stage gained nothing from its compressor; whoever started it should know.
+void TrainLog::tell_if_all_dense(const Summary& summary) {
+  const Traffic& t = summary.traffic;
+  if (summary.compressor.empty() || summary.interrupted || t.compressed_steps + t.local_steps > 0) return;
+  progress_.note(fmt::format(
+      "nothing was compressed: optimizer {} stayed in its dense stage for all {} steps. Its freeze step is beyond the "
+      "end of the run, or \"auto\" never found the variance stable: set the step (10 to 20 % of the steps is usual), "
+      "or train longer",
+      summary.optimizer, summary.steps));
+}
+
 void TrainLog::finish(const Summary& summary) {
   const std::filesystem::path file = folder_ / "summary.json";
   write_whole(file, to_json(summary));
@@ -74,6 +85,7 @@ void TrainLog::finish(const Summary& summary) {
       summary.final_test_loss ? test_text(*summary.final_test_loss, summary.final_test_accuracy, ", ") : "interrupted";
   progress_.note(fmt::format("{}: {}, {} steps in {:.1f} s, {:.1f} MB sent a rank", file.string(), result, summary.steps,
                              summary.train_seconds, static_cast<double>(summary.traffic.total()) / 1e6));
+  tell_if_all_dense(summary);
 }
 
 }  // namespace onebit::host

@@ -47,6 +47,7 @@ class TrainLog {
 
  private:
   void write(const std::string& json_line);
+  void tell_if_all_dense(const Summary& summary);
 
   Progress& progress_;
   std::filesystem::path folder_;
