@@ -164,16 +164,13 @@ TEST_CASE("the log has its lines, for people and for programs") {
 }
 
 TEST_CASE("a run in which nothing was compressed says so, and what to do") {
-  for (const auto& [optimizer, all_dense] : {std::pair{kOneBitAdam, false},
-                                             {"\"onebit_adam\"\nfreeze_step = 1000\n[compressor]\nplugin = \"onebit\"", true},
-                                             {kAdam, false}}) {
+  const std::string never = "\"onebit_adam\"\nfreeze_step = 1000\n[compressor]\nplugin = \"onebit\"";
+  for (const std::string& optimizer : {kAdam, kOneBitAdam, never}) {
     CAPTURE(optimizer);
     Run run;
     train(run, 2, configured(optimizer, kTrain));
-    const bool told = run.told.str().find(
-                          "nothing was compressed: optimizer onebit_adam stayed in its dense stage for all 75 "
-                          "steps") != std::string::npos;
-    CHECK(told == all_dense);
+    const std::string told = "nothing was compressed: optimizer onebit_adam stayed in its dense stage for all 75 steps";
+    CHECK((run.told.str().find(told) != std::string::npos) == (optimizer == never));
   }
 }
 
