@@ -345,6 +345,20 @@ TEST_CASE("what an optimizer logs when its plans are rehearsed is not told: it h
   CHECK(contains(told.str(), "onebit_adam: "));  // but when it happens
 }
 
+TEST_CASE("freeze_step = \"auto\": gradients that grow put it off, large first ones do not") {
+  const auto last_dense = [](const std::function<float(int)>& size) {
+    int last = 0;
+    run_sessions(1, onebit_adam("freeze_step = \"auto\"\n"), {std::vector<float>(100)}, [&](Rank rank) {
+      for (int step = 1; step <= 300; ++step)
+        if (!rank.session.step(pointers(Tensors{std::vector<float>(100, size(step))})).compressed) last = step;
+    });
+    return last;
+  };
+  CHECK(last_dense([](int) { return 1.0F; }) == 151);  // 0.15 / (1 - beta2), and the one that is announced
+  CHECK(last_dense([](int step) { return step <= 5 ? 50.0F : 1.0F; }) == 151);
+  CHECK(last_dense([](int step) { return static_cast<float>(step); }) == 300);
+}
+
 TEST_CASE("parameters without name, data or a possible shape are refused") {
   LocalRendezvous rendezvous(1);
   float value = 0;
