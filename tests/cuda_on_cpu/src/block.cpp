@@ -135,9 +135,9 @@ void Block::open_barrier() {
   waiting_ = votes_ = 0;
 }
 
-void Block::trouble(const std::string& what) {
-  trouble_ = where(current_) + ": " + what;
-  Fiber::suspend();  // for good
+void Block::note(const std::string& what) { trouble_ = where(current_) + ": " + what; }
+void Block::leave() {
+  Fiber::suspend();
   std::abort();
 }
 
@@ -168,7 +168,10 @@ int block_barrier(const char* name, bool predicate) { return running_block(name)
 uint64_t warp_call(WarpCall call, unsigned mask, uint64_t value, int operand, int width) {
   return running_block(name_of(call)).warp_call(call, mask, value, operand, width);
 }
-void trap(const char* what) { running_block(what).trouble(std::string(what) + " was called"); }
+void trap(const char* what) {
+  running_block(what).note(std::string(what) + " was called");
+  Block::leave();
+}
 void fence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
 }  // namespace onebit::cuda_on_cpu

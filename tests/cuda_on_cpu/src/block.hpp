@@ -30,7 +30,8 @@ class Block {
   // For the kernel's thread that runs now.
   int barrier(const char* name, bool predicate);
   uint64_t warp_call(WarpCall call, unsigned mask, uint64_t value, int operand, int width);
-  [[noreturn]] void trouble(const std::string& what);
+  void note(const std::string& what);  // what went wrong in it
+  [[noreturn]] static void leave();    // for good, so nothing may need a destructor
 
  private:
   enum class State { fresh, running, ready, at_barrier, at_warp, returned };

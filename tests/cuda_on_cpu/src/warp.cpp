@@ -51,9 +51,10 @@ const char* name_of(WarpCall call) {
 
 uint64_t Block::warp_call(WarpCall call, unsigned mask, uint64_t value, int operand, int width) {
   const int warp = current_ / warpSize, lane = current_ % warpSize;
-  if ((mask >> lane & 1U) == 0) trouble(std::string(name_of(call)) + ": the mask does not name the calling lane");
+  if ((mask >> lane & 1U) == 0) note(std::string(name_of(call)) + ": the mask does not name the calling lane");
   if (width < 1 || width > warpSize || (width & (width - 1)) != 0)
-    trouble(std::string(name_of(call)) + ": the width is " + std::to_string(width) + ", not a power of two up to 32");
+    note(std::string(name_of(call)) + ": the width is " + std::to_string(width) + ", not a power of two up to 32");
+  if (!trouble_.empty()) leave();
   Thread& self = threads_[static_cast<size_t>(current_)];
   self.state = State::at_warp;
   self.call = call;
