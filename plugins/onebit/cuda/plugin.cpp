@@ -11,7 +11,6 @@ namespace {
 class CudaOneBit final : public Compressor {
  public:
   static Slice<const onebit_schema> options() { return codec::Settings::options(); }
-  static void probe() { cuda::probe(); }
   CudaOneBit(const Services&, const Options& options) : settings_(options) {}
 
   Codec describe() const override { return settings_.describe(); }
@@ -52,4 +51,4 @@ class CudaOneBit final : public Compressor {
 }  // namespace
 }  // namespace onebit
 
-ONEBIT_PLUGIN("onebit_cuda", "0.1.0", onebit::component<onebit::CudaOneBit>("onebit", ONEBIT_DEVICE_CUDA))
+ONEBIT_PLUGIN("onebit_cuda", "0.1.0", onebit::component<onebit::CudaOneBit>("onebit"))
