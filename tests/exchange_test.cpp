@@ -137,7 +137,8 @@ struct Bench {
     const Totals totals = {};
     Plan plan;
     optimizer.plan(step, totals, plan);
-    exchange.run(step, plan, 1.0F);
+    const float one = 1;
+    exchange.run(step, plan, {&one});
     exchange.commit(plan);
   }
 
