@@ -6,12 +6,9 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <map>
 #include <string>
-#include <utility>
-#include <vector>
 
+#include "environment.hpp"
 #include "launcher.hpp"
 #include "onebit/error.hpp"
 #include "scratch_folder.hpp"
@@ -22,35 +19,10 @@ using onebit::host::place_ranks;
 using onebit::host::Ranks;
 using onebit::host::RanksAsked;
 using onebit::host::speaker;
+using onebit::test::Environment;
+using onebit::test::Variables;
 
 namespace {
-
-using Variables = std::vector<std::pair<const char*, std::string>>;
-
-// The environment of a launched process, as long as it lives; nothing of a launcher that runs the tests shows through.
-class Environment {
- public:
-  explicit Environment(const Variables& variables) {
-    for (const char* name : {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE", "SLURM_PROCID",
-                             "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "PMIX_RANK", "ONEBIT_STARTED_MPIRUN", "PATH"}) {
-      const char* value = std::getenv(name);
-      if (value != nullptr) before_[name] = value;
-      names_.emplace_back(name);
-      if (value != nullptr && std::string(name) != "PATH") ::unsetenv(name);
-    }
-    for (const auto& [name, value] : variables) ::setenv(name, value.c_str(), 1);
-  }
-  ~Environment() {
-    for (const std::string& name : names_) ::unsetenv(name.c_str());
-    for (const auto& [name, value] : before_) ::setenv(name.c_str(), value.c_str(), 1);
-  }
-  Environment(const Environment&) = delete;
-  Environment& operator=(const Environment&) = delete;
-
- private:
-  std::map<std::string, std::string> before_;
-  std::vector<std::string> names_;
-};
 
 // A communicator that was selected; only what placing looks at.
 struct Selected {

@@ -1,0 +1,478 @@
+// Ranks that meet over TCP: what each puts all can get, whoever comes first, and what does not belong is turned away.
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <thread>
+
+#include "onebit/communicator.hpp"
+#include "onebit/rendezvous.hpp"
+#include "ranks.hpp"
+#include "store_protocol.hpp"
+
+using namespace onebit;
+using namespace std::chrono_literals;
+using boost::asio::ip::tcp;
+using host::run_ranks;
+
+namespace {
+
+LaunchedRank rank_of(int rank, int size, uint16_t port = 0) {
+  LaunchedRank self;
+  self.rank = rank;
+  self.size = size;
+  self.host = "127.0.0.1";
+  self.port = port;
+  return self;
+}
+
+// The code and text of what f throws; OK when it throws nothing.
+template <class F>
+std::pair<int, std::string> error_of(F&& f) {
+  try {
+    f();
+    return {ONEBIT_OK, ""};
+  } catch (const Error& e) {
+    return {static_cast<int>(e.code()), e.what()};
+  }
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+// Rank 0, here, and then f(rank, its rendezvous) of all ranks on threads.
+void meet(int size, const std::function<void(int, const Rendezvous&)>& f) {
+  const TcpRendezvous first(rank_of(0, size));
+  run_ranks(size, [&](int rank) {
+    if (rank == 0) return f(0, Rendezvous(&first.view()));
+    const TcpRendezvous other(rank_of(rank, size, first.port()));
+    f(rank, Rendezvous(&other.view()));
+  });
+}
+
+std::string key_of(int rank) { return "rank." + std::to_string(rank); }
+
+// A caller that says what it likes.
+class Stranger {
+ public:
+  explicit Stranger(uint16_t port) { socket_.connect({boost::asio::ip::address_v4::loopback(), port}); }
+  void say(const void* bytes, size_t count) {
+    boost::system::error_code ignored;
+    boost::asio::write(socket_, boost::asio::buffer(bytes, count), ignored);
+  }
+  void say(const std::string& text) { say(text.data(), text.size()); }
+  // All that comes until the other side closes.
+  std::string hears() {
+    std::string all;
+    boost::system::error_code end;
+    boost::asio::read(socket_, boost::asio::dynamic_buffer(all), end);
+    return all;
+  }
+
+ private:
+  boost::asio::io_context io_;
+  tcp::socket socket_{io_};
+};
+
+size_t open_files() {
+  const std::filesystem::directory_iterator files("/proc/self/fd");
+  return static_cast<size_t>(std::distance(begin(files), end(files)));
+}
+
+}  // namespace
+
+TEST_CASE("tcp rendezvous: what a launcher told is what a rank shows") {
+  LaunchedRank self = rank_of(0, 1);
+  const TcpRendezvous alone(self);
+  CHECK(alone.view().struct_size == sizeof(onebit_rendezvous));
+  CHECK(alone.view().rank == 0);
+  CHECK(alone.view().size == 1);
+  CHECK(alone.view().local_rank == 0);
+  CHECK(alone.view().local_size == 1);
+  CHECK(alone.port() > 0);
+  self.size = 3;
+  const TcpRendezvous first(self);
+  LaunchedRank other = rank_of(2, 3, first.port());
+  other.local_rank = 1;
+  other.local_size = 2;
+  const TcpRendezvous second(other);
+  CHECK(second.view().rank == 2);
+  CHECK(second.view().size == 3);
+  CHECK(second.view().local_rank == 1);
+  CHECK(second.view().local_size == 2);
+}
+
+TEST_CASE("tcp rendezvous: every rank gets what every rank puts") {
+  for (const int size : {1, 2, 5, 64}) {
+    CAPTURE(size);
+    std::atomic<int> right{0};
+    meet(size, [&](int rank, const Rendezvous& rendezvous) {
+      rendezvous.put(key_of(rank), &rank, sizeof rank);
+      for (int other = size; other-- > 0;) {
+        int value = -1;
+        rendezvous.get(key_of(other), &value, sizeof value);
+        right += value == other;
+      }
+    });
+    CHECK(right == size * size);
+  }
+}
+
+TEST_CASE("tcp rendezvous: a value that is put again is new, an empty one is one, keys are any bytes") {
+  meet(2, [](int rank, const Rendezvous& rendezvous) {
+    const std::string odd("a\0b\n'\xff", 6);
+    char value[3] = "";
+    if (rank == 1) {
+      rendezvous.put("key", "one", 3);
+      rendezvous.put("key", "two", 3);
+      rendezvous.put("empty", nullptr, 0);
+      rendezvous.put("", "x", 1);
+      rendezvous.put(odd, "odd", 3);
+    }
+    rendezvous.get(odd, value, 3);
+    CHECK(std::string(value, 3) == "odd");
+    rendezvous.get("key", value, 3);
+    CHECK(std::string(value, 3) == "two");
+    rendezvous.get("empty", nullptr, 0);
+    rendezvous.get("", value, 1);
+    CHECK(value[0] == 'x');
+  });
+}
+
+TEST_CASE("tcp rendezvous: large values arrive whole, those beyond the limit are refused before they are sent") {
+  const size_t most = store::kMostValue;
+  meet(3, [&](int rank, const Rendezvous& rendezvous) {
+    std::string mine(rank == 1 ? most : 1'000'000, static_cast<char>('a' + rank));
+    for (size_t i = 0; i < mine.size(); i += 4096) mine[i] = static_cast<char>(i >> 12);
+    rendezvous.put(key_of(rank), mine.data(), mine.size());
+    std::string found((rank + 1) % 3 == 1 ? most : 1'000'000, '\0');
+    rendezvous.get(key_of((rank + 1) % 3), found.data(), found.size());
+    std::string expected(found.size(), static_cast<char>('a' + (rank + 1) % 3));
+    for (size_t i = 0; i < expected.size(); i += 4096) expected[i] = static_cast<char>(i >> 12);
+    CHECK(found == expected);
+    const auto [code, text] = error_of([&] { rendezvous.put("more", std::string(most + 1, 'x').data(), most + 1); });
+    CHECK(code == ONEBIT_INVALID_ARGUMENT);
+    CHECK(text == "a rendezvous takes keys of 4096 bytes and values of 16777216 at the most, not 4 and 16777217");
+  });
+}
+
+TEST_CASE("tcp rendezvous: rank 0 does not keep more than it should") {
+  const TcpRendezvous first(rank_of(0, 1));
+  const Rendezvous rendezvous(&first.view());
+  const std::string big(store::kMostValue, 'x');
+  for (int i = 0; i < 15; ++i) rendezvous.put(key_of(i), big.data(), big.size());
+  for (int i = 0; i < 3; ++i) rendezvous.put(key_of(7), big.data(), big.size());  // in its own place
+  const auto [code, text] = error_of([&] { rendezvous.put(key_of(15), big.data(), big.size()); });
+  CHECK(code == ONEBIT_OUT_OF_MEMORY);
+  CHECK_MESSAGE(contains(text, "the rendezvous is full: with rendezvous key 'rank.15' its values would have"), text);
+  rendezvous.put(key_of(7), "x", 1);
+  rendezvous.put(key_of(15), big.data(), big.size());
+}
+
+TEST_CASE("tcp rendezvous: a value that does not fit says its size, one that is NULL is refused") {
+  const TcpRendezvous first(rank_of(0, 1));
+  const onebit_rendezvous& view = first.view();
+  Rendezvous(&view).put("key", "12345", 5);
+  char value[4] = "abc";
+  size_t size = 0;
+  onebit_error err = {sizeof(onebit_error), 0, ""};
+  CHECK(view.get(view.ctx, str("key"), value, 3, &size, 0, &err) == ONEBIT_INVALID_ARGUMENT);
+  CHECK(size == 5);
+  CHECK(contains(err.message, "has 5 bytes, more than the 3"));
+  CHECK(std::string(value) == "abc");
+  CHECK(view.put(view.ctx, str("key"), nullptr, 4, &err) == ONEBIT_INVALID_ARGUMENT);
+}
+
+TEST_CASE("tcp rendezvous: a key that nobody puts: who is missing is named") {
+  std::optional<TcpRendezvous> gone;
+  const TcpRendezvous first(rank_of(0, 4));
+  gone.emplace(rank_of(1, 4, first.port()));
+  char value = 0;
+  const auto wait = [&](int64_t timeout_ns) {
+    return error_of([&] { Rendezvous(&first.view()).get("absent", &value, 1, timeout_ns); });
+  };
+  const auto [code, text] = wait(20'000'000);
+  CHECK(code == ONEBIT_TIMEOUT);
+  CHECK(text == "no rank has put rendezvous key 'absent' within 0.020000 s; ranks 2, 3 have not come, of 4");
+  gone.reset();
+  const TcpRendezvous second(rank_of(2, 4, first.port())), third(rank_of(3, 4, first.port()));
+  std::string later;
+  for (int i = 0; i < 100 && !contains(later, "gone"); ++i) later = wait(10'000'000).second;
+  CHECK_MESSAGE(contains(later, "; rank 1 has come and gone"), later);
+  CHECK(wait(1).first == ONEBIT_TIMEOUT);
+}
+
+TEST_CASE("tcp rendezvous: waits without a limit, or with one beyond the clock, end when the key is there") {
+  for (const int64_t timeout : {int64_t{0}, INT64_MAX})
+    meet(3, [timeout](int rank, const Rendezvous& rendezvous) {
+      if (rank == 2) {
+        std::this_thread::sleep_for(20ms);
+        return rendezvous.put("late", "!", 1);
+      }
+      char value = 0;
+      rendezvous.get("late", &value, 1, timeout);
+      CHECK(value == '!');
+    });
+}
+
+TEST_CASE("tcp rendezvous: several threads of a rank wait at once") {
+  meet(2, [](int rank, const Rendezvous& rendezvous) {
+    if (rank == 1)
+      for (int i = 0; i < 8; ++i) rendezvous.put(key_of(i), &i, sizeof i);
+    else
+      run_ranks(8, [&](int i) {
+        int value = -1;
+        rendezvous.get(key_of(i), &value, sizeof value);
+        CHECK(value == i);
+      });
+  });
+}
+
+TEST_CASE("tcp rendezvous: ranks that come before rank 0 wait for it") {
+  uint16_t port = 0;
+  { port = TcpRendezvous(rank_of(0, 1)).port(); }
+  run_ranks(3, [port](int rank) {
+    if (rank == 0) std::this_thread::sleep_for(150ms);
+    const TcpRendezvous meeting(rank_of(rank, 3, port));
+    const Rendezvous rendezvous(&meeting.view());
+    if (rank == 0) rendezvous.put("id", "4711", 4);
+    char id[4] = {};
+    rendezvous.get("id", id, 4);
+    CHECK(std::string(id, 4) == "4711");
+  });
+}
+
+TEST_CASE("tcp rendezvous: a rank 0 that never comes, a name that leads nowhere") {
+  uint16_t port = 0;
+  { port = TcpRendezvous(rank_of(0, 1)).port(); }
+  const auto begin = std::chrono::steady_clock::now();
+  const auto [code, text] = error_of([port] { const TcpRendezvous never(rank_of(3, 4, port), 200ms); });
+  CHECK(std::chrono::steady_clock::now() - begin < 5s);
+  CHECK(code == ONEBIT_TIMEOUT);
+  CHECK(text == "rank 3 could not reach rank 0's rendezvous at 127.0.0.1:" + std::to_string(port) +
+                    " within 200 ms: Connection refused; is rank 0 started, is its address right (MASTER_ADDR), and its port "
+                    "open?");
+  LaunchedRank lost = rank_of(1, 2, 29500);
+  lost.host = "no..such..name";
+  const auto [lost_code, lost_text] = error_of([&] { const TcpRendezvous never(lost, 50ms); });
+  CHECK(lost_code == ONEBIT_TIMEOUT);
+  CHECK_MESSAGE(contains(lost_text, "the name 'no..such..name' cannot be resolved"), lost_text);
+}
+
+TEST_CASE("tcp rendezvous: IPv4, IPv6, names, and all interfaces") {
+  for (const char* served : {"127.0.0.1", "::1", "localhost", "node0.invalid"})
+    for (const char* called : {"127.0.0.1", "localhost", "::1"}) {
+      LaunchedRank self = rank_of(0, 2);
+      self.host = served;
+      std::optional<TcpRendezvous> first;
+      const auto [code, text] = error_of([&] { first.emplace(self); });
+      if (code == ONEBIT_UNAVAILABLE && std::string(served) == "::1") continue;  // a machine without IPv6
+      REQUIRE_MESSAGE(code == ONEBIT_OK, text);
+      const bool all = std::string(served) == "node0.invalid";  // a name: it may mean any of the machine's interfaces
+      if (std::string(called) != served && !(all && std::string(called) != "::1")) continue;
+      LaunchedRank other = rank_of(1, 2, first->port());
+      other.host = called;
+      const TcpRendezvous second(other, 10s);
+      Rendezvous(&second.view()).put("key", "v", 1);
+      char value = 0;
+      Rendezvous(&first->view()).get("key", &value, 1);
+      CHECK(value == 'v');
+    }
+}
+
+TEST_CASE("tcp rendezvous: a port that is taken") {
+  const TcpRendezvous first(rank_of(0, 2));
+  const auto [code, text] = error_of([&] { const TcpRendezvous second(rank_of(0, 2, first.port())); });
+  CHECK(code == ONEBIT_UNAVAILABLE);
+  CHECK(text ==
+        "rank 0 cannot serve the rendezvous at port " + std::to_string(first.port()) +
+            ": Address already in use; set ONEBIT_PORT to a port that is free on rank 0's machine, the same on all ranks");
+}
+
+TEST_CASE("tcp rendezvous: ranks that do not belong together") {
+  LaunchedRank self = rank_of(0, 4);
+  self.job = "job-1";
+  const TcpRendezvous first(self);
+  const auto join = [&](int rank, int size, const std::string& job) {
+    LaunchedRank other = rank_of(rank, size, first.port());
+    other.job = job;
+    const auto [code, text] = error_of([&] { const TcpRendezvous meeting(other, 5s); });
+    return std::to_string(code) + " " + text;
+  };
+  const std::string there = " cannot join rank 0's rendezvous at 127.0.0.1:" + std::to_string(first.port()) + ": ";
+  CHECK(join(1, 8, "job-1") == "9 rank 1" + there + "rank 0 was told of 4 ranks, this one of 8: give all the same WORLD_SIZE");
+  CHECK(join(1, 4, "job-2") ==
+        "9 rank 1" + there + "rank 0 there belongs to another job: give each job a port of its own (ONEBIT_PORT)");
+  LaunchedRank third = rank_of(3, 4, first.port());
+  third.job = "job-1";
+  const TcpRendezvous twin(third);
+  CHECK(join(3, 4, "job-1") == "9 rank 3" + there +
+                                   "another process is rank 3 already, at 127.0.0.1: was RANK given twice, or is an older run "
+                                   "still going on?");
+  CHECK(join(2, 4, "job-1") == "0 ");
+  char value = 0;
+  const auto text = error_of([&] { Rendezvous(&first.view()).get("absent", &value, 1, 1); }).second;
+  CHECK_MESSAGE(contains(text, "; 3 callers were refused, the last one 127.0.0.1: another process is rank 3"), text);
+}
+
+TEST_CASE("tcp rendezvous: arguments that no rank can have") {
+  const auto refusal = [](LaunchedRank self) { return error_of([&] { const TcpRendezvous none(self, 1s); }).second; };
+  CHECK(refusal(rank_of(0, 0)) == "a rendezvous is for 1 to 65536 ranks, not 0");
+  CHECK(refusal(rank_of(2, 2, 1)) == "there is no rank 2 of 2: ranks are counted from 0");
+  CHECK(refusal(rank_of(1, 2)) == "rank 1 was not told rank 0's port");
+  LaunchedRank homeless = rank_of(1, 2, 1);
+  homeless.host = "";
+  CHECK(refusal(homeless) == "rank 1 was not told where rank 0 is");
+}
+
+TEST_CASE("tcp rendezvous: strangers neither stop nor hold nor leak") {
+  const size_t before = open_files();
+  {
+    const TcpRendezvous first(rank_of(0, 2));
+    std::vector<std::unique_ptr<Stranger>> silent;
+    for (int i = 0; i < 50; ++i) silent.push_back(std::make_unique<Stranger>(first.port()));  // half open
+    Stranger scanner(first.port());
+    scanner.say("GET / HTTP/1.1\r\nHost: node0\r\n\r\n");
+    CHECK(scanner.hears().empty());
+    Stranger cut(first.port());
+    cut.say("onebit");
+    store::Request request;
+    request.prefix.version = store::kVersion + 1;
+    Stranger later(first.port());
+    later.say(&request.prefix, sizeof request.prefix);
+    CHECK(contains(later.hears(), "rank 0 speaks version 1 of the rendezvous, this rank version 2"));
+    request.prefix.version = store::kVersion;
+    const auto hears = [&](store::Verb verb, uint32_t rank, uint32_t key, uint32_t value) {
+      request.prefix.verb = static_cast<uint32_t>(verb);
+      request.head.size = 2;
+      request.head.job = 0x2d06800538d394c2;  // XXH3 of no bytes
+      request.head.rank = rank;
+      request.head.key_bytes = key;
+      request.head.value_bytes = value;
+      Stranger caller(first.port());
+      caller.say(&request, sizeof request);
+      return caller.hears();
+    };
+    CHECK(contains(hears(store::Verb::put, 1, store::kMostKey + 1, 0), "more than a rendezvous takes"));
+    CHECK(contains(hears(store::Verb::put, 1, 0, UINT32_MAX), "more than a rendezvous takes"));
+    CHECK(contains(hears(store::Verb::put, 2, 0, 0), "there is no rank 2 of 2"));
+    CHECK(contains(hears(store::Verb{9}, 1, 0, 0), "a rendezvous has no verb 9"));
+    CHECK(hears(store::Verb::put, 1, 0, 0).size() == sizeof(store::Reply));
+    const TcpRendezvous second(rank_of(1, 2, first.port()));
+    Rendezvous(&second.view()).put("key", "v", 1);
+    char value = 0;
+    Rendezvous(&first.view()).get("key", &value, 1);
+    CHECK(value == 'v');
+  }
+  CHECK(open_files() == before);
+}
+
+TEST_CASE("tcp rendezvous: something else listens where rank 0 should be") {
+  boost::asio::io_context io;
+  tcp::acceptor acceptor(io, {boost::asio::ip::address_v4::loopback(), 0});
+  const uint16_t port = acceptor.local_endpoint().port();
+  std::thread other([&] {
+    tcp::socket caller = acceptor.accept();
+    const std::string page = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    boost::asio::write(caller, boost::asio::buffer(page));
+    char rest[256];
+    boost::system::error_code ignored;
+    caller.read_some(boost::asio::buffer(rest), ignored);
+  });
+  const auto [code, text] = error_of([port] { const TcpRendezvous lost(rank_of(1, 2, port), 5s); });
+  other.join();
+  CHECK(code == ONEBIT_STATE_MISMATCH);
+  CHECK_MESSAGE(contains(text, "what answers is not a rendezvous of onebit: another program has that port"), text);
+  // It takes calls and says nothing.
+  const auto [silent_code, silent] = error_of([port] { const TcpRendezvous lost(rank_of(1, 2, port), 100ms); });
+  CHECK(silent_code == ONEBIT_TIMEOUT);
+  CHECK_MESSAGE(contains(silent, "waiting for its answer took too long"), silent);
+}
+
+TEST_CASE("tcp rendezvous: rank 0 waits for the others to go, and answers what they still ask") {
+  std::atomic<bool> answered{false};
+  std::thread other;
+  {
+    const TcpRendezvous first(rank_of(0, 2));
+    Rendezvous(&first.view()).put("key", "v", 1);
+    std::atomic<bool> there{false};
+    other = std::thread([&, port = first.port()] {
+      const TcpRendezvous second(rank_of(1, 2, port));
+      there = true;
+      std::this_thread::sleep_for(100ms);
+      char value = 0;
+      Rendezvous(&second.view()).get("key", &value, 1);
+      answered = value == 'v';
+    });
+    while (!there) std::this_thread::sleep_for(1ms);
+  }
+  CHECK(answered);
+  other.join();
+}
+
+TEST_CASE("tcp rendezvous: when rank 0 fails, those that wait are told at once") {
+  std::pair<int, std::string> waited, later;
+  std::atomic<bool> there{false};
+  std::thread other;
+  const auto begin = std::chrono::steady_clock::now();
+  try {
+    const TcpRendezvous first(rank_of(0, 2));
+    other = std::thread([&, port = first.port()] {
+      const TcpRendezvous second(rank_of(1, 2, port));
+      there = true;
+      char value = 0;
+      waited = error_of([&] { Rendezvous(&second.view()).get("key", &value, 1, 0); });
+      later = error_of([&] { Rendezvous(&second.view()).put("key", "v", 1); });
+    });
+    while (!there) std::this_thread::sleep_for(1ms);
+    std::this_thread::sleep_for(50ms);
+    throw Error(Code::internal, "rank 0 fails");
+  } catch (const Error&) {
+  }
+  other.join();
+  CHECK(std::chrono::steady_clock::now() - begin < 5s);
+  CHECK(waited.first == ONEBIT_PEER_FAILED);
+  CHECK_MESSAGE(contains(waited.second, "rank 0 has left the rendezvous, and no rank had put rendezvous key 'key'"),
+                waited.second);
+  CHECK(later.first == ONEBIT_PEER_FAILED);
+  CHECK_MESSAGE(contains(later.second, "asking for rendezvous key 'key': Connection refused; has rank 0 ended?"), later.second);
+}
+
+TEST_CASE("tcp rendezvous: ranks that are processes") {
+  constexpr int size = 4;
+  const TcpRendezvous first(rank_of(0, size));
+  std::vector<pid_t> children;
+  for (int rank = 1; rank < size; ++rank) {
+    std::fflush(nullptr);
+    const pid_t child = ::fork();
+    if (child != 0) {
+      children.push_back(child);
+      continue;
+    }
+    const auto [code, text] = error_of([&] {
+      const TcpRendezvous meeting(rank_of(rank, size, first.port()), 20s);
+      const Rendezvous rendezvous(&meeting.view());
+      rendezvous.put(key_of(rank), &rank, sizeof rank);
+      for (int other = 1; other < size; ++other) {
+        int value = -1;
+        rendezvous.get(key_of(other), &value, sizeof value);
+        if (value != other) throw Error(Code::internal, "another value");
+      }
+    });
+    ::_exit(code == ONEBIT_OK ? 0 : 1);
+  }
+  for (const pid_t child : children) {
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+  }
+}
