@@ -15,6 +15,7 @@
 #include <optional>
 #include <thread>
 
+#include "held_port.hpp"
 #include "onebit/communicator.hpp"
 #include "onebit/rendezvous.hpp"
 #include "ranks.hpp"
@@ -35,6 +36,11 @@ LaunchedRank rank_of(int rank, int size, uint16_t port = 0) {
   self.port = port;
   return self;
 }
+
+// A rank 0 that does not wait for those that will not come.
+struct Hasty : TcpRendezvous {
+  explicit Hasty(const LaunchedRank& self) : TcpRendezvous(self, 20s, 0s) {}
+};
 
 // The code and text of what f throws; OK when it throws nothing.
 template <class F>
@@ -100,7 +106,7 @@ TEST_CASE("tcp rendezvous: what a launcher told is what a rank shows") {
   CHECK(alone.view().local_size == 1);
   CHECK(alone.port() > 0);
   self.size = 3;
-  const TcpRendezvous first(self);
+  const Hasty first(self);
   LaunchedRank other = rank_of(2, 3, first.port());
   other.local_rank = 1;
   other.local_size = 2;
@@ -194,7 +200,7 @@ TEST_CASE("tcp rendezvous: a value that does not fit says its size, one that is 
 
 TEST_CASE("tcp rendezvous: a key that nobody puts: who is missing is named") {
   std::optional<TcpRendezvous> gone;
-  const TcpRendezvous first(rank_of(0, 4));
+  const Hasty first(rank_of(0, 4));
   gone.emplace(rank_of(1, 4, first.port()));
   char value = 0;
   const auto wait = [&](int64_t timeout_ns) {
@@ -238,8 +244,8 @@ TEST_CASE("tcp rendezvous: several threads of a rank wait at once") {
 }
 
 TEST_CASE("tcp rendezvous: ranks that come before rank 0 wait for it") {
-  uint16_t port = 0;
-  { port = TcpRendezvous(rank_of(0, 1)).port(); }
+  const test::HeldPort held;
+  const uint16_t port = held.port();
   run_ranks(3, [port](int rank) {
     if (rank == 0) std::this_thread::sleep_for(150ms);
     const TcpRendezvous meeting(rank_of(rank, 3, port));
@@ -252,8 +258,8 @@ TEST_CASE("tcp rendezvous: ranks that come before rank 0 wait for it") {
 }
 
 TEST_CASE("tcp rendezvous: a rank 0 that never comes, a name that leads nowhere") {
-  uint16_t port = 0;
-  { port = TcpRendezvous(rank_of(0, 1)).port(); }
+  const test::HeldPort held;
+  const uint16_t port = held.port();
   const auto begin = std::chrono::steady_clock::now();
   const auto [code, text] = error_of([port] { const TcpRendezvous never(rank_of(3, 4, port), 200ms); });
   CHECK(std::chrono::steady_clock::now() - begin < 5s);
@@ -273,7 +279,7 @@ TEST_CASE("tcp rendezvous: IPv4, IPv6, names, and all interfaces") {
     for (const char* called : {"127.0.0.1", "localhost", "::1"}) {
       LaunchedRank self = rank_of(0, 2);
       self.host = served;
-      std::optional<TcpRendezvous> first;
+      std::optional<Hasty> first;
       const auto [code, text] = error_of([&] { first.emplace(self); });
       if (code == ONEBIT_UNAVAILABLE && std::string(served) == "::1") continue;  // a machine without IPv6
       REQUIRE_MESSAGE(code == ONEBIT_OK, text);
@@ -290,7 +296,7 @@ TEST_CASE("tcp rendezvous: IPv4, IPv6, names, and all interfaces") {
 }
 
 TEST_CASE("tcp rendezvous: a port that is taken") {
-  const TcpRendezvous first(rank_of(0, 2));
+  const Hasty first(rank_of(0, 2));
   const auto [code, text] = error_of([&] { const TcpRendezvous second(rank_of(0, 2, first.port())); });
   CHECK(code == ONEBIT_UNAVAILABLE);
   CHECK(text ==
@@ -301,7 +307,7 @@ TEST_CASE("tcp rendezvous: a port that is taken") {
 TEST_CASE("tcp rendezvous: ranks that do not belong together") {
   LaunchedRank self = rank_of(0, 4);
   self.job = "job-1";
-  const TcpRendezvous first(self);
+  const Hasty first(self);
   const auto join = [&](int rank, int size, const std::string& job) {
     LaunchedRank other = rank_of(rank, size, first.port());
     other.job = job;

@@ -57,6 +57,7 @@ void Board::come(int rank, const std::string& from) {
   if (!is_new)
     throw Error(Code::state_mismatch, "another process is rank " + std::to_string(rank) + " already, at " + place->second +
                                           ": was RANK given twice, or is an older run still going on?");
+  if (!came_[static_cast<size_t>(rank)]) --absent_;
   came_[static_cast<size_t>(rank)] = true;
 }
 

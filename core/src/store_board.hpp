@@ -15,7 +15,7 @@ using Value = std::shared_ptr<const std::string>;
 
 class Board {
  public:
-  Board(int size, uint64_t job) : size_(size), job_(job), came_(static_cast<size_t>(size)) {}
+  Board(int size, uint64_t job) : size_(size), job_(job), absent_(size), came_(static_cast<size_t>(size)) {}
   int size() const { return size_; }
   uint64_t job() const { return job_; }
 
@@ -31,7 +31,8 @@ class Board {
   // Throws Error(state_mismatch) where the rank is there already.
   void come(int rank, const std::string& from);
   void leave(int rank) { present_.erase(rank); }
-  bool deserted() const { return present_.empty(); }
+  // All ranks have come, and gone.
+  bool done() const { return present_.empty() && absent_ == 0; }
   void note_refusal(const std::string& caller, const std::string& why);
 
   // After a wait in vain: which ranks have not come, or have gone, and who was refused.
@@ -49,6 +50,7 @@ class Board {
   std::map<uint64_t, Waiting> waiting_;
   uint64_t last_ = 0;
   std::map<int, std::string> present_;  // by rank: where it calls from
+  int absent_;                          // ranks that never came
   std::vector<bool> came_;
   int64_t refusals_ = 0;
   std::string last_refusal_;

@@ -32,6 +32,8 @@ Call::Call(const Place& place, Clock::time_point deadline) : where_(place.text()
   });
   ::fcntl(socket_.native_handle(), F_SETFD, FD_CLOEXEC);
   error_code ignored;
+  // Where nobody listens yet, the system may choose that very port for this end, and TCP lets a socket call itself.
+  if (socket_.local_endpoint(ignored) == socket_.remote_endpoint(ignored)) throw Lost("Connection refused");
   socket_.set_option(boost::asio::socket_base::keep_alive(true), ignored);
 }
 

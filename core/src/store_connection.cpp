@@ -145,7 +145,7 @@ void Connection::answer(onebit_code code, Value bytes) {
 }
 
 void Connection::on_answered() {
-  if (!joined_) return cut();
+  if (!joined_ || dismissed_) return cut();
   state_ = State::present;
   deadline_.cancel();
   watch();
@@ -180,6 +180,7 @@ void Connection::on_time_out() {
 }
 
 void Connection::dismiss() {
+  dismissed_ = true;
   if (state_ == State::answering) return;
   if (state_ != State::waiting) return cut();
   board_.forget(wait_);

@@ -56,7 +56,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   Request request_;
   std::string body_;  // key, then value
   uint64_t wait_ = 0;
-  bool joined_ = false;
+  bool joined_ = false, dismissed_ = false;
   Reply reply_;
   Value bytes_;
   char stray_ = 0;

@@ -74,7 +74,7 @@ void Server::close(std::chrono::nanoseconds patience) {
   if (!thread_.joinable()) return;
   boost::asio::post(io_, [this, patience] {
     closing_ = true;
-    if (board_.deserted() || patience.count() <= 0) return end();
+    if (board_.done() || patience.count() <= 0) return end();
     patience_.expires_after(patience);
     patience_.async_wait([this](error_code cancelled) {
       if (!cancelled) end();
@@ -123,7 +123,7 @@ void Server::welcome(tcp::socket socket) {
 
 void Server::on_over(Connection& connection) {
   connections_.erase(connection.shared_from_this());
-  if (closing_ && board_.deserted()) end();
+  if (ended_ || (closing_ && board_.done())) end();
 }
 
 // Answers that are under way still go out. Stops when they have, or after kLastAnswers.

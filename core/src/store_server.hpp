@@ -26,7 +26,7 @@ class Server {
 
   // Where it listens, as rank 0 itself reaches it; an unspecified address: on all interfaces.
   const boost::asio::ip::tcp::endpoint& where() const { return where_; }
-  // Ends the store when no rank is there any more, or after this time. The destructor: at once.
+  // Ends the store when all ranks have come and gone, or after this time. The destructor: at once.
   void close(std::chrono::nanoseconds patience);
 
  private:

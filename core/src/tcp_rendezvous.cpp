@@ -12,8 +12,6 @@
 namespace onebit {
 namespace {
 
-constexpr auto kFarewell = std::chrono::seconds(10);  // rank 0 waits so long for the others to go
-
 uint64_t number_of(const std::string& job) { return XXH3_64bits(job.data(), job.size()); }
 
 [[noreturn]] void refuse(const std::string& text) { throw Error(Code::invalid_argument, text); }
@@ -33,8 +31,9 @@ const LaunchedRank& checked(const LaunchedRank& self, std::chrono::nanoseconds t
 
 class TcpRendezvous::Impl {
  public:
-  Impl(const LaunchedRank& self, std::chrono::nanoseconds timeout)
+  Impl(const LaunchedRank& self, std::chrono::nanoseconds timeout, std::chrono::nanoseconds farewell)
       : timeout_ns_(timeout.count()),
+        farewell_(farewell),
         server_(serve(self)),
         client_(store_of(self), self.rank, self.size, number_of(self.job)),
         view_{sizeof(onebit_rendezvous), self.rank, self.size, self.local_rank, self.local_size, this, &Impl::put, &Impl::get},
@@ -43,7 +42,7 @@ class TcpRendezvous::Impl {
   }
   ~Impl() {
     client_.leave();
-    if (server_ && std::uncaught_exceptions() == exceptions_) server_->close(kFarewell);
+    if (server_ && std::uncaught_exceptions() == exceptions_) server_->close(farewell_);
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -79,14 +78,15 @@ class TcpRendezvous::Impl {
 
   const int exceptions_ = std::uncaught_exceptions();
   const int64_t timeout_ns_;
+  const std::chrono::nanoseconds farewell_;
   const std::unique_ptr<store::Server> server_;  // rank 0's
   store::Client client_;
   const onebit_rendezvous view_;
   const uint16_t port_;
 };
 
-TcpRendezvous::TcpRendezvous(const LaunchedRank& self, std::chrono::nanoseconds timeout)
-    : impl_(std::make_unique<Impl>(checked(self, timeout), timeout)) {}
+TcpRendezvous::TcpRendezvous(const LaunchedRank& self, std::chrono::nanoseconds timeout, std::chrono::nanoseconds farewell)
+    : impl_(std::make_unique<Impl>(checked(self, timeout), timeout, farewell)) {}
 TcpRendezvous::~TcpRendezvous() = default;
 uint16_t TcpRendezvous::port() const { return impl_->port(); }
 const onebit_rendezvous& TcpRendezvous::view() const { return impl_->view(); }

@@ -64,15 +64,16 @@ std::optional<LaunchedRank> launched_rank_from_environment();
 // host is "localhost" or such an address; whoever reaches it can read and write what ranks put there, as with torch's. Names,
 // IPv4 and IPv6. Values have 16 MiB at the most, keys 4 KiB. Calls are thread-safe.
 //
-// Rank 0's outlives the other ranks' need of it: its destructor waits until those that came have gone, 10 seconds at the most,
-// and not while an exception unwinds. Who still waits for a key then is told so (peer_failed).
+// Rank 0's outlives the other ranks' need of it: its destructor waits until they have come and gone, for `farewell` at the
+// most, and not while an exception unwinds. Who still waits for a key then is told so (peer_failed).
 class TcpRendezvous {
  public:
   // Rank 0: begins to serve; port 0: a free one. Others: return when rank 0 has taken them in; they may come before it. Throws
   // Error: unavailable (the port is taken), timeout (no rank 0 there), state_mismatch (something else there, another job,
   // version or number of ranks, or a rank that is there already), invalid_argument. timeout: also of put, and of get unless
   // told.
-  explicit TcpRendezvous(const LaunchedRank& self, std::chrono::nanoseconds timeout = std::chrono::minutes(5));
+  explicit TcpRendezvous(const LaunchedRank& self, std::chrono::nanoseconds timeout = std::chrono::minutes(5),
+                         std::chrono::nanoseconds farewell = std::chrono::seconds(10));
   ~TcpRendezvous();
   TcpRendezvous(const TcpRendezvous&) = delete;
   TcpRendezvous& operator=(const TcpRendezvous&) = delete;
