@@ -42,9 +42,13 @@ struct Hasty : TcpRendezvous {
   explicit Hasty(const LaunchedRank& self) : TcpRendezvous(self, 20s, 0s) {}
 };
 
-// The code and text of what f throws; OK when it throws nothing.
+// What f throws; OK when it throws nothing.
+struct Thrown {
+  int code;
+  std::string text;
+};
 template <class F>
-std::pair<int, std::string> error_of(F&& f) {
+Thrown error_of(F&& f) {
   try {
     f();
     return {ONEBIT_OK, ""};
@@ -165,9 +169,9 @@ TEST_CASE("tcp rendezvous: large values arrive whole, those beyond the limit are
     std::string expected(found.size(), static_cast<char>('a' + (rank + 1) % 3));
     for (size_t i = 0; i < expected.size(); i += 4096) expected[i] = static_cast<char>(i >> 12);
     CHECK(found == expected);
-    const auto [code, text] = error_of([&] { rendezvous.put("more", std::string(most + 1, 'x').data(), most + 1); });
-    CHECK(code == ONEBIT_INVALID_ARGUMENT);
-    CHECK(text == "a rendezvous takes keys of 4096 bytes and values of 16777216 at the most, not 4 and 16777217");
+    const Thrown thrown = error_of([&] { rendezvous.put("more", std::string(most + 1, 'x').data(), most + 1); });
+    CHECK(thrown.code == ONEBIT_INVALID_ARGUMENT);
+    CHECK(thrown.text == "a rendezvous takes keys of 4096 bytes and values of 16777216 at the most, not 4 and 16777217");
   });
 }
 
@@ -177,9 +181,10 @@ TEST_CASE("tcp rendezvous: rank 0 does not keep more than it should") {
   const std::string big(store::kMostValue, 'x');
   for (int i = 0; i < 15; ++i) rendezvous.put(key_of(i), big.data(), big.size());
   for (int i = 0; i < 3; ++i) rendezvous.put(key_of(7), big.data(), big.size());  // in its own place
-  const auto [code, text] = error_of([&] { rendezvous.put(key_of(15), big.data(), big.size()); });
-  CHECK(code == ONEBIT_OUT_OF_MEMORY);
-  CHECK_MESSAGE(contains(text, "the rendezvous is full: with rendezvous key 'rank.15' its values would have"), text);
+  const Thrown thrown = error_of([&] { rendezvous.put(key_of(15), big.data(), big.size()); });
+  CHECK(thrown.code == ONEBIT_OUT_OF_MEMORY);
+  CHECK_MESSAGE(contains(thrown.text, "the rendezvous is full: with rendezvous key 'rank.15' its values would have"),
+                thrown.text);
   rendezvous.put(key_of(7), "x", 1);
   rendezvous.put(key_of(15), big.data(), big.size());
 }
@@ -206,15 +211,15 @@ TEST_CASE("tcp rendezvous: a key that nobody puts: who is missing is named") {
   const auto wait = [&](int64_t timeout_ns) {
     return error_of([&] { Rendezvous(&first.view()).get("absent", &value, 1, timeout_ns); });
   };
-  const auto [code, text] = wait(20'000'000);
-  CHECK(code == ONEBIT_TIMEOUT);
-  CHECK(text == "no rank has put rendezvous key 'absent' within 0.020000 s; ranks 2, 3 have not come, of 4");
+  const Thrown thrown = wait(20'000'000);
+  CHECK(thrown.code == ONEBIT_TIMEOUT);
+  CHECK(thrown.text == "no rank has put rendezvous key 'absent' within 0.020000 s; ranks 2, 3 have not come, of 4");
   gone.reset();
   const TcpRendezvous second(rank_of(2, 4, first.port())), third(rank_of(3, 4, first.port()));
   std::string later;
-  for (int i = 0; i < 100 && !contains(later, "gone"); ++i) later = wait(10'000'000).second;
+  for (int i = 0; i < 100 && !contains(later, "gone"); ++i) later = wait(10'000'000).text;
   CHECK_MESSAGE(contains(later, "; rank 1 has come and gone"), later);
-  CHECK(wait(1).first == ONEBIT_TIMEOUT);
+  CHECK(wait(1).code == ONEBIT_TIMEOUT);
 }
 
 TEST_CASE("tcp rendezvous: waits without a limit, or with one beyond the clock, end when the key is there") {
@@ -261,17 +266,18 @@ TEST_CASE("tcp rendezvous: a rank 0 that never comes, a name that leads nowhere"
   const test::HeldPort held;
   const uint16_t port = held.port();
   const auto begin = std::chrono::steady_clock::now();
-  const auto [code, text] = error_of([port] { const TcpRendezvous never(rank_of(3, 4, port), 200ms); });
+  const Thrown thrown = error_of([port] { const TcpRendezvous never(rank_of(3, 4, port), 200ms); });
   CHECK(std::chrono::steady_clock::now() - begin < 5s);
-  CHECK(code == ONEBIT_TIMEOUT);
-  CHECK(text == "rank 3 could not reach rank 0's rendezvous at 127.0.0.1:" + std::to_string(port) +
-                    " within 200 ms: Connection refused; is rank 0 started, is its address right (MASTER_ADDR), and its port "
-                    "open?");
+  CHECK(thrown.code == ONEBIT_TIMEOUT);
+  CHECK(thrown.text ==
+        "rank 3 could not reach rank 0's rendezvous at 127.0.0.1:" + std::to_string(port) +
+            " within 200 ms: Connection refused; is rank 0 started, is its address right (MASTER_ADDR), and its port "
+            "open?");
   LaunchedRank lost = rank_of(1, 2, 29500);
   lost.host = "no..such..name";
-  const auto [lost_code, lost_text] = error_of([&] { const TcpRendezvous never(lost, 50ms); });
-  CHECK(lost_code == ONEBIT_TIMEOUT);
-  CHECK_MESSAGE(contains(lost_text, "the name 'no..such..name' cannot be resolved"), lost_text);
+  const Thrown lost_thrown = error_of([&] { const TcpRendezvous never(lost, 50ms); });
+  CHECK(lost_thrown.code == ONEBIT_TIMEOUT);
+  CHECK_MESSAGE(contains(lost_thrown.text, "the name 'no..such..name' cannot be resolved"), lost_thrown.text);
 }
 
 TEST_CASE("tcp rendezvous: IPv4, IPv6, names, and all interfaces") {
@@ -280,9 +286,9 @@ TEST_CASE("tcp rendezvous: IPv4, IPv6, names, and all interfaces") {
       LaunchedRank self = rank_of(0, 2);
       self.host = served;
       std::optional<Hasty> first;
-      const auto [code, text] = error_of([&] { first.emplace(self); });
-      if (code == ONEBIT_UNAVAILABLE && std::string(served) == "::1") continue;  // a machine without IPv6
-      REQUIRE_MESSAGE(code == ONEBIT_OK, text);
+      const Thrown thrown = error_of([&] { first.emplace(self); });
+      if (thrown.code == ONEBIT_UNAVAILABLE && std::string(served) == "::1") continue;  // a machine without IPv6
+      REQUIRE_MESSAGE(thrown.code == ONEBIT_OK, thrown.text);
       const bool all = std::string(served) == "node0.invalid";  // a name: it may mean any of the machine's interfaces
       if (std::string(called) != served && !(all && std::string(called) != "::1")) continue;
       LaunchedRank other = rank_of(1, 2, first->port());
@@ -297,9 +303,9 @@ TEST_CASE("tcp rendezvous: IPv4, IPv6, names, and all interfaces") {
 
 TEST_CASE("tcp rendezvous: a port that is taken") {
   const Hasty first(rank_of(0, 2));
-  const auto [code, text] = error_of([&] { const TcpRendezvous second(rank_of(0, 2, first.port())); });
-  CHECK(code == ONEBIT_UNAVAILABLE);
-  CHECK(text ==
+  const Thrown thrown = error_of([&] { const TcpRendezvous second(rank_of(0, 2, first.port())); });
+  CHECK(thrown.code == ONEBIT_UNAVAILABLE);
+  CHECK(thrown.text ==
         "rank 0 cannot serve the rendezvous at port " + std::to_string(first.port()) +
             ": Address already in use; set ONEBIT_PORT to a port that is free on rank 0's machine, the same on all ranks");
 }
@@ -311,8 +317,8 @@ TEST_CASE("tcp rendezvous: ranks that do not belong together") {
   const auto join = [&](int rank, int size, const std::string& job) {
     LaunchedRank other = rank_of(rank, size, first.port());
     other.job = job;
-    const auto [code, text] = error_of([&] { const TcpRendezvous meeting(other, 5s); });
-    return std::to_string(code) + " " + text;
+    const Thrown thrown = error_of([&] { const TcpRendezvous meeting(other, 5s); });
+    return std::to_string(thrown.code) + " " + thrown.text;
   };
   const std::string there = " cannot join rank 0's rendezvous at 127.0.0.1:" + std::to_string(first.port()) + ": ";
   CHECK(join(1, 8, "job-1") == "9 rank 1" + there + "rank 0 was told of 4 ranks, this one of 8: give all the same WORLD_SIZE");
@@ -326,12 +332,12 @@ TEST_CASE("tcp rendezvous: ranks that do not belong together") {
                                    "still going on?");
   CHECK(join(2, 4, "job-1") == "0 ");
   char value = 0;
-  const auto text = error_of([&] { Rendezvous(&first.view()).get("absent", &value, 1, 1); }).second;
-  CHECK_MESSAGE(contains(text, "; 3 callers were refused, the last one 127.0.0.1: another process is rank 3"), text);
+  const std::string missing = error_of([&] { Rendezvous(&first.view()).get("absent", &value, 1, 1); }).text;
+  CHECK_MESSAGE(contains(missing, "; 3 callers were refused, the last one 127.0.0.1: another process is rank 3"), missing);
 }
 
 TEST_CASE("tcp rendezvous: arguments that no rank can have") {
-  const auto refusal = [](LaunchedRank self) { return error_of([&] { const TcpRendezvous none(self, 1s); }).second; };
+  const auto refusal = [](LaunchedRank self) { return error_of([&] { const TcpRendezvous none(self, 1s); }).text; };
   CHECK(refusal(rank_of(0, 0)) == "a rendezvous is for 1 to 65536 ranks, not 0");
   CHECK(refusal(rank_of(2, 2, 1)) == "there is no rank 2 of 2: ranks are counted from 0");
   CHECK(refusal(rank_of(1, 2)) == "rank 1 was not told rank 0's port");
@@ -394,14 +400,15 @@ TEST_CASE("tcp rendezvous: something else listens where rank 0 should be") {
     boost::system::error_code ignored;
     caller.read_some(boost::asio::buffer(rest), ignored);
   });
-  const auto [code, text] = error_of([port] { const TcpRendezvous lost(rank_of(1, 2, port), 5s); });
+  const Thrown thrown = error_of([port] { const TcpRendezvous lost(rank_of(1, 2, port), 5s); });
   other.join();
-  CHECK(code == ONEBIT_STATE_MISMATCH);
-  CHECK_MESSAGE(contains(text, "what answers is not a rendezvous of onebit: another program has that port"), text);
+  CHECK(thrown.code == ONEBIT_STATE_MISMATCH);
+  CHECK_MESSAGE(contains(thrown.text, "what answers is not a rendezvous of onebit: another program has that port"),
+                thrown.text);
   // It takes calls and says nothing.
-  const auto [silent_code, silent] = error_of([port] { const TcpRendezvous lost(rank_of(1, 2, port), 100ms); });
-  CHECK(silent_code == ONEBIT_TIMEOUT);
-  CHECK_MESSAGE(contains(silent, "waiting for its answer took too long"), silent);
+  const Thrown silence = error_of([port] { const TcpRendezvous lost(rank_of(1, 2, port), 100ms); });
+  CHECK(silence.code == ONEBIT_TIMEOUT);
+  CHECK_MESSAGE(contains(silence.text, "waiting for its answer took too long"), silence.text);
 }
 
 TEST_CASE("tcp rendezvous: rank 0 waits for the others to go, and answers what they still ask") {
@@ -426,7 +433,7 @@ TEST_CASE("tcp rendezvous: rank 0 waits for the others to go, and answers what t
 }
 
 TEST_CASE("tcp rendezvous: when rank 0 fails, those that wait are told at once") {
-  std::pair<int, std::string> waited, later;
+  Thrown waited = {}, later = {};
   std::atomic<bool> there{false};
   std::thread other;
   const auto begin = std::chrono::steady_clock::now();
@@ -446,36 +453,34 @@ TEST_CASE("tcp rendezvous: when rank 0 fails, those that wait are told at once")
   }
   other.join();
   CHECK(std::chrono::steady_clock::now() - begin < 5s);
-  CHECK(waited.first == ONEBIT_PEER_FAILED);
-  CHECK_MESSAGE(contains(waited.second, "rank 0 has left the rendezvous, and no rank had put rendezvous key 'key'"),
-                waited.second);
-  CHECK(later.first == ONEBIT_PEER_FAILED);
-  CHECK_MESSAGE(contains(later.second, "asking for rendezvous key 'key': Connection refused; has rank 0 ended?"), later.second);
+  CHECK(waited.code == ONEBIT_PEER_FAILED);
+  CHECK_MESSAGE(contains(waited.text, "rank 0 has left the rendezvous, and no rank had put rendezvous key 'key'"), waited.text);
+  CHECK(later.code == ONEBIT_PEER_FAILED);
+  CHECK_MESSAGE(contains(later.text, "asking for rendezvous key 'key': Connection refused; has rank 0 ended?"), later.text);
 }
 
 TEST_CASE("tcp rendezvous: ranks that are processes") {
   constexpr int size = 4;
-  const TcpRendezvous first(rank_of(0, size));
-  std::vector<pid_t> children;
-  for (int rank = 1; rank < size; ++rank) {
-    std::fflush(nullptr);
-    const pid_t child = ::fork();
-    if (child != 0) {
-      children.push_back(child);
-      continue;
+  const test::HeldPort held;
+  const auto live = [&](int rank) {
+    const TcpRendezvous meeting(rank_of(rank, size, held.port()), 20s);
+    const Rendezvous rendezvous(&meeting.view());
+    rendezvous.put(key_of(rank), &rank, sizeof rank);
+    for (int other = 0; other < size; ++other) {
+      int value = -1;
+      rendezvous.get(key_of(other), &value, sizeof value);
+      if (value != other) throw Error(Code::internal, "another value");
     }
-    const auto [code, text] = error_of([&] {
-      const TcpRendezvous meeting(rank_of(rank, size, first.port()), 20s);
-      const Rendezvous rendezvous(&meeting.view());
-      rendezvous.put(key_of(rank), &rank, sizeof rank);
-      for (int other = 1; other < size; ++other) {
-        int value = -1;
-        rendezvous.get(key_of(other), &value, sizeof value);
-        if (value != other) throw Error(Code::internal, "another value");
-      }
-    });
-    ::_exit(code == ONEBIT_OK ? 0 : 1);
+  };
+  std::vector<pid_t> children;
+  std::fflush(nullptr);  // or they would write it as well
+  for (int rank = 1; rank < size; ++rank) {
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(error_of([&] { live(rank); }).code);
+    children.push_back(child);
   }
+  const Thrown here = error_of([&] { live(0); });
+  CHECK_MESSAGE(here.code == ONEBIT_OK, here.text);
   for (const pid_t child : children) {
     int status = -1;
     REQUIRE(::waitpid(child, &status, 0) == child);
