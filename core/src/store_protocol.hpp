@@ -54,7 +54,7 @@ static_assert(sizeof(Prefix) == 16 && sizeof(Request) == 48 && sizeof(Reply) == 
 
 constexpr uint32_t kMostKey = 4096;
 constexpr uint32_t kMostValue = 16 << 20;
-constexpr size_t kMostStored = 256 << 20;                    // all values together
+constexpr size_t kMostStored = 64 << 20;                     // all values together
 constexpr auto kPatience = std::chrono::seconds(30);         // with who is slow to send or to take what it asked for
 constexpr auto kLongestWait = std::chrono::hours(24 * 365);  // of a get without limit: no clock overflows
 constexpr int kMostRanks = 65536;
