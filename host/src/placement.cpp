@@ -48,15 +48,14 @@ Ranks threads(const Selection& communicator, const RanksAsked& asked) {
 
 void check_agrees(const RanksAsked& asked, const std::string& by, int size) {
   if (asked.typed && size != 0 && size != asked.count)
-    refuse(
-        fmt::format("--ranks {}, but {} started {} processes; leave --ranks out: the launcher's number is the one that counts",
-                    asked.count, by, size));
+    refuse(fmt::format("--ranks {}, but {} started {}; leave --ranks out: the launcher's number is the one that counts",
+                       asked.count, by, size));
 }
 
 // Ranks that meet at a rendezvous: threads here, or the processes that a launcher started.
 Ranks meeting(const Selection& communicator, const RanksAsked& asked) {
   const std::optional<LaunchedRank> self = launched_rank_from_environment();
-  if (!self || self->size == 1) return threads(communicator, asked);
+  if (!self) return threads(communicator, asked);
   check_count({self->size, "WORLD_SIZE", false}, kMostProcesses);
   check_agrees(asked, "a launcher such as torchrun (WORLD_SIZE)", self->size);
   return Ranks::process(*self);
