@@ -52,10 +52,19 @@ TEST_CASE("a rank as torchrun starts it") {
 }
 
 TEST_CASE("the port: torchrun's own store is left alone, and a port that was asked for is taken") {
-  CHECK(read({{"TORCHELASTIC_USE_AGENT_STORE", "True"}}).port == 29501);
+  CHECK(read({}).ports == 1);
+  const LaunchedRank beside = read({{"TORCHELASTIC_USE_AGENT_STORE", "True"}});
+  CHECK(beside.port == 29501);
+  CHECK(beside.ports == 8);
+  CHECK(beside.job == ":29500");
+  const LaunchedRank last = read({{"MASTER_PORT", "65532"}, {"TORCHELASTIC_USE_AGENT_STORE", "True"}});
+  CHECK(last.port == 65533);
+  CHECK(last.ports == 3);
   CHECK(read({{"TORCHELASTIC_USE_AGENT_STORE", "False"}}).port == 29500);
   CHECK(read({{"ONEBIT_PORT", "4000"}}).port == 4000);
-  CHECK(read({{"ONEBIT_PORT", "4000"}, {"TORCHELASTIC_USE_AGENT_STORE", "True"}}).port == 4000);
+  const LaunchedRank chosen = read({{"ONEBIT_PORT", "4000"}, {"TORCHELASTIC_USE_AGENT_STORE", "True"}});
+  CHECK(chosen.port == 4000);
+  CHECK(chosen.ports == 1);
   CHECK(read({{"ONEBIT_PORT", "4000"}, {"MASTER_PORT", ""}}).port == 4000);
   CHECK(refusal({{"MASTER_PORT", "65535"}, {"TORCHELASTIC_USE_AGENT_STORE", "True"}}).find("set ONEBIT_PORT") !=
         std::string::npos);

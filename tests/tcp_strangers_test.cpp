@@ -81,8 +81,33 @@ TEST_CASE("tcp rendezvous: a port that is taken") {
   const Thrown thrown = error_of([&] { const TcpRendezvous second(rank_of(0, 2, first.port())); });
   CHECK(thrown.code == ONEBIT_UNAVAILABLE);
   CHECK(thrown.text ==
-        "rank 0 cannot serve the rendezvous at port " + std::to_string(first.port()) +
+        "rank 0 cannot serve the rendezvous at 127.0.0.1:" + std::to_string(first.port()) +
             ": Address already in use; set ONEBIT_PORT to a port that is free on rank 0's machine, the same on all ranks");
+}
+
+TEST_CASE("tcp rendezvous: where there are several ports, rank 0 takes one that is free, and the others find it") {
+  const TcpRendezvous other_job(rank_of(0, 1));
+  const auto told = [&](int rank) {
+    LaunchedRank self = rank_of(rank, 3, other_job.port());
+    self.ports = 8;
+    self.job = "another";
+    return self;
+  };
+  const Thrown early = error_of([&] { const TcpRendezvous lost(told(1), 100ms); });
+  CHECK(early.code == ONEBIT_TIMEOUT);
+  const std::string first_port = std::to_string(other_job.port());
+  CHECK_MESSAGE(contains(early.text, "at 127.0.0.1:" + first_port + " to " + std::to_string(other_job.port() + 7) +
+                                         " within 100 ms: at " + first_port + " rank 0 there belongs to another job"),
+                early.text);
+  const Hasty first(told(0));
+  CHECK(first.port() > other_job.port());
+  CHECK(first.port() < other_job.port() + 8);
+  const TcpRendezvous second(told(1)), third(told(2));
+  CHECK(second.port() == first.port());
+  Rendezvous(&second.view()).put("key", "v", 1);
+  char value = 0;
+  Rendezvous(&third.view()).get("key", &value, 1);
+  CHECK(value == 'v');
 }
 
 TEST_CASE("tcp rendezvous: ranks that do not belong together") {
@@ -115,6 +140,9 @@ TEST_CASE("tcp rendezvous: arguments that no rank can have") {
   const auto refusal = [](LaunchedRank self) { return error_of([&] { const TcpRendezvous none(self, 1s); }).text; };
   CHECK(refusal(rank_of(0, 0)) == "a rendezvous is for 1 to 65536 ranks, not 0");
   CHECK(refusal(rank_of(2, 2, 1)) == "there is no rank 2 of 2: ranks are counted from 0");
+  LaunchedRank beyond = rank_of(0, 2, 65530);
+  beyond.ports = 7;
+  CHECK(refusal(beyond) == "there are no 7 ports from 65530 on");
   CHECK(refusal(rank_of(1, 2)) == "rank 1 was not told rank 0's port");
   LaunchedRank homeless = rank_of(1, 2, 1);
   homeless.host = "";

@@ -1,4 +1,5 @@
 // Reading what torchrun and its kin put into the environment, and believing none of it unseen.
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <string_view>
@@ -11,6 +12,7 @@ namespace onebit {
 namespace {
 
 constexpr int kMostPorts = 65535;
+constexpr int kNeighbours = 8;
 
 [[noreturn]] void refuse(const std::string& text) { throw Error(Code::invalid_argument, text); }
 
@@ -52,16 +54,19 @@ void read_local(LaunchedRank& self) {
   self.local_rank = rank_in("LOCAL_RANK", self.local_size, "LOCAL_WORLD_SIZE");
 }
 
-// torchrun's own store has MASTER_PORT, and its next neighbour is as good as any other that all ranks can know of.
-uint16_t port() {
-  if (is_set("ONEBIT_PORT")) return static_cast<uint16_t>(number_in("ONEBIT_PORT", 1, kMostPorts));
-  const int given = number_in("MASTER_PORT", 1, kMostPorts);
-  if (text_of("TORCHELASTIC_USE_AGENT_STORE") != "True") return static_cast<uint16_t>(given);
-  if (given == kMostPorts)
+// torchrun takes any free port, and the sockets of its own workers may have those beside it: one neighbour would not be enough.
+void read_port(LaunchedRank& self) {
+  const bool chosen = is_set("ONEBIT_PORT");
+  self.port = static_cast<uint16_t>(number_in(chosen ? "ONEBIT_PORT" : "MASTER_PORT", 1, kMostPorts));
+  if (chosen || text_of("TORCHELASTIC_USE_AGENT_STORE") != "True") return;
+  const int after = kMostPorts - self.port;
+  if (after == 0)
     refuse(
         "MASTER_PORT is 65535, where torchrun's own store is, and there is no port after it: set ONEBIT_PORT to one that is "
         "free on rank 0's machine, the same on all ranks");
-  return static_cast<uint16_t>(given + 1);
+  self.job += ':' + std::to_string(self.port);  // no other job has that store, but some may be named alike and have ours nearby
+  ++self.port;
+  self.ports = static_cast<uint16_t>(std::min(after, kNeighbours));
 }
 
 void read_place(LaunchedRank& self) {
@@ -71,7 +76,7 @@ void read_place(LaunchedRank& self) {
   self.host = text_of("MASTER_ADDR");
   if (self.host.find_first_of(" \t\r\n/") != std::string::npos)
     refuse("MASTER_ADDR is '" + self.host + "': expected the name or address of rank 0's machine, and nothing else");
-  self.port = port();
+  read_port(self);
 }
 
 }  // namespace
@@ -83,9 +88,9 @@ std::optional<LaunchedRank> launched_rank_from_environment() {
   LaunchedRank self;
   self.size = number_in("WORLD_SIZE", 1, store::kMostRanks);
   self.rank = rank_in("RANK", self.size, "WORLD_SIZE");
+  self.job = text_of("TORCHELASTIC_RUN_ID");
   read_local(self);
   read_place(self);
-  self.job = text_of("TORCHELASTIC_RUN_ID");
   return self;
 }
 

@@ -22,7 +22,8 @@ using ip::tcp;
 
 std::string Place::text() const {
   const std::string name = host.empty() ? "localhost" : host;
-  return (name.find(':') == std::string::npos ? name : '[' + name + ']') + ':' + std::to_string(port);
+  const std::string first = (name.find(':') == std::string::npos ? name : '[' + name + ']') + ':' + std::to_string(port);
+  return ports > 1 ? first + " to " + std::to_string(port + ports - 1) : first;
 }
 
 Call::Call(const Place& place, Clock::time_point deadline) : where_(place.text()) {
@@ -83,15 +84,17 @@ std::string Call::ask(Request request, std::string_view key, std::string_view va
   check_reply(reply);
   std::string bytes(reply.bytes, '\0');
   receive(bytes.data(), bytes.size());
+  if (reply.code == kElsewhere) throw Elsewhere(bytes);
   if (reply.code != ONEBIT_OK) throw Error(static_cast<Code>(static_cast<uint32_t>(reply.code)), bytes);
   return bytes;
 }
 
 void Call::check_reply(const Reply& reply) const {
-  if (reply.magic != kMagic || reply.bytes > kMostValue || reply.code > ONEBIT_INTERNAL)
-    throw Error(Code::state_mismatch,
-                "what answers is not a rendezvous of onebit: another program has that port; set ONEBIT_PORT to one that is "
-                "free on rank 0's machine, the same on all ranks");
+  if (reply.magic != kMagic || reply.bytes > kMostValue || reply.code > kElsewhere)
+    throw Elsewhere(
+        "what answers is not a rendezvous of onebit: another program has that port; set ONEBIT_PORT to one that is free on "
+        "rank "
+        "0's machine, the same on all ranks");
   if (reply.version != kVersion)
     throw Error(Code::state_mismatch, "rank 0 speaks version " + std::to_string(reply.version) +
                                           " of the rendezvous, this rank version " + std::to_string(kVersion) +

@@ -20,7 +20,8 @@ using Clock = std::chrono::steady_clock;
 struct Place {
   std::string host;  // name or address; "": this machine
   uint16_t port = 0;
-  std::string text() const;  // "node7:29500", "[fe80::1]:29500"
+  uint16_t ports = 1;        // it is at one of so many, from `port` on
+  std::string text() const;  // "node7:29500", "[fe80::1]:29501 to 29508"
 };
 
 // No connection, or no more: it may be worth another try.
@@ -29,15 +30,21 @@ class Lost : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Something else answers there: another program, or the store of another job.
+class Elsewhere : public Lost {
+ public:
+  using Lost::Lost;
+};
+
 class Call {
  public:
-  // Throws Lost.
+  // To the first port of the place. Throws Lost.
   Call(const Place& place, Clock::time_point deadline);
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
-  // The bytes of the answer. Throws Error with what the store refuses, or state_mismatch where no store of this version
-  // answers; Lost.
+  // The bytes of the answer. Throws Error with what the store refuses, or state_mismatch where it is of another version; Lost,
+  // Elsewhere.
   std::string ask(Request request, std::string_view key, std::string_view value, Clock::time_point deadline);
 
  private:

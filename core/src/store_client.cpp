@@ -12,6 +12,7 @@ namespace {
 
 constexpr auto kFirstPause = std::chrono::milliseconds(10);
 constexpr auto kLongestPause = std::chrono::seconds(1);
+constexpr auto kLook = std::chrono::seconds(3);        // at one port of several
 constexpr auto kRoundTrip = std::chrono::seconds(10);  // of the network, besides what a request itself waits for
 
 std::string seconds_text(std::chrono::nanoseconds time) {
@@ -37,7 +38,7 @@ void Client::join(std::chrono::nanoseconds timeout) {
   const auto deadline = Clock::now() + std::min(timeout, std::chrono::nanoseconds(kLongestTimeout));
   std::string why;
   std::chrono::milliseconds pause = kFirstPause;
-  while (!try_join(deadline, why)) {
+  while (!try_ports(deadline, why)) {
     if (Clock::now() + pause >= deadline)
       throw Error(Code::timeout, "rank " + std::to_string(rank_) + " could not reach rank 0's rendezvous at " + place_.text() +
                                      " within " + seconds_text(timeout) + ": " + why +
@@ -47,20 +48,34 @@ void Client::join(std::chrono::nanoseconds timeout) {
   }
 }
 
-bool Client::try_join(Clock::time_point deadline, std::string& why) {
-  try {
-    const auto limit = std::min(deadline, Clock::now() + kRoundTrip);
-    auto call = std::make_unique<Call>(place_, limit);
-    call->ask(request(Verb::join), "", "", limit);
-    presence_ = std::move(call);
-    return true;
-  } catch (const Lost& lost) {
-    why = lost.what();
-    return false;
-  } catch (const Error& refused) {
-    throw Error(refused.code(), "rank " + std::to_string(rank_) + " cannot join rank 0's rendezvous at " + place_.text() +
-                                    ": " + refused.what());
+// Where there are several ports, what others have to say at theirs tells more than that nobody is at the rest.
+bool Client::try_ports(Clock::time_point deadline, std::string& why) {
+  for (int i = 0; i < place_.ports; ++i) {
+    const Place one = {place_.host, static_cast<uint16_t>(place_.port + i), 1};
+    try {
+      try_join(one, std::min(deadline, Clock::now() + (place_.ports > 1 ? kLook : kRoundTrip)));
+      place_ = one;
+      return true;
+    } catch (const Elsewhere& other) {
+      if (place_.ports == 1) throw Error(Code::state_mismatch, cannot_join(one) + other.what());
+      why = "at " + std::to_string(one.port) + " " + other.what();
+    } catch (const Lost& lost) {
+      if (i == 0) why = lost.what();
+    } catch (const Error& refused) {
+      throw Error(refused.code(), cannot_join(one) + refused.what());
+    }
   }
+  return false;
+}
+
+void Client::try_join(const Place& place, Clock::time_point deadline) {
+  auto call = std::make_unique<Call>(place, deadline);
+  call->ask(request(Verb::join), "", "", deadline);
+  presence_ = std::move(call);
+}
+
+std::string Client::cannot_join(const Place& place) const {
+  return "rank " + std::to_string(rank_) + " cannot join rank 0's rendezvous at " + place.text() + ": ";
 }
 
 std::string Client::ask(Request request, std::string_view key, std::string_view value, std::chrono::nanoseconds timeout) {

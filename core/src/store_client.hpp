@@ -25,15 +25,19 @@ class Client {
   void put(std::string_view key, std::string_view value);
   // timeout_ns: for the key to be put; 0: no limit.
   std::string get(std::string_view key, int64_t timeout_ns);
+  // After join: where it was found.
+  const Place& place() const { return place_; }
   // This rank needs the store no more.
   void leave() { presence_.reset(); }
 
  private:
   Request request(Verb verb) const;
   std::string ask(Request request, std::string_view key, std::string_view value, std::chrono::nanoseconds timeout);
-  bool try_join(Clock::time_point deadline, std::string& why);
+  bool try_ports(Clock::time_point deadline, std::string& why);
+  void try_join(const Place& place, Clock::time_point deadline);
+  std::string cannot_join(const Place& place) const;
 
-  const Place place_;
+  Place place_;
   const int rank_, size_;
   const uint64_t job_;
   std::unique_ptr<Call> presence_;

@@ -24,6 +24,8 @@ std::string address_of(const boost::asio::ip::tcp::socket& socket) {
   return ip::make_address_v4(ip::v4_mapped, address.to_v6()).to_string();
 }
 
+constexpr const char* kOtherJob = "rank 0 there belongs to another job: give each job a port of its own (ONEBIT_PORT)";
+
 [[noreturn]] void mismatch(const std::string& text) { throw Error(Code::state_mismatch, text); }
 
 }  // namespace
@@ -71,7 +73,6 @@ void Connection::on_prefix() {
 void Connection::check_head() const {
   const Head& head = request_.head;
   const uint32_t size = head.size, rank = head.rank;
-  if (head.job != board_.job()) mismatch("rank 0 there belongs to another job: give each job a port of its own (ONEBIT_PORT)");
   if (size != static_cast<uint32_t>(board_.size()))
     mismatch("rank 0 was told of " + std::to_string(board_.size()) + " ranks, this one of " + std::to_string(size) +
              ": give all the same WORLD_SIZE");
@@ -83,6 +84,10 @@ void Connection::check_head() const {
 
 // The body grows with what arrives, not with what was announced.
 void Connection::on_head() {
+  if (request_.head.job != board_.job()) {
+    board_.note_refusal(caller_, "it is of another job");
+    return answer(kElsewhere, std::make_shared<const std::string>(kOtherJob));
+  }
   check_head();
   const size_t bytes = size_t{request_.head.key_bytes} + request_.head.value_bytes;
   boost::asio::async_read(socket_, boost::asio::dynamic_buffer(body_, bytes), boost::asio::transfer_exactly(bytes),
@@ -130,14 +135,14 @@ void Connection::get(const std::string& key) {
 
 void Connection::refuse(const Error& why) {
   board_.note_refusal(caller_, why.what());
-  answer(static_cast<onebit_code>(why.code()), std::make_shared<const std::string>(why.what()));
+  answer(static_cast<uint32_t>(why.code()), std::make_shared<const std::string>(why.what()));
 }
 
-void Connection::answer(onebit_code code, Value bytes) {
+void Connection::answer(uint32_t code, Value bytes) {
   state_ = State::answering;
   limit(kPatience);
   bytes_ = bytes == nullptr ? std::make_shared<const std::string>() : std::move(bytes);
-  reply_.code = static_cast<uint32_t>(code);
+  reply_.code = code;
   reply_.bytes = static_cast<uint32_t>(bytes_->size());
   const std::array<boost::asio::const_buffer, 2> parts = {boost::asio::buffer(&reply_, sizeof reply_),
                                                           boost::asio::buffer(*bytes_)};

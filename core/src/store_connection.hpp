@@ -40,7 +40,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void serve();
   void join();
   void get(const std::string& key);
-  void answer(onebit_code code, Value bytes);
+  void answer(uint32_t code, Value bytes);
   void refuse(const Error& why);
   void on_answered();
   void watch();

@@ -6,8 +6,8 @@
 //   join     rank `rank` of `size` is there; refused where another process is that rank already
 //   put      key has this value from now on
 //   get      waits for the key up to timeout_ns, 0 without limit; answered TIMEOUT with who is missing
-//   Refused in words: another version, job, number of ranks; sizes beyond the limits below. Who does not begin with the magic
-//   bytes, or has not sent its request within kPatience, is cut off without a word.
+//   Refused in words: another version, job (code kElsewhere), number of ranks; sizes beyond the limits below. Who does not
+//   begin with the magic bytes, or has not sent its request within kPatience, is cut off without a word.
 #pragma once
 
 #include <array>
@@ -15,7 +15,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+
+#include "onebit/abi.h"
 
 namespace onebit::store {
 
@@ -52,6 +53,7 @@ struct Reply {
 };
 static_assert(sizeof(Prefix) == 16 && sizeof(Request) == 48 && sizeof(Reply) == 20, "no padding on the wire");
 
+constexpr uint32_t kElsewhere = ONEBIT_INTERNAL + 1;  // a reply's code: this is not the store that you look for
 constexpr uint32_t kMostKey = 4096;
 constexpr uint32_t kMostValue = 16 << 20;
 constexpr size_t kMostStored = 64 << 20;                     // all values together

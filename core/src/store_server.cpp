@@ -40,29 +40,38 @@ void listen(tcp::acceptor& acceptor, const tcp::endpoint& where) {
   acceptor.listen();
 }
 
-// A machine without IPv6 refuses to open or to bind it. What goes wrong with the last choice is told, but for a port that is
-// taken: then that is.
-void listen_on_first(tcp::acceptor& acceptor, const std::vector<ip::address>& addresses, uint16_t port) {
-  for (size_t i = 0;; ++i) {
+// A machine without IPv6 refuses to open or to bind it; then the other choice is told of.
+error_code listen_at(tcp::acceptor& acceptor, const std::vector<ip::address>& addresses, uint16_t port) {
+  error_code failed;
+  for (const ip::address& address : addresses) {
     try {
-      return listen(acceptor, {addresses[i], port});
+      listen(acceptor, {address, port});
+      return {};
     } catch (const boost::system::system_error& e) {
+      failed = e.code();
       error_code ignored;
       acceptor.close(ignored);
-      if (e.code() != boost::asio::error::address_in_use && i + 1 < addresses.size()) continue;
-      throw Error(Code::unavailable,
-                  "rank 0 cannot serve the rendezvous at port " + std::to_string(port) + ": " + e.code().message() +
-                      "; set ONEBIT_PORT to a port that is free on rank 0's machine, the same on all ranks",
-                  e.code().value());
+      if (failed == boost::asio::error::address_in_use) break;
     }
   }
+  return failed;
+}
+
+void listen_in(tcp::acceptor& acceptor, const Place& place) {
+  const std::vector<ip::address> addresses = addresses_for(place.host);
+  error_code failed;
+  for (int i = 0; i < place.ports; ++i)
+    if (!(failed = listen_at(acceptor, addresses, static_cast<uint16_t>(place.port + i)))) return;
+  throw Error(Code::unavailable,
+              "rank 0 cannot serve the rendezvous at " + place.text() + ": " + failed.message() +
+                  "; set ONEBIT_PORT to a port that is free on rank 0's machine, the same on all ranks",
+              failed.value());
 }
 
 }  // namespace
 
-Server::Server(const std::string& host, uint16_t port, int size, uint64_t job)
-    : board_(size, job), acceptor_(io_), pause_(io_), patience_(io_) {
-  listen_on_first(acceptor_, addresses_for(host), port);
+Server::Server(const Place& place, int size, uint64_t job) : board_(size, job), acceptor_(io_), pause_(io_), patience_(io_) {
+  listen_in(acceptor_, place);
   where_ = acceptor_.local_endpoint();
   accept();
   thread_ = std::thread([this] { run(); });

@@ -12,14 +12,15 @@
 #include <thread>
 
 #include "store_board.hpp"
+#include "store_call.hpp"
 #include "store_connection.hpp"
 
 namespace onebit::store {
 
 class Server {
  public:
-  // Throws Error(unavailable) where the port can't be had. port 0: a free one.
-  Server(const std::string& host, uint16_t port, int size, uint64_t job);
+  // At the first of these ports that is free; port 0: at any. Throws Error(unavailable) where none can be had.
+  Server(const Place& place, int size, uint64_t job);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

@@ -23,6 +23,8 @@ const LaunchedRank& checked(const LaunchedRank& self, std::chrono::nanoseconds t
     refuse("there is no rank " + std::to_string(self.rank) + " of " + std::to_string(self.size) + ": ranks are counted from 0");
   if (self.rank > 0 && self.host.empty()) refuse("rank " + std::to_string(self.rank) + " was not told where rank 0 is");
   if (self.rank > 0 && self.port == 0) refuse("rank " + std::to_string(self.rank) + " was not told rank 0's port");
+  if (self.ports < 1 || self.port + self.ports > 65536)
+    refuse("there are no " + std::to_string(self.ports) + " ports from " + std::to_string(self.port) + " on");
   if (timeout.count() <= 0) refuse("the timeout of a rendezvous must be above 0");
   return self;
 }
@@ -36,8 +38,7 @@ class TcpRendezvous::Impl {
         farewell_(farewell),
         server_(serve(self)),
         client_(store_of(self), self.rank, self.size, number_of(self.job)),
-        view_{sizeof(onebit_rendezvous), self.rank, self.size, self.local_rank, self.local_size, this, &Impl::put, &Impl::get},
-        port_(server_ ? server_->where().port() : self.port) {
+        view_{sizeof(onebit_rendezvous), self.rank, self.size, self.local_rank, self.local_size, this, &Impl::put, &Impl::get} {
     client_.join(timeout);
   }
   ~Impl() {
@@ -47,19 +48,19 @@ class TcpRendezvous::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  uint16_t port() const { return port_; }
+  uint16_t port() const { return client_.place().port; }
   const onebit_rendezvous& view() const { return view_; }
 
  private:
   static std::unique_ptr<store::Server> serve(const LaunchedRank& self) {
     if (self.rank > 0) return nullptr;
-    return std::make_unique<store::Server>(self.host, self.port, self.size, number_of(self.job));
+    return std::make_unique<store::Server>(store::Place{self.host, self.port, self.ports}, self.size, number_of(self.job));
   }
   // Rank 0 knows its own way: from here its name may lead elsewhere, or nowhere.
   store::Place store_of(const LaunchedRank& self) const {
-    if (!server_) return {self.host, self.port};
+    if (!server_) return {self.host, self.port, self.ports};
     const auto& where = server_->where();
-    return {where.address().is_unspecified() ? "" : where.address().to_string(), where.port()};
+    return {where.address().is_unspecified() ? "" : where.address().to_string(), where.port(), 1};
   }
   static onebit_code put(void* self, onebit_str key, const void* value, size_t size, onebit_error* err) {
     return detail::guard(err, [&] {
@@ -82,7 +83,6 @@ class TcpRendezvous::Impl {
   const std::unique_ptr<store::Server> server_;  // rank 0's
   store::Client client_;
   const onebit_rendezvous view_;
-  const uint16_t port_;
 };
 
 TcpRendezvous::TcpRendezvous(const LaunchedRank& self, std::chrono::nanoseconds timeout, std::chrono::nanoseconds farewell)

@@ -46,6 +46,7 @@ struct LaunchedRank {
   int local_size = 1;
   std::string host = "localhost";  // rank 0's name or address
   uint16_t port = 0;               // of rank 0's store
+  uint16_t ports = 1;              // from there on, of which rank 0 takes the first that is free; the others look for it
   std::string job;                 // tells this job from another that calls at the same port; the same on all ranks
 };
 
@@ -54,9 +55,9 @@ struct LaunchedRank {
 //   RANK, WORLD_SIZE               this rank, of so many
 //   LOCAL_RANK, LOCAL_WORLD_SIZE   the same among the ranks of its machine; both left out: each rank has a machine of its own
 //   MASTER_ADDR, MASTER_PORT       where rank 0 is; one rank alone needs neither
-//   ONEBIT_PORT                    the port of the store, where it is not to be MASTER_PORT. When torchrun itself serves a
-//   store
-//                                  there (TORCHELASTIC_USE_AGENT_STORE=True), it is MASTER_PORT + 1 unless set.
+//   ONEBIT_PORT                    the port of the store, where it is not to be MASTER_PORT
+//   TORCHELASTIC_USE_AGENT_STORE   "True": torchrun's own store is at MASTER_PORT. Unless ONEBIT_PORT is set, ours is then at
+//                                  the first free one of the 8 ports after it.
 //   TORCHELASTIC_RUN_ID            the job
 std::optional<LaunchedRank> launched_rank_from_environment();
 
