@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "onebit/error.hpp"
-#include "onebit/rendezvous.hpp"
 
 namespace onebit::host {
 namespace {
@@ -63,6 +62,10 @@ onebit_rendezvous no_rendezvous() {
 
 void Ranks::run(const Registry& registry, const Configuration& configuration, const Parameters& parameters,
                 const Body& body) const {
+  if (self_) {
+    const TcpRendezvous rendezvous(*self_);
+    return live(Session(registry, configuration, rendezvous.view(), parameters(0)), 0, body);
+  }
   if (processes_) return live(Session(registry, configuration, no_rendezvous(), parameters(0)), 0, body);
   LocalRendezvous rendezvous(size_);
   run_ranks(size_, [&](int rank) {
