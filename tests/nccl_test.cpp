@@ -93,3 +93,7 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
     CHECK(nccl_on_cpu_alive() == 0);                                              \
   }
 ONEBIT_COMMUNICATOR_CASES(ONEBIT_RUN)
+
+TEST_CASE("nccl: of one machine, and known by its NCCL") {
+  run(2, [](Rank& self) { require(self->machine() != 0 && error_text([&] { (void)has("", ""); }).empty(), "no machine"); });
+}
