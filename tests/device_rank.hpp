@@ -18,18 +18,21 @@
 
 namespace onebit::test {
 
-// Memory of the current device; freed in the order of nothing: whoever has it waits first.
+// Memory in the order of a stream: cudaFree would wait for the whole device, and so for other ranks.
 class DeviceMemory {
  public:
-  explicit DeviceMemory(int64_t bytes) {
-    if (bytes > 0) cuda::check(cudaMalloc(&data_, static_cast<size_t>(bytes)), "cudaMalloc");
+  DeviceMemory(int64_t bytes, cudaStream_t stream) : stream_(stream) {
+    if (bytes > 0) cuda::check(cudaMallocAsync(&data_, static_cast<size_t>(bytes), stream), "cudaMallocAsync");
   }
-  DeviceMemory(DeviceMemory&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+  DeviceMemory(DeviceMemory&& other) noexcept : stream_(other.stream_), data_(std::exchange(other.data_, nullptr)) {}
   DeviceMemory& operator=(DeviceMemory&&) = delete;
-  ~DeviceMemory() { cudaFree(data_); }
+  ~DeviceMemory() {
+    if (data_ != nullptr) cudaFreeAsync(data_, stream_);
+  }
   char* data() const { return static_cast<char*>(data_); }
 
  private:
+  cudaStream_t stream_;
   void* data_ = nullptr;
 };
 
@@ -130,7 +133,7 @@ class DeviceRank final : public Communicator {
     return end;
   }
   char* stage(Staged& staged, void* host, int64_t bytes, bool comes_back) {
-    const char* there = staged.memory.emplace_back(bytes).data();
+    const char* there = staged.memory.emplace_back(bytes, stream_.get()).data();
     stream_.copy(const_cast<char*>(there), host, bytes);
     if (comes_back) staged.back.push_back({host, there, bytes});
     return staged.memory.back().data();
@@ -155,8 +158,8 @@ class DeviceRank final : public Communicator {
     requests_.remove_if([&](const auto& other) { return other.get() == &staged; });
   }
 
-  std::list<std::unique_ptr<Staged>> requests_;
   OwnStream stream_;
+  std::list<std::unique_ptr<Staged>> requests_;
   int device_ = 0;
   onebit_stream handle_{};
   std::unique_ptr<Communicator> inner_;

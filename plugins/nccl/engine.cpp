@@ -237,14 +237,15 @@ void Engine::raise(Operation& operation) {
 
 // What the caller has waited for is finished first; what it has not is given up, and the other ranks are told.
 void Engine::leave(Lock& lock) {
-  const auto pending = [this] {
+  const auto open = [this](const Operation* o) { return o->state != State::done && failure_of(*o) == nullptr; };
+  const auto pending = [&] {
     find_finished();
-    return std::any_of(current_.begin(), current_.end(), [](const Operation* o) { return o->state != State::done; });
+    return std::any_of(current_.begin(), current_.end(), open);
   };
   const auto failed = [this] { return failure_ && failure_->after == 0; };
   find_finished();
   for (const Operation* operation : current_)
-    if (operation->held && operation->state != State::done)
+    if (operation->held && open(operation))
       fail_here(Code::peer_failed, "rank " + std::to_string(rank_) + " left before " +
                                        title(operation->signature.kind, operation->sequence) + " was finished");
   wake();

@@ -66,8 +66,8 @@ Mover::Mover(const Library& library, int rank, int size) : library_(library), ra
 
 Mover::~Mover() {
   abort();
+  free_scratch();
   cudaStreamDestroy(stream_);
-  for (char* memory : scratch_) cudaFree(memory);
 }
 
 Error Mover::error_of(Result code, const std::string& call) const {
@@ -185,16 +185,21 @@ void Mover::for_others(F&& f) {
   });
 }
 
-// Of this stream's operations, one after the other; it doubles, so that what is kept is at most twice what is needed.
+// Of this stream's operations, one after the other; it doubles, so that soon none is allocated any more. In the stream's order,
+// for cudaFree would wait for the whole device, and so for other ranks.
 char* Mover::scratch(int64_t bytes) {
-  if (bytes > scratch_bytes_) {
-    const int64_t larger = std::max({bytes, 2 * scratch_bytes_, int64_t{1} << 16});
-    void* memory = nullptr;
-    cuda::check(cudaMalloc(&memory, static_cast<size_t>(larger)), "cudaMalloc of a communicator's scratch memory");
-    scratch_.push_back(static_cast<char*>(memory));
-    scratch_bytes_ = larger;
-  }
-  return scratch_.empty() ? nullptr : scratch_.back();
+  if (bytes <= scratch_bytes_) return static_cast<char*>(scratch_);
+  const int64_t larger = std::max({bytes, 2 * scratch_bytes_, int64_t{1} << 16});
+  free_scratch();
+  cuda::check(cudaMallocAsync(&scratch_, static_cast<size_t>(larger), stream_), "cudaMallocAsync of a communicator's scratch memory");
+  scratch_bytes_ = larger;
+  return static_cast<char*>(scratch_);
+}
+
+void Mover::free_scratch() noexcept {
+  if (scratch_ != nullptr) cudaFreeAsync(scratch_, stream_);
+  scratch_ = nullptr;
+  scratch_bytes_ = 0;
 }
 
 void Mover::all_to_all(const Operation& operation) {

@@ -56,6 +56,7 @@ class Mover {
   void receive(char* to, const Part& part, int from);
   void copy(char* to, int64_t offset, const char* from, const Part& part);
   char* scratch(int64_t bytes);
+  void free_scratch() noexcept;
   void check(Result code, const char* call) const;
   Error error_of(Result code, const std::string& call) const;
   template <class F>
@@ -68,7 +69,7 @@ class Mover {
   int device_ = 0;
   cudaStream_t stream_ = nullptr;
   std::atomic<Comm> comm_{nullptr};
-  std::vector<char*> scratch_;  // the last is in use; earlier ones may still be in the stream's
+  void* scratch_ = nullptr;
   int64_t scratch_bytes_ = 0;
 };
 
