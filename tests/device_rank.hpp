@@ -67,6 +67,8 @@ class DeviceRank final : public Communicator {
   uint64_t machine() const override { return inner_->machine(); }
   Communicator& inner() { return *inner_; }
   const onebit_stream& stream() const { return handle_; }
+  const OwnStream& own_stream() const { return stream_; }
+  cudaStream_t stream_of() const { return stream_.get(); }
 
   Request* all_reduce(const Tensor& in, Tensor& out, ReduceOp op, const Call& call) override {
     Staged& staged = begin();

@@ -14,6 +14,9 @@ namespace onebit::nccl {
 namespace {
 
 constexpr size_t kMostKnown = 1 << 16;
+constexpr int64_t kLongest = 1'000'000'000'000'000'000;  // ns, 30 years: the clock does not overflow
+
+Clock::time_point after(int64_t ns) { return Clock::now() + std::chrono::nanoseconds(std::min(ns, kLongest)); }
 
 // What rank 0 tells all when they meet, and what each has.
 struct Greeting {
@@ -81,20 +84,18 @@ void Engine::connect() {
                                             version_text(library_.version) + " (" + library_.file +
                                             "): all need the same");
   }
-  const auto end = Clock::now() + std::chrono::nanoseconds(timeout_ns_);
+  const auto end = after(timeout_ns_);
   try {
     mover_.connect(greeting.id, [&] {
       const Lock lock(mutex_);
-      if (failure_) throw Error(failure_->code, "create on rank " + std::to_string(rank_) + " of " + std::to_string(size_) +
-                                                    ": " + failure_->why);
+      if (failure_) throw Error(failure_->code, failure_->why);
       if (Clock::now() >= end)
-        throw Error(Code::timeout, "create on rank " + std::to_string(rank_) + " of " + std::to_string(size_) +
-                                       ": all ranks came, but NCCL has not connected them in time (communicator.timeout)");
+        throw Error(Code::timeout, "all ranks came, but NCCL has not connected them in time (communicator.timeout)");
     });
   } catch (const Error& e) {
     const Lock lock(mutex_);
     fail_here(e.code(), "NCCL could not connect rank " + std::to_string(rank_) + ": " + e.what());
-    throw;
+    throw Error(e.code(), "create on rank " + std::to_string(rank_) + " of " + std::to_string(size_) + ": " + e.what(), e.native());
   }
   exchange(Collective::barrier, Call());
 }
@@ -112,7 +113,7 @@ Operation& Engine::begin(Collective kind, const Call& call) {
   operation.signature.kind = kind;
   operation.signature.tag = call.tag;
   operation.timeout_ns = call.timeout_ns < 0 ? timeout_ns_ : call.timeout_ns;
-  operation.deadline = Clock::now() + std::chrono::nanoseconds(operation.timeout_ns);
+  operation.deadline = after(operation.timeout_ns);
   if (failure_of(operation) != nullptr) raise(operation);
   free_.pop_back();
   current_.push_back(&operation);
@@ -140,14 +141,14 @@ void Engine::refuse(const Operation& operation, const Error& why) {
   fail_here(why.code(), title(operation.signature.kind, operation.sequence) + ": " + text);
 }
 
-Operation& Engine::post(Collective kind, const Call& call, const std::function<void(Operation&)>& fill) {
+Operation& Engine::post(Collective kind, const Call& call, Fill fill) {
   const OnDevice on(device());
   Lock lock(mutex_);
   Operation& operation = begin(kind, call);
   operation.on_device = true;
   Sizes sizes;
   try {
-    fill(operation);
+    fill.call(fill.object, operation);
     operation.caller = cuda::stream_of(call.stream);
     operation.ready.record(operation.caller);
     sizes = sizes_of(operation, rank_);
@@ -185,12 +186,13 @@ void Engine::check_held(const Operation& operation) const {
 }
 
 bool Engine::test(Operation& operation) {
-  const Lock lock(mutex_);
+  Lock lock(mutex_);
   check_held(operation);
   find_finished();
   if (operation.state == State::done) return true;
-  if (failure_of(operation) != nullptr) raise(operation);
-  return false;
+  if (failure_of(operation) == nullptr) return false;
+  let_go(lock, operation);
+  raise(operation);
 }
 
 void Engine::wait(Operation& operation, int64_t timeout_ns) {
@@ -198,15 +200,26 @@ void Engine::wait(Operation& operation, int64_t timeout_ns) {
   check_held(operation);
   if (timeout_ns >= 0) {
     operation.timeout_ns = timeout_ns;
-    operation.deadline = Clock::now() + std::chrono::nanoseconds(timeout_ns);
+    operation.deadline = after(timeout_ns);
     operation.told_late = false;
     wake();
   }
   changed_.wait(lock, [&] { return operation.state != State::waiting || failure_of(operation) != nullptr; });
   if (failure_) find_finished();
-  if (operation.state != State::done && failure_of(operation) != nullptr) raise(operation);
+  if (failure_of(operation) != nullptr) {
+    let_go(lock, operation);
+    operation.held = failure_->code == Code::timeout;  // then it stays the caller's, as the contract has it
+    raise(operation);
+  }
   operation.finished.hold_up(operation.caller);
   operation.held = false;
+}
+
+// What has failed may still be in the stream's order, until NCCL is aborted: whoever frees its buffers in the order of the
+// caller's stream does so after it.
+void Engine::let_go(Lock& lock, const Operation& operation) {
+  changed_.wait(lock, [this] { return !issuing_; });
+  if (operation.state == State::issued) operation.finished.hold_up(operation.caller);
 }
 
 void Engine::abort(std::string_view reason) {
@@ -227,10 +240,8 @@ const Failure* Engine::failure_of(const Operation& operation) const {
   return failure_ && operation.sequence > failure_->after && operation.state != State::done ? &*failure_ : nullptr;
 }
 
-// Gives the request back, but after a timeout, as the contract has it.
-void Engine::raise(Operation& operation) {
+void Engine::raise(const Operation& operation) const {
   const Failure& failure = *failure_;
-  if (failure.code != Code::timeout) operation.held = false;
   throw Error(failure.code, title(operation.signature.kind, operation.sequence) + " on rank " + std::to_string(rank_) + " of " +
                                 std::to_string(size_) + ": " + failure.why);
 }

@@ -15,13 +15,13 @@
 #pragma once
 
 #include <condition_variable>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <unordered_set>
 #include <vector>
 
@@ -59,7 +59,10 @@ class Engine {
   int device() const { return mover_.device(); }
 
   // fill(operation) says what is to be moved; what it throws, the other ranks are told.
-  Operation& post(Collective kind, const Call& call, const std::function<void(Operation&)>& fill);
+  template <class F>
+  Operation& post(Collective kind, const Call& call, F&& fill) {
+    return post(kind, call, Fill{&fill, [](void* f, Operation& o) { (*static_cast<std::remove_reference_t<F>*>(f))(o); }});
+  }
   bool test(Operation& operation);
   void wait(Operation& operation, int64_t timeout_ns);
   // Between hosts: answers what each rank said. Returns when all ranks have come.
@@ -69,14 +72,22 @@ class Engine {
  private:
   using Lock = std::unique_lock<std::mutex>;
 
+  // A function that is not kept, and so needs no memory.
+  struct Fill {
+    void* object;
+    void (*call)(void* object, Operation& operation);
+  };
+
   // engine.cpp
   void connect();
+  Operation& post(Collective kind, const Call& call, Fill fill);
   Operation& begin(Collective kind, const Call& call);
   void tell(const Operation& operation, const Sizes& sizes, std::string_view blob);
   void refuse(const Operation& operation, const Error& why);
   void retire();
   const Failure* failure_of(const Operation& operation) const;
-  [[noreturn]] void raise(Operation& operation);
+  [[noreturn]] void raise(const Operation& operation) const;
+  void let_go(Lock& lock, const Operation& operation);
   void check_held(const Operation& operation) const;
   void leave(Lock& lock);
   void stop() noexcept;

@@ -34,6 +34,7 @@ void Engine::run_watcher() {
     look_after(lock);
     if (!stopping_) listen(lock);
   }
+  if (failure_ && !ended_) end_nccl(lock);  // a thread may be in it, for a rank that never comes
   const auto end = Clock::now() + kLastWords;
   while (link_.has_unsent() && !hub_is_gone_ && Clock::now() < end) {
     link_.flush();

@@ -143,7 +143,9 @@ void Hub::take(int rank, const Message& message, std::string_view body) {
 
 void Hub::take_post(int rank, const Message& message, std::string_view body) {
   if (failed_) return;
-  if (message.sequence != roll_.next(rank) || message.sequence > roll_.oldest() + kAhead) return lose(rank);
+  const bool makes_sense = message.sequence == roll_.next(rank) && message.sequence <= roll_.oldest() + kAhead &&
+                           message.signature.kind <= Collective::split;
+  if (!makes_sense) return lose(rank);
   std::string differs;
   Row& row = roll_.come(rank, message, body, differs);
   if (!differs.empty())
