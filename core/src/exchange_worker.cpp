@@ -67,10 +67,8 @@ void Exchange::measure_spans(const Round& round, size_t b) {
 }
 
 void Exchange::fold(const Spans& spans) {
-  const auto width = static_cast<size_t>(description_.statistics);
-  for (size_t s = 0; s < spans.ranges.size(); ++s)
-    compressor_->fold(block_statistics_.as<double>() + static_cast<size_t>(spans.ranges[s].first) * width,
-                      static_cast<size_t>(spans.ranges[s].count), span_statistics_.as<double>() + s * width);
+  const onebit_folding folding = {sizeof(onebit_folding), spans.ranges.size(), spans.ranges.data(), nullptr, nullptr, nullptr};
+  compressor_->fold(folding, block_statistics_.as<double>(), span_statistics_.as<double>());
 }
 
 // Each block of a tile gets the statistics of its span.

@@ -81,6 +81,8 @@ void place_shards(Wire& wire, const LayoutOptions& options) {
 Layout::Layout(const std::vector<int64_t>& tensor_elements, LayoutOptions options)
     : elements(tensor_elements), options_(std::move(options)) {
   if (options_.ranks == 1) options_.dense_type = WireType::fp32;
+  for (size_t t = 0; t < elements.size(); ++t)
+    flags.push_back(is_exempt(static_cast<int64_t>(t)) ? uint64_t{ONEBIT_TENSOR_DENSE} : 0);
   lay_flat();
   for (const std::vector<Segment>& segments : gather()) {
     Bucket bucket;
@@ -152,7 +154,7 @@ void Layout::cut_run(Bucket& bucket, int64_t tensor, int64_t first, int64_t last
   for (; first < last; first += options_.block) {
     const int64_t count = std::min(options_.block, last - first);
     blocks.push_back({static_cast<int64_t>(blocks.size()), tensor, 0, first, tensor_flat_[static_cast<size_t>(tensor)] + first,
-                      0, count, nullptr, nullptr});
+                      0, count, nullptr, nullptr, flags[static_cast<size_t>(tensor)]});
     if (owner >= 0) bucket.owner.push_back(owner);
   }
 }

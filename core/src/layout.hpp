@@ -47,13 +47,10 @@ struct TileRange {  // blocks [first, first + count) of their bucket (worker's r
   bool raw = false;    // travels as fp32 in compressed rounds
 };
 
-struct SpanRange {  // the coded blocks over which one scale is taken, numbered as `ordinal` counts them
-  int64_t first = 0, count = 0;
-};
 struct Spans {
-  std::vector<SpanRange> ranges;
-  std::vector<int32_t> of_block;  // span of each block; -1 for raw blocks
-  std::vector<int64_t> ordinal;   // number of each block among the coded ones
+  std::vector<onebit_run> ranges;  // the coded blocks over which one scale is taken, numbered as `ordinal` counts them
+  std::vector<int32_t> of_block;   // span of each block; -1 for raw blocks
+  std::vector<int64_t> ordinal;    // number of each block among the coded ones
   int64_t coded = 0;
 };
 
@@ -80,6 +77,7 @@ class Layout {
   std::vector<onebit_block> blocks;  // parameter and gradient are the session's to fill
   std::vector<int64_t> first_block;  // by tensor, and one more
   std::vector<int64_t> elements;     // by tensor
+  std::vector<uint64_t> flags;       // by tensor: ONEBIT_TENSOR_
   std::vector<Bucket> buckets;
   int64_t parameters = 0;    // elements of the model
   int64_t flat = 0;          // elements of the flat space: each tensor starts on a vector line, exempt ones come first

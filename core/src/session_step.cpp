@@ -36,9 +36,14 @@ StepReport Session::Impl::step(const std::vector<const float*>& gradients) {
 StepReport Session::Impl::take_step(const std::vector<const float*>& gradients) {
   const FloatEnvironment environment;
   point_at(gradients);
-  const Step now = {
-      sizeof(Step),  next_step,    communicator.rank(), communicator.size(), sync_requested ? uint64_t{ONEBIT_STEP_SYNC} : 0,
-      groups.data(), groups.size()};
+  const Step now = {sizeof(Step),
+                    next_step,
+                    communicator.rank(),
+                    communicator.size(),
+                    sync_requested ? uint64_t{ONEBIT_STEP_SYNC} : 0,
+                    groups.data(),
+                    groups.size(),
+                    nullptr};
   plan.clear();
   optimizer->plan(now, totals(), plan);
   StepReport report;
@@ -192,6 +197,7 @@ Totals Session::Impl::totals() const {
           static_cast<int64_t>(layout.elements.size()),
           layout.first_block.data(),
           layout.elements.data(),
+          layout.flags.data(),
           state.totals_slots(),
           nullptr,
           nullptr};

@@ -41,7 +41,7 @@ class OneBit final : public BlockCompressor {
     statistics[0] = codec::sum(norm_, values, errors, count);
     statistics[1] = static_cast<double>(count);
   }
-  void fold(const double* blocks, size_t block_count, double* span) const override {
+  void fold_span(const double* blocks, size_t block_count, double* span) const override {
     span[0] = span[1] = 0;
     for (size_t i = 0; i < block_count; ++i) {
       span[0] += blocks[2 * i];
