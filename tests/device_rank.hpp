@@ -44,7 +44,8 @@ class OwnStream {
   ~OwnStream() { cudaStreamDestroy(stream_); }
   cudaStream_t get() const { return stream_; }
   void copy(void* to, const void* from, int64_t bytes) const {
-    if (bytes > 0) cuda::check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, stream_), "cudaMemcpyAsync");
+    if (bytes > 0)
+      cuda::check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, stream_), "cudaMemcpyAsync");
   }
   void finish() const { cuda::check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
 

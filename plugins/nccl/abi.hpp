@@ -1,5 +1,5 @@
-// What of NCCL's C interface is used, as version 2.8.3 has it. Declared here, so that building needs no NCCL: it is found when a
-// communicator is made (library.hpp).
+// What of NCCL's C interface is used, as version 2.8.3 has it. Declared here, so that building needs no NCCL: it is found when
+// a communicator is made (library.hpp).
 #pragma once
 
 #include <cuda_runtime_api.h>

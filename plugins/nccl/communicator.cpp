@@ -18,16 +18,15 @@ void bring(Operation& operation, const Tensor& tensor, const Elements& elements)
   operation.bytes = elements.bytes;
 }
 
-int64_t timeout_of(const Options& options) {
-  return std::max(int64_t{1}, static_cast<int64_t>(options.real("timeout") * 1e9));
-}
+int64_t timeout_of(const Options& options) { return std::max(int64_t{1}, static_cast<int64_t>(options.real("timeout") * 1e9)); }
 
 }  // namespace
 
 Slice<const onebit_schema> NcclCommunicator::options() {
   static const onebit_schema schema[] = {
       real_option("timeout", "300", 1e-3, 1e9, "Seconds that a collective may take before it is given up with an error"),
-      text_option("library", "\"\"", "", "The file of NCCL; \"\": what the process has loaded, else libnccl.so.2 as the loader finds it"),
+      text_option("library", "\"\"", "",
+                  "The file of NCCL; \"\": what the process has loaded, else libnccl.so.2 as the loader finds it"),
       text_option("address", "\"\"", "",
                   "IP address at which the other ranks reach rank 0, to agree on collectives; \"\": any of its machine's")};
   return {schema, std::size(schema)};
@@ -57,7 +56,8 @@ NcclCommunicator::NcclCommunicator(const Library& library, Connection connection
 template <class F>
 Request* NcclCommunicator::start(Collective kind, const Call& call, F&& fill) {
   return &engine_->post(kind, call, [&](Operation& operation) {
-    if (call.stream != nullptr && (call.stream->device.type != ONEBIT_DEVICE_CUDA || call.stream->device.id != engine_->device()))
+    if (call.stream != nullptr &&
+        (call.stream->device.type != ONEBIT_DEVICE_CUDA || call.stream->device.id != engine_->device()))
       throw Error(Code::invalid_argument, "the call's stream is not one of CUDA device " + std::to_string(engine_->device()) +
                                               ", where this communicator was made");
     fill(operation);
@@ -67,8 +67,8 @@ Request* NcclCommunicator::start(Collective kind, const Call& call, F&& fill) {
 // The tensor in words that checks of host memory understand: they look at its shape alone.
 Tensor NcclCommunicator::as_host(const char* name, const Tensor& tensor) const {
   if (tensor.device.type != ONEBIT_DEVICE_CUDA || tensor.device.id != engine_->device())
-    throw Error(Code::unsupported, std::string(name) + " is not in memory of CUDA device " +
-                                       std::to_string(engine_->device()) + ", where this communicator was made");
+    throw Error(Code::unsupported, std::string(name) + " is not in memory of CUDA device " + std::to_string(engine_->device()) +
+                                       ", where this communicator was made");
   Tensor view = tensor;
   view.device = {ONEBIT_DEVICE_CPU, 0};
   return view;

@@ -81,8 +81,7 @@ void Engine::connect() {
     if (greeting.version != library_.version)
       throw Error(Code::state_mismatch, "create: rank " + std::to_string(other) + " has NCCL " +
                                             version_text(greeting.version) + ", rank " + std::to_string(rank_) + " has " +
-                                            version_text(library_.version) + " (" + library_.file +
-                                            "): all need the same");
+                                            version_text(library_.version) + " (" + library_.file + "): all need the same");
   }
   const auto end = after(timeout_ns_);
   try {
@@ -95,7 +94,8 @@ void Engine::connect() {
   } catch (const Error& e) {
     const Lock lock(mutex_);
     fail_here(e.code(), "NCCL could not connect rank " + std::to_string(rank_) + ": " + e.what());
-    throw Error(e.code(), "create on rank " + std::to_string(rank_) + " of " + std::to_string(size_) + ": " + e.what(), e.native());
+    throw Error(e.code(), "create on rank " + std::to_string(rank_) + " of " + std::to_string(size_) + ": " + e.what(),
+                e.native());
   }
   exchange(Collective::barrier, Call());
 }

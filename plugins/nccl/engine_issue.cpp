@@ -40,8 +40,8 @@ void Engine::issue(Lock& lock, Operation& operation) {
   lock.lock();
   issuing_ = false;
   if (wrong) {
-    fail_here(wrong->code(), title(operation.signature.kind, operation.sequence) + " on rank " + std::to_string(rank_) + ": " +
-                                 wrong->what());
+    fail_here(wrong->code(),
+              title(operation.signature.kind, operation.sequence) + " on rank " + std::to_string(rank_) + ": " + wrong->what());
   } else {
     operation.state = State::issued;
   }

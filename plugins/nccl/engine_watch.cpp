@@ -65,8 +65,8 @@ void Engine::find_finished() {
     try {
       if (!operation->finished.passed()) break;
     } catch (const Error& e) {
-      fail_here(e.code(), title(operation->signature.kind, operation->sequence) + " on rank " + std::to_string(rank_) + ": " +
-                              e.what());
+      fail_here(e.code(),
+                title(operation->signature.kind, operation->sequence) + " on rank " + std::to_string(rank_) + ": " + e.what());
       break;
     }
     // What NCCL was aborted in looks finished to the stream.
@@ -137,7 +137,8 @@ void Engine::listen(Lock& lock) {
 
 void Engine::lose_hub() {
   hub_is_gone_ = true;
-  if (!hub_has_left_) fail({Code::peer_failed, 0, "rank 0 is gone: its connection to rank " + std::to_string(rank_) + " was closed"});
+  if (!hub_has_left_)
+    fail({Code::peer_failed, 0, "rank 0 is gone: its connection to rank " + std::to_string(rank_) + " was closed"});
   changed_.notify_all();
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kFarewell = 2s;  // for the last words to be taken by the network
+constexpr auto kFarewell = 2s;        // for the last words to be taken by the network
 constexpr uint64_t kAhead = 1 << 16;  // operations that a rank may be ahead of another: more is no rank of ours
 
 Message of(Type type, int rank, uint64_t sequence = 0) {
@@ -121,8 +121,8 @@ void Hub::take(int rank, const Message& message, std::string_view body) {
     case Type::post:
       return take_post(rank, message, body);
     case Type::refused:
-      return fail(static_cast<Code>(message.code), rank, "the call of rank " + std::to_string(rank) + " was refused: " +
-                                                             std::string(body));
+      return fail(static_cast<Code>(message.code), rank,
+                  "the call of rank " + std::to_string(rank) + " was refused: " + std::string(body));
     case Type::parts:
       return take_sizes(rank, message, body);
     case Type::late:
@@ -209,15 +209,16 @@ void Hub::lose(int rank) {
   seat.link.close();
   if (seat.gone) return;
   seat.gone = true;
-  if (seat.left == 0) fail(Code::peer_failed, rank, "rank " + std::to_string(rank) + " is gone: its connection to rank 0 was closed");
+  if (seat.left == 0)
+    fail(Code::peer_failed, rank, "rank " + std::to_string(rank) + " is gone: its connection to rank 0 was closed");
   tell_quiet();
 }
 
 void Hub::tell_quiet() {
   for (Seat& seat : seats_) {
     if (seat.left == 0 || seat.gone || seat.quiet) continue;
-    seat.quiet = std::all_of(seats_.begin(), seats_.end(),
-                             [&](const Seat& other) { return other.gone || other.done >= seat.left; });
+    seat.quiet =
+        std::all_of(seats_.begin(), seats_.end(), [&](const Seat& other) { return other.gone || other.done >= seat.left; });
     if (seat.quiet) seat.link.send(of(Type::quiet, -1, seat.left));
   }
 }

@@ -30,10 +30,10 @@ class Hub {
   struct Seat {
     Link link;
     bool joined = false;
-    bool gone = false;         // its connection is closed
-    uint64_t left = 0;         // the last operation it was part of, once it has said bye
-    uint64_t done = 0;         // all up to this is finished
-    bool quiet = false;        // was told that it can go
+    bool gone = false;   // its connection is closed
+    uint64_t left = 0;   // the last operation it was part of, once it has said bye
+    uint64_t done = 0;   // all up to this is finished
+    bool quiet = false;  // was told that it can go
   };
 
   void run();

@@ -16,9 +16,7 @@ constexpr const char* kName = "libnccl.so.2";
 constexpr int kOldest = 2803;
 
 // Up to 2.8 a version is 2803, from 2.9 on 20900.
-int comparable(int version) {
-  return version >= 10000 ? version : version / 1000 * 10000 + version % 1000;
-}
+int comparable(int version) { return version >= 10000 ? version : version / 1000 * 10000 + version % 1000; }
 
 // Never closed: a communicator's threads may still be in it when the process ends.
 void* open(const std::string& file) {
@@ -71,8 +69,9 @@ std::unique_ptr<Library> bind(const std::string& file) {
   if (const Result code = api.get_version(&made->version); code != kSuccess)
     throw Error(Code::unavailable, made->file + ": ncclGetVersion failed with " + std::to_string(code), code);
   if (comparable(made->version) < comparable(kOldest))
-    throw Error(Code::unavailable, made->file + " is NCCL " + version_text(made->version) + "; " + version_text(kOldest) +
-                                       " or later is needed, for grouped sends and receives of 64 GPUs and more go wrong before");
+    throw Error(Code::unavailable,
+                made->file + " is NCCL " + version_text(made->version) + "; " + version_text(kOldest) +
+                    " or later is needed, for grouped sends and receives of 64 GPUs and more go wrong before");
   binder.required(api.get_unique_id, "ncclGetUniqueId");
   binder.required(api.comm_init_rank, "ncclCommInitRank");
   binder.required(api.comm_abort, "ncclCommAbort");

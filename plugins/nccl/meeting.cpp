@@ -1,5 +1,5 @@
-// A rendezvous may be met at again: a place where nobody listens, or where this rank's seat is taken, is an old one, and its reader
-// asks again until rank 0 has put the new one.
+// A rendezvous may be met at again: a place where nobody listens, or where this rank's seat is taken, is an old one, and its
+// reader asks again until rank 0 has put the new one.
 #include "meeting.hpp"
 
 #include <algorithm>
@@ -20,7 +20,8 @@ std::string text_of(const Rendezvous& rendezvous) {
 }
 
 // Rank 0 sits at its own table: the hub knows all ranks alike.
-Connection open(int ranks, const std::string& address, Clock::time_point end, const std::function<void(const Place&)>& publish) {
+Connection open(int ranks, const std::string& address, Clock::time_point end,
+                const std::function<void(const Place&)>& publish) {
   Listener listener(ranks, address);
   const Place place = listener.place();
   Connection made;
@@ -134,8 +135,7 @@ Connection divide(Engine& engine, int color, int key, const std::string& address
   made.link = knock(place, made.rank, made.size, end);
   if (!made.link)
     throw Error(Code::peer_failed, "split: rank " + std::to_string(members.front()) + ", which leads color " +
-                                       std::to_string(color) + ", can't be reached from rank " +
-                                       std::to_string(engine.rank()));
+                                       std::to_string(color) + ", can't be reached from rank " + std::to_string(engine.rank()));
   return made;
 }
 

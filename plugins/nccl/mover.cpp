@@ -172,9 +172,9 @@ void Mover::receive(char* to, const Part& part, int from) {
 
 void Mover::copy(char* to, int64_t offset, const char* from, const Part& part) {
   if (part.bytes > 0 && to + offset != from + part.offset)
-    cuda::check(cudaMemcpyAsync(to + offset, from + part.offset, static_cast<size_t>(part.bytes), cudaMemcpyDeviceToDevice,
-                                stream_),
-                "cudaMemcpyAsync");
+    cuda::check(
+        cudaMemcpyAsync(to + offset, from + part.offset, static_cast<size_t>(part.bytes), cudaMemcpyDeviceToDevice, stream_),
+        "cudaMemcpyAsync");
 }
 
 // Each rank begins with another. f(rank to send to, rank to receive from).
@@ -191,7 +191,8 @@ char* Mover::scratch(int64_t bytes) {
   if (bytes <= scratch_bytes_) return static_cast<char*>(scratch_);
   const int64_t larger = std::max({bytes, 2 * scratch_bytes_, int64_t{1} << 16});
   free_scratch();
-  cuda::check(cudaMallocAsync(&scratch_, static_cast<size_t>(larger), stream_), "cudaMallocAsync of a communicator's scratch memory");
+  cuda::check(cudaMallocAsync(&scratch_, static_cast<size_t>(larger), stream_),
+              "cudaMallocAsync of a communicator's scratch memory");
   scratch_bytes_ = larger;
   return static_cast<char*>(scratch_);
 }
@@ -260,7 +261,7 @@ void Mover::all_reduce(const Operation& operation) {
 void Mover::broadcast(const Operation& operation) {
   if (size_ == 1 || operation.bytes == 0) return;
   check(library_.api.broadcast(operation.in, operation.out, static_cast<size_t>(operation.bytes), kBytes,
-                                operation.signature.root, comm_, stream_),
+                               operation.signature.root, comm_, stream_),
         "ncclBroadcast");
 }
 

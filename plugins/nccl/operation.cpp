@@ -1,5 +1,5 @@
-// Events of operations, and the numbers by which ranks compare sizes: hashes, so that what is said of a collective stays as short
-// with 1000 ranks as with 2.
+// Events of operations, and the numbers by which ranks compare sizes: hashes, so that what is said of a collective stays as
+// short with 1000 ranks as with 2.
 #include "operation.hpp"
 
 #include "onebit/cuda.hpp"

@@ -1,5 +1,5 @@
-// One collective of this rank: what it was asked to move, and how far it is. It is the request that the caller holds, and is used
-// again when it is over.
+// One collective of this rank: what it was asked to move, and how far it is. It is the request that the caller holds, and is
+// used again when it is over.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -54,9 +54,9 @@ struct Operation final : Request {
   Event ready, finished;  // of the caller's stream, and of the communicator's
   const char* in = nullptr;
   char* out = nullptr;
-  int64_t bytes = 0;                       // of a tensor
-  std::vector<Part> in_parts, out_parts;   // copies: sizes may be asked for when the caller's are gone
-  std::vector<std::string> blobs;          // what each rank said, of an operation between hosts
+  int64_t bytes = 0;                      // of a tensor
+  std::vector<Part> in_parts, out_parts;  // copies: sizes may be asked for when the caller's are gone
+  std::vector<std::string> blobs;         // what each rank said, of an operation between hosts
 };
 
 // What must be the same on every rank, and what must be 0 when it is added up over ranks.

@@ -48,8 +48,8 @@ class Listener {
   Place place_;
 };
 
-// Connects this rank to the place, and is welcomed there. A closed link: nobody is there, or this rank's seat is taken; the place
-// may be an old one. Throws Error with the hub's words when it refuses this rank.
+// Connects this rank to the place, and is welcomed there. A closed link: nobody is there, or this rank's seat is taken; the
+// place may be an old one. Throws Error with the hub's words when it refuses this rank.
 Link knock(const Place& place, int rank, int ranks, Clock::time_point end);
 
 // The same on all ranks of a machine since it was started, and nowhere else.

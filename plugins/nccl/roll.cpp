@@ -102,7 +102,7 @@ void Roll::explain(Row& row, int rank, std::string_view sizes) const {
 }
 
 std::string Roll::disagreement(const Row& row) const {
-  std::string found = row.signature.kind == Collective::all_gather ? gather_disagreement(row, ranks_)
+  std::string found = row.signature.kind == Collective::all_gather   ? gather_disagreement(row, ranks_)
                       : row.signature.kind == Collective::all_to_all ? exchange_disagreement(row, ranks_)
                                                                      : std::string();
   return found.empty() ? "the ranks do not have the same sizes" : found;

@@ -1,5 +1,5 @@
-// The arithmetic of all_reduce, for authors of communicators, on the CPU and, element by element, on a GPU. Elements are combined
-// over ranks 0 to n-1 in this order, so every rank gets the same bits.
+// The arithmetic of all_reduce, for authors of communicators, on the CPU and, element by element, on a GPU. Elements are
+// combined over ranks 0 to n-1 in this order, so every rank gets the same bits.
 //
 // Integers are added in 64 bits and cut to their own width at the end (sums wrap around, as unsigned arithmetic does); their
 // average is cut towards zero. A NaN on any rank is the result of min and max, wherever it stands.
