@@ -18,9 +18,10 @@ Session::Session(const Registry& registry, const Configuration& configuration, c
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 
-StepReport Session::step(const std::vector<const float*>& gradients) {
-  return impl_->guarded([&] { return impl_->step(gradients); });
+StepReport Session::step(const std::vector<const float*>& gradients, void*) {
+  return impl_->last = impl_->guarded([&] { return impl_->step(gradients); });
 }
+StepReport Session::settle() { return impl_->last; }
 
 int Session::rank() const { return impl_->communicator.rank(); }
 int Session::size() const { return impl_->communicator.size(); }

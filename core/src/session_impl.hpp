@@ -83,6 +83,7 @@ struct Session::Impl {
   double gradient_scale = 1;
   float applied_scale = 1;
   int64_t next_step = 1;
+  StepReport last;
   bool missed_local = false;
   bool sync_requested = false;
   bool apart = false;  // the last step was a local one: ranks have parameters of their own

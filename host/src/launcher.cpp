@@ -18,16 +18,16 @@ int number_in(const char* variable) {
   return error == std::errc() && end == view.data() + view.size() ? value : -1;
 }
 
-// A launcher by the variables in which it puts rank and size. SLURM_NTASKS would be wrong: a batch script has it, too, which
-// runs once.
+// A launcher by the variables in which it puts rank, size, and the rank among the processes of a machine. SLURM_NTASKS would be
+// wrong: a batch script has it, too, which runs once.
 struct Dialect {
-  const char *by, *rank, *size;
+  const char *by, *rank, *size, *local;
 };
 constexpr Dialect kDialects[] = {
-    {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},  // Open MPI
-    {"mpirun", "PMI_RANK", "PMI_SIZE"},                          // MPICH and its kin
-    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"},
-    {"a launcher", "PMIX_RANK", nullptr},
+    {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"},  // Open MPI
+    {"mpirun", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"},                                     // MPICH and its kin
+    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"},
+    {"a launcher", "PMIX_RANK", nullptr, nullptr},
 };
 
 }  // namespace
@@ -35,7 +35,9 @@ constexpr Dialect kDialects[] = {
 std::optional<Launched> launched() {
   for (const Dialect& dialect : kDialects) {
     const int rank = number_in(dialect.rank), size = number_in(dialect.size);
-    if (rank >= 0 && (dialect.size == nullptr || size > rank)) return Launched{dialect.by, rank, size > 0 ? size : 0};
+    if (rank < 0 || (dialect.size != nullptr && size <= rank)) continue;
+    const int local = number_in(dialect.local);
+    return Launched{dialect.by, rank, size > 0 ? size : 0, local < 0 ? rank : local};
   }
   return std::nullopt;
 }

@@ -9,7 +9,8 @@ namespace onebit::host {
 struct Launched {
   std::string by;  // "mpirun"
   int rank = 0;
-  int size = 0;  // processes that it started; 0: it does not say
+  int size = 0;   // processes that it started; 0: it does not say
+  int local = 0;  // among those of this machine; the rank, where it does not say
 };
 
 // As the launcher's environment tells it, which is there before any communicator; none where there was no launcher.

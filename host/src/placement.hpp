@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "models.hpp"
 #include "onebit/configuration.hpp"
 #include "ranks.hpp"
 
@@ -20,5 +21,9 @@ struct RanksAsked {
 // Throws Error where these do not fit. Does not return where ranks are processes and nobody has started them: this process
 // then becomes mpirun, with these arguments.
 Ranks place_ranks(const Selection& communicator, const RanksAsked& asked, const std::vector<std::string>& arguments);
+
+// Where the model of a rank lives that runs here: each rank of a machine has a device of its own, as far as there are so many.
+// place: as in Ranks.
+Device device_of(const Configuration& configuration, size_t place);
 
 }  // namespace onebit::host

@@ -80,7 +80,11 @@ class Session {
 
   // Collective. gradients[i] belongs to parameters[i]: contiguous fp32, read-only, or NULL for a missing gradient (zeros).
   // Throws Error; after that the session is unusable on every rank, its communicator has been aborted.
-  StepReport step(const std::vector<const float*>& gradients);
+  // stream: the embedder's cudaStream_t, in which gradients are made and parameters are used; NULL: CUDA's legacy default
+  // stream. Ignored on the CPU.
+  StepReport step(const std::vector<const float*>& gradients, void* stream = nullptr);
+  // Waits for the last step and answers its full report.
+  StepReport settle();
 
   int rank() const;
   int size() const;
