@@ -74,17 +74,11 @@ else()
   endif()
 endif()
 
-# Why there is no training on CUDA, and what to do; "" where there is. For the one who asks for it at run time.
-set(onebit_without_torch_cuda "")
 if(NOT onebit_torch_cuda)
   set(onebit_torch_summary "without CUDA")
-  set(onebit_without_torch_cuda "with a libtorch without CUDA (${onebit_torch_version}): install a CUDA build of torch (`python3 -m \
-pip install torch`), configure with -DCMAKE_PREFIX_PATH=<what its torch.utils.cmake_prefix_path says>")
 elseif(onebit_torch_cuda_headers)
-  set(onebit_torch_summary "CUDA ${onebit_torch_cuda}, with headers from ${onebit_torch_cuda_headers}")
+  set(onebit_torch_summary "CUDA ${onebit_torch_cuda}, headers from ${onebit_torch_cuda_headers}")
 else()
-  set(onebit_torch_summary "its CUDA ${onebit_torch_cuda} left out, for no headers of it were found")
-  set(onebit_without_torch_cuda "without headers of CUDA ${onebit_torch_cuda}, for which libtorch ${onebit_torch_version} was made: \
-install that release of the CUDA toolkit, or `python3 -m pip install nvidia-cuda-crt` beside torch, configure")
+  set(onebit_torch_summary "its CUDA ${onebit_torch_cuda} left out, for no headers of that release were found")
 endif()
 message(STATUS "libtorch ${onebit_torch_version}: ${Torch_DIR} (${onebit_torch_summary})")

@@ -45,8 +45,8 @@ Ranks place_ranks(const Selection& communicator, const RanksAsked& asked, const 
   return Ranks::process(1);
 }
 
-Device device_of(const Configuration& configuration, size_t place) {
-  if (configuration.session.options().text("device") != device_name(ONEBIT_DEVICE_CUDA)) return {};
+Device device_of(std::string_view device, size_t place) {
+  if (device != device_name(ONEBIT_DEVICE_CUDA)) return {};
   const auto self = launched();
   return {ONEBIT_DEVICE_CUDA, static_cast<int>(place) + (self ? self->local : 0)};
 }

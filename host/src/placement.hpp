@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models.hpp"
@@ -23,7 +24,7 @@ struct RanksAsked {
 Ranks place_ranks(const Selection& communicator, const RanksAsked& asked, const std::vector<std::string>& arguments);
 
 // Where the model of a rank lives that runs here: each rank of a machine has a device of its own, as far as there are so many.
-// place: as in Ranks.
-Device device_of(const Configuration& configuration, size_t place);
+// device: session.device; place: as in Ranks.
+Device device_of(std::string_view device, size_t place);
 
 }  // namespace onebit::host

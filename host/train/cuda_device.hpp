@@ -4,6 +4,8 @@
 #include <c10/core/StreamGuard.h>
 #include <torch/torch.h>
 
+#include <string>
+
 #ifdef ONEBIT_TORCH_CUDA
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
@@ -18,9 +20,8 @@ namespace onebit::host {
 #ifdef ONEBIT_TORCH_CUDA
 
 inline torch::Device cuda_device(int number) {
-  const int devices =
-      telling([] { return c10::cuda::device_count_ensure_non_zero(); }, Code::unavailable,
-              std::string("session.device = \"cuda\", but libtorch ") + TORCH_VERSION + " finds no CUDA device");
+  const int devices = telling([] { return c10::cuda::device_count_ensure_non_zero(); }, Code::unavailable,
+                              "session.device = \"cuda\", but libtorch " TORCH_VERSION " finds no CUDA device");
   return {torch::kCUDA, static_cast<torch::DeviceIndex>(number % devices)};
 }
 
@@ -29,12 +30,21 @@ inline c10::Stream new_cuda_stream(const torch::Device& device) { return c10::cu
 
 #else
 
-// ONEBIT_WITHOUT_TORCH_CUDA: how it was built, and what to do, up to configuring; see Libtorch.cmake.
 inline torch::Device cuda_device(int) {
-  throw Error(Code::unavailable,
-              "this onebit was built " ONEBIT_WITHOUT_TORCH_CUDA " and build again, or set session.device = \"cpu\"");
+#ifdef ONEBIT_TORCH_CUDA_WITHOUT_HEADERS
+  const std::string reason =
+      "without the CUDA of libtorch " TORCH_VERSION ", for no headers of CUDA " ONEBIT_TORCH_CUDA_WITHOUT_HEADERS
+      " were found: install that CUDA toolkit (or, beside a torch from pip, nvidia-cuda-crt), configure";
+#else
+  const std::string reason =
+      "with a libtorch without CUDA (" TORCH_VERSION
+      "): install a CUDA build of torch (`python3 -m pip install torch`), configure with "
+      "-DCMAKE_PREFIX_PATH=FOLDER, the one that `python3 -c 'import torch; print(torch.utils.cmake_prefix_path)'` prints,";
+#endif
+  throw Error(Code::unavailable, "this onebit was built " + reason + " and build again, or set session.device = \"cpu\"");
 }
-inline c10::Stream new_cuda_stream(const torch::Device& device) { return {c10::Stream::DEFAULT, device}; }
+// Never called: there is no such device.
+inline c10::Stream new_cuda_stream(const torch::Device& device) { return c10::Stream(c10::Stream::DEFAULT, device); }
 
 #endif
 
