@@ -27,8 +27,11 @@ endforeach()
 struct Site {
   Site(const std::string& version, const std::string& config) {
     write("project/CMakeLists.txt", kProject);
-    write("torch/share/cmake/Torch/TorchConfig.cmake", config);
-    write("torch/share/cmake/Torch/TorchConfigVersion.cmake",
+    add("torch", version, config);
+  }
+  void add(const std::string& name, const std::string& version, const std::string& config) const {
+    write(name + "/share/cmake/Torch/TorchConfig.cmake", config);
+    write(name + "/share/cmake/Torch/TorchConfigVersion.cmake",
           "set(PACKAGE_VERSION \"" + version + "\")\nset(PACKAGE_VERSION_COMPATIBLE FALSE)\n" +
               "if(PACKAGE_FIND_VERSION VERSION_LESS_EQUAL PACKAGE_VERSION)\nset(PACKAGE_VERSION_COMPATIBLE TRUE)\nendif()\n");
   }
@@ -131,4 +134,14 @@ TEST_CASE("a toolkit of another release than libtorch's is told, and its headers
   const onebit::test::Outcome same = with_toolkit("13");
   CHECK(same.text.find("was built for CUDA 13") == std::string::npos);
   CHECK_SAYS(same, "(CUDA 13, headers from " + site.path("toolkit/include") + ")");
+}
+
+TEST_CASE("another libtorch is taken when one is asked for, and one that was named stays") {
+  const Site site("1.8.0", "set(TORCH_LIBRARIES first)\nset(Torch_FOUND TRUE)\n");
+  site.add("other", "1.9.0", "set(TORCH_LIBRARIES second)\nset(Torch_FOUND TRUE)\n");
+  CHECK_SAYS(site.configure(), "libtorch 1.8.0: ");
+  CHECK_SAYS(site.configure("-DCMAKE_PREFIX_PATH='" + site.path("other/share/cmake") + "'"), "libtorch 1.9.0: ");
+  CHECK_SAYS(site.configure(), "libtorch 1.8.0: ");
+  CHECK_SAYS(site.configure("-DTorch_DIR='" + site.path("other/share/cmake/Torch") + "'"), "libtorch 1.9.0: ");
+  CHECK_SAYS(site.configure(), "libtorch 1.9.0: ");
 }

@@ -15,12 +15,19 @@ macro(onebit_look_for_torch)
   endif()
 endmacro()
 
+# What an earlier run came by is looked for again, for meanwhile there may be another, or another CMAKE_PREFIX_PATH; what the user
+# gave stays.
 macro(onebit_find_torch)
+  set(onebit_torch_before "${Torch_DIR}")
+  if("${Torch_DIR}" STREQUAL "${ONEBIT_TORCH_DIR}")
+    unset(Torch_DIR CACHE)
+  endif()
+  set(onebit_torch_given "${Torch_DIR}")
   onebit_look_for_torch(NO_CMAKE_SYSTEM_PATH NO_SYSTEM_ENVIRONMENT_PATH NO_CMAKE_INSTALL_PREFIX NO_CMAKE_PACKAGE_REGISTRY)
   if(NOT onebit_torch_version)
-    execute_process(COMMAND python3 -c "import torch; print(torch.utils.cmake_prefix_path)"
+    execute_process(COMMAND python3 -c "import os, importlib.util as i; print(os.path.dirname(i.find_spec('torch').origin))"
       OUTPUT_VARIABLE onebit_python_torch OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET TIMEOUT 120)
-    onebit_look_for_torch(PATHS ${onebit_python_torch} NO_DEFAULT_PATH)
+    onebit_look_for_torch(PATHS ${onebit_python_torch}/share/cmake NO_DEFAULT_PATH)
   endif()
   if(NOT onebit_torch_version)
     onebit_look_for_torch()
@@ -31,6 +38,16 @@ macro(onebit_find_torch)
       "  python3 -m pip install torch   (in the Python that is active here)\n"
       "  -DTorch_DIR=FOLDER/share/cmake/Torch   (of a libtorch that was unpacked anywhere)\n"
       "Or build without what trains: -DONEBIT_TORCH=OFF")
+  endif()
+  if(onebit_torch_given)
+    unset(ONEBIT_TORCH_DIR CACHE)
+  else()
+    set(ONEBIT_TORCH_DIR "${Torch_DIR}" CACHE INTERNAL "The libtorch that a search came by")
+  endif()
+  if(NOT Torch_DIR STREQUAL onebit_torch_before) # what its CMake files have found
+    unset(Caffe2_DIR CACHE)
+    unset(C10_LIBRARY CACHE)
+    unset(TORCH_LIBRARY CACHE)
   endif()
 endmacro()
 

@@ -56,7 +56,7 @@ class TorchModel final : public Model {
   }
   std::vector<const float*> gradients() override {
     const auto working = work();
-    return gradients_of(*net_);
+    return telling([&] { return gradients_of(*net_); });
   }
   void* stream() const override { return stream_; }
   Judgement judge(const Batch& batch) override {

@@ -58,7 +58,8 @@ inline std::vector<const float*> gradients_of(const torch::nn::Module& module) {
   for (const auto& item : module.named_parameters()) {
     if (!item.value().requires_grad()) continue;
     torch::Tensor& gradient = item.value().mutable_grad();
-    if (gradient.defined()) gradient = gradient.contiguous();  // backward() may leave another memory format
+    if (gradient.defined() && gradient.layout() == torch::kStrided)
+      gradient = gradient.contiguous();  // backward() may leave another memory format
     const torch::Device home = item.value().device();
     gradients.push_back(gradient.defined() ? detail::dense_floats(gradient, item.key(), "gradient", home) : nullptr);
   }
