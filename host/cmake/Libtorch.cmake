@@ -25,9 +25,9 @@ macro(onebit_find_torch)
   set(onebit_torch_given "${Torch_DIR}")
   onebit_look_for_torch(NO_CMAKE_SYSTEM_PATH NO_SYSTEM_ENVIRONMENT_PATH NO_CMAKE_INSTALL_PREFIX NO_CMAKE_PACKAGE_REGISTRY)
   if(NOT onebit_torch_version)
-    execute_process(COMMAND python3 -c "import os, importlib.util as i; print(os.path.dirname(i.find_spec('torch').origin))"
+    execute_process(COMMAND python3 -c "import os, importlib.util as i; print(os.path.dirname(i.find_spec('torch').origin) + '/share/cmake')"
       OUTPUT_VARIABLE onebit_python_torch OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET TIMEOUT 120)
-    onebit_look_for_torch(PATHS ${onebit_python_torch}/share/cmake NO_DEFAULT_PATH)
+    onebit_look_for_torch(PATHS ${onebit_python_torch} NO_DEFAULT_PATH)
   endif()
   if(NOT onebit_torch_version)
     onebit_look_for_torch()
