@@ -165,7 +165,7 @@ TEST_CASE("a compressor in plain C works through its adapter") {
   compressor->encode(batch, values, nullptr, nullptr, nullptr, payload);
   compressor->decode(batch, payload, 2, true, out);
   CHECK(out[2] == 16);
-  CHECK(std::string(error_of([&] { compressor->fold(nullptr, 0, nullptr); }).what()) == "compressor 'plain': it has no fold");
+  CHECK(std::string(error_of([&] { compressor->fold({}, nullptr, nullptr); }).what()) == "compressor 'plain': it has no fold");
 }
 
 TEST_CASE("whatever a plugin throws becomes an error") {
@@ -216,7 +216,7 @@ TEST_CASE("every call of a compressor") {
   CHECK(message("measure", [&](auto& c) { c.measure(batch, nullptr, nullptr, nullptr); }) == expected);
   CHECK(message("encode", [&](auto& c) { c.encode(batch, nullptr, nullptr, nullptr, nullptr, nullptr); }) == expected);
   CHECK(message("decode", [&](auto& c) { c.decode(batch, nullptr, 1, false, nullptr); }) == expected);
-  CHECK(message("nowhere", [&](auto& c) { c.fold(nullptr, 0, nullptr); }) ==
+  CHECK(message("nowhere", [&](auto& c) { c.fold({}, nullptr, nullptr); }) ==
         "compressor 'throwing': this compressor describes a span wider than a block but has no fold");
 }
 

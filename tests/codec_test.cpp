@@ -51,7 +51,8 @@ class Coder {
     compressor_.measure(batch_, values.data(), errors.data(), statistics.data());
     if (codec_.span != ONEBIT_SPAN_BLOCK) {
       double span[2];
-      compressor_.fold(statistics.data(), pieces_.size(), span);
+      const onebit_run all = {0, static_cast<int64_t>(pieces_.size())};
+      compressor_.fold({sizeof(Folding), 1, &all, nullptr, nullptr, nullptr}, statistics.data(), span);
       for (size_t i = 0; i < pieces_.size(); ++i) std::copy_n(span, 2, statistics.data() + 2 * i);
     }
     compressor_.encode(batch_, values.data(), errors.data(), new_errors.data(), statistics.data(), payload.data());
@@ -245,7 +246,8 @@ TEST_CASE("spans: fold adds blocks in order, in double, and every block carries 
   const auto codec = make_compressor("onebit", options("tensor", "l2", 64));
   const double blocks[] = {1e16, 64, 1, 64, -1e16, 2, 3, 1};
   double span[2] = {7, 7};
-  codec->fold(blocks, 4, span);
+  const onebit_run all = {0, 4};
+  codec->fold({sizeof(Folding), 1, &all, nullptr, nullptr, nullptr}, blocks, span);
   CHECK(span[0] == ((1e16 + 1) - 1e16) + 3);
   CHECK(span[1] == 131);
   const size_t count = 150;

@@ -52,7 +52,9 @@ class CheckedCompressor final : public Compressor {
   Codec describe() const override { return inner_->describe(); }
   size_t payload_size(int64_t count) const override { return inner_->payload_size(count); }
   void measure(const Batch& b, const float* v, const float* e, double* s) const override { inner_->measure(b, v, e, s); }
-  void fold(const double* blocks, size_t count, double* span) const override { inner_->fold(blocks, count, span); }
+  void fold(const Folding& folding, const double* blocks, double* spans) const override {
+    inner_->fold(folding, blocks, spans);
+  }
   void decode(const Batch& b, const void* p, float w, bool add, float* out) const override {
     inner_->decode(b, p, w, add, out);
   }
@@ -131,11 +133,12 @@ struct Bench {
   void mean(int64_t number, const Tensors& gradients) {
     for (onebit_block& block : layout.blocks)
       block.gradient = gradients[static_cast<size_t>(block.tensor)].data() + block.first;
-    const Step step = {sizeof(Step), number, communicator.rank(), communicator.size(), 0, nullptr, 0};
+    const Step step = {sizeof(Step), number, communicator.rank(), communicator.size(), 0, nullptr, 0, nullptr};
     const Totals totals = {};
     Plan plan;
     optimizer.plan(step, totals, plan);
-    exchange.run(step, plan, 1.0F);
+    const float one = 1;
+    exchange.run(step, plan, {&one});
     exchange.commit(plan);
   }
 

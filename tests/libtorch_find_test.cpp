@@ -122,7 +122,7 @@ TEST_CASE("a toolkit of another release than libtorch's is told, and its headers
   site.write("toolkit/include/cuda_runtime_api.h", "");
   site.write("toolkit/include/crt/host_defines.h", "");
   const auto with_toolkit = [&](const std::string& major) {
-    return site.configure("-DCUDAToolkit_FOUND=TRUE -DCUDAToolkit_VERSION=" + major +
+    return site.configure("-DONEBIT_CUDA=ON -DCUDAToolkit_FOUND=TRUE -DCUDAToolkit_VERSION=" + major +
                           ".4 -DCUDAToolkit_VERSION_MAJOR=" + major +
                           " -DCUDAToolkit_BIN_DIR=/toolkit/bin -DCUDAToolkit_INCLUDE_DIRS=" + site.path("toolkit/include"));
   };

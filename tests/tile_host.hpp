@@ -36,7 +36,7 @@ class TileHost {
   // One step; answers its plan. gradients: one a tensor.
   const Plan& step(const std::vector<Vector>& gradients) {
     for (Block& block : blocks_) block.gradient = gradients[static_cast<size_t>(block.tensor)].data() + block.first;
-    const Step step = {sizeof step, number, 0, ranks, step_flags, groups.data(), groups.size()};
+    const Step step = {sizeof step, number, 0, ranks, step_flags, groups.data(), groups.size(), nullptr};
     plan_.clear();
     optimizer_.plan(step, totals(), plan_);
     for (Slot& slot : slots_)
@@ -86,7 +86,7 @@ class TileHost {
         const int64_t n = std::min(block, size - first);
         const auto tensor = static_cast<int64_t>(t);
         blocks_.push_back({static_cast<int64_t>(blocks_.size()), tensor, tensor, first, flat_, flat_, n,
-                           parameters[t].data() + first, nullptr});
+                           parameters[t].data() + first, nullptr, flags_[t]});
         flat_ += n;
       }
       elements_.push_back(size);
@@ -154,6 +154,7 @@ class TileHost {
             static_cast<int64_t>(parameters.size()),
             first_block_.data(),
             elements_.data(),
+            flags_.data(),
             pointers(false),
             nullptr,
             nullptr};

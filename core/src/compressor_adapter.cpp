@@ -20,9 +20,9 @@ class CompressorAdapter final : public Compressor {
   void measure(const Batch& batch, const float* values, const float* errors, double* statistics) const override {
     boundary_.call([&](onebit_error* err) { return api_.measure(self(), &batch, values, errors, statistics, err); });
   }
-  void fold(const double* blocks, size_t block_count, double* span) const override {
+  void fold(const Folding& folding, const double* blocks, double* spans) const override {
     if (api_.fold == nullptr) boundary_.refuse("it has no fold");
-    boundary_.call([&](onebit_error* err) { return api_.fold(self(), blocks, block_count, span, nullptr, err); });
+    boundary_.call([&](onebit_error* err) { return api_.fold(self(), &folding, blocks, spans, err); });
   }
   void encode(const Batch& batch, const float* values, const float* errors, float* new_errors, const double* statistics,
               void* payload) const override {

@@ -81,6 +81,8 @@ void place_shards(Wire& wire, const LayoutOptions& options) {
 Layout::Layout(const std::vector<int64_t>& tensor_elements, LayoutOptions options)
     : elements(tensor_elements), options_(std::move(options)) {
   if (options_.ranks == 1) options_.dense_type = WireType::fp32;
+  for (size_t t = 0; t < elements.size(); ++t)
+    flags.push_back(is_exempt(static_cast<int64_t>(t)) ? uint64_t{ONEBIT_TENSOR_DENSE} : 0);
   lay_flat();
   for (const std::vector<Segment>& segments : gather()) {
     Bucket bucket;
@@ -112,6 +114,8 @@ void Layout::lay_flat() {
     if (exempt) flat_exempt = flat;
   }
 }
+
+int64_t Layout::tile_capacity() const { return std::max({options_.tile, options_.block, vector_line}); }
 
 bool Layout::is_raw(int64_t tensor) const {
   return options_.ranks == 1 || !options_.payload_size || is_exempt(tensor) ||
@@ -152,7 +156,7 @@ void Layout::cut_run(Bucket& bucket, int64_t tensor, int64_t first, int64_t last
   for (; first < last; first += options_.block) {
     const int64_t count = std::min(options_.block, last - first);
     blocks.push_back({static_cast<int64_t>(blocks.size()), tensor, 0, first, tensor_flat_[static_cast<size_t>(tensor)] + first,
-                      0, count, nullptr, nullptr});
+                      0, count, nullptr, nullptr, flags[static_cast<size_t>(tensor)]});
     if (owner >= 0) bucket.owner.push_back(owner);
   }
 }
@@ -192,7 +196,7 @@ void Layout::assign_owners(Bucket& bucket) const {
 
 void Layout::make_tiles(Bucket& bucket) {
   onebit_block* own = blocks.data() + bucket.first_block;
-  TileMaker maker(bucket.tiles, std::max(options_.block, vector_line), options_.whole_tensors);
+  TileMaker maker(bucket.tiles, tile_capacity(), options_.whole_tensors);
   for (int64_t b = 0; b < bucket.block_count; ++b)
     maker.add(own[b].flat, own[b].count, {is_raw(own[b].tensor), is_exempt(own[b].tensor)}, own[b].tensor);
   bucket.dense.pieces.resize(bucket.owner.size());
@@ -219,7 +223,7 @@ void Layout::make_tiles(Bucket& bucket) {
 void Layout::make_role(Bucket& bucket, int first, int last, std::vector<TileRange>& tiles,
                        std::vector<onebit_piece> Wire::*pieces, int64_t& extent) {
   const onebit_block* own = blocks.data() + bucket.first_block;
-  TileMaker maker(tiles, std::max(options_.block, vector_line), false);
+  TileMaker maker(tiles, tile_capacity(), false);
   std::vector<size_t> mine;
   for (size_t b = 0; b < bucket.owner.size(); ++b)
     if (bucket.owner[b] >= first && bucket.owner[b] < last) mine.push_back(b);

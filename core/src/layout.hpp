@@ -22,6 +22,7 @@ struct LayoutOptions {
   int64_t bucket_bytes = 25'000'000;     // of fp32
   WireType dense_type = WireType::fp32;  // of dense rounds; a single rank sends nothing and rounds nothing: fp32
   int64_t dense_below = 0;               // tensors with fewer elements travel as fp32 in compressed rounds, too
+  int64_t tile = 0;                      // most elements of a tile; less than a block: one block
   bool whole_tensors = false;            // tiles are whole tensors
   std::vector<bool> exempt = {};         // by tensor: fp32 in compressed rounds, first in the flat space; empty: none
   std::function<size_t(int64_t)> payload_size;  // compressed bytes of a block; unset: nothing is ever compressed
@@ -47,13 +48,10 @@ struct TileRange {  // blocks [first, first + count) of their bucket (worker's r
   bool raw = false;    // travels as fp32 in compressed rounds
 };
 
-struct SpanRange {  // the coded blocks over which one scale is taken, numbered as `ordinal` counts them
-  int64_t first = 0, count = 0;
-};
 struct Spans {
-  std::vector<SpanRange> ranges;
-  std::vector<int32_t> of_block;  // span of each block; -1 for raw blocks
-  std::vector<int64_t> ordinal;   // number of each block among the coded ones
+  std::vector<onebit_run> ranges;  // the coded blocks over which one scale is taken, numbered as `ordinal` counts them
+  std::vector<int32_t> of_block;   // span of each block; -1 for raw blocks
+  std::vector<int64_t> ordinal;    // number of each block among the coded ones
   int64_t coded = 0;
 };
 
@@ -80,6 +78,7 @@ class Layout {
   std::vector<onebit_block> blocks;  // parameter and gradient are the session's to fill
   std::vector<int64_t> first_block;  // by tensor, and one more
   std::vector<int64_t> elements;     // by tensor
+  std::vector<uint64_t> flags;       // by tensor: ONEBIT_TENSOR_
   std::vector<Bucket> buckets;
   int64_t parameters = 0;    // elements of the model
   int64_t flat = 0;          // elements of the flat space: each tensor starts on a vector line, exempt ones come first
@@ -104,6 +103,7 @@ class Layout {
   void make_spans(Bucket& bucket) const;
   bool is_exempt(int64_t tensor) const { return !options_.exempt.empty() && options_.exempt[static_cast<size_t>(tensor)]; }
   bool is_raw(int64_t tensor) const;
+  int64_t tile_capacity() const;
   size_t compressed_size(const onebit_block& block) const;
 
   LayoutOptions options_;

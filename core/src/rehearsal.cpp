@@ -22,10 +22,12 @@ struct SmallModel {
   const onebit_tensor tensor = {nullptr, {ONEBIT_DEVICE_CPU, 0}, 1, {ONEBIT_DTYPE_FLOAT, 32, 1}, &shape, &stride, 0};
   std::vector<onebit_tensor_info> infos;
   std::vector<const onebit_tensor_info*> pointers;
+  std::vector<uint64_t> flags;
 
  private:
-  void add(uint64_t flags) {
-    infos.push_back({sizeof(onebit_tensor_info), str(flags == 0 ? "rehearsal" : "exempt"), &tensor, 0, flags});
+  void add(uint64_t flag) {
+    flags.push_back(flag);
+    infos.push_back({sizeof(onebit_tensor_info), str(flag == 0 ? "rehearsal" : "exempt"), &tensor, 0, flag});
   }
 };
 
@@ -50,6 +52,7 @@ Rehearsal rehearse(Optimizer& optimizer, const Layout& layout) {
                          static_cast<int64_t>(stage.elements.size()),
                          stage.first_block.data(),
                          stage.elements.data(),
+                         model.flags.data(),
                          state.totals_slots(),
                          nullptr,
                          nullptr};
@@ -57,7 +60,7 @@ Rehearsal rehearse(Optimizer& optimizer, const Layout& layout) {
   result.dense_state = result.compressed_state = held(state, layout, released);
   Plan plan;
   for (int64_t number = 1; number <= most_steps && result.first_compressed == 0; ++number) {
-    const Step step = {sizeof(Step), number, layout.options().rank, layout.options().ranks, 0, &group, 1};
+    const Step step = {sizeof(Step), number, layout.options().rank, layout.options().ranks, 0, &group, 1, nullptr};
     plan.clear();
     optimizer.plan(step, totals, plan);
     for (const int32_t slot : plan.releases())

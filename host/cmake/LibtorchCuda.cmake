@@ -69,7 +69,7 @@ function(onebit_use_cuda_of_torch)
   if(cudart)
     target_link_options(onebit_torch INTERFACE "LINKER:--push-state,--as-needed,${cudart},--pop-state")
   endif()
-  if(CUDAToolkit_FOUND AND NOT CUDAToolkit_VERSION_MAJOR EQUAL onebit_torch_cuda)
+  if(ONEBIT_CUDA AND NOT CUDAToolkit_VERSION_MAJOR EQUAL onebit_torch_cuda)
     message(WARNING "The libtorch in ${Torch_DIR} was built for CUDA ${onebit_torch_cuda}, but the toolkit in "
       "${CUDAToolkit_BIN_DIR} is ${CUDAToolkit_VERSION}: a process would have both, and each wants its own driver. Take a torch for "
       "CUDA ${CUDAToolkit_VERSION_MAJOR}, or a toolkit ${onebit_torch_cuda} (-DCUDAToolkit_ROOT=FOLDER), or leave kernels out "

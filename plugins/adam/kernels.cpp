@@ -3,16 +3,34 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels.cpp"
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
+#include "onebit/targets.hpp"
+//
 #include "onebit/adam_loops.hpp"
 
-#if HWY_ONCE
-namespace onebit {
-HWY_EXPORT(update_dense);
-void kernels::update(const AdamScalars& scalars, Rates rates, int64_t count, const float* gradient, float* momentum,
-                     float* variance, float* parameter) {
-  HWY_DYNAMIC_DISPATCH(update_dense)(scalars, rates, count, gradient, momentum, variance, parameter);
+ONEBIT_PROGRAMS
+
+using kernels::Pass;
+
+struct Consume {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
+    update_dense(pass.scalars, rates_of(view, block), block.count, view.mean + block.packed, floats(view, block, pass.momentum),
+                 floats(view, block, pass.variance), block.parameter);
+  }
+};
+struct CombineModel {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view) { *doubles(view, pass.updates) += 1; }
+};
+
+inline const Passes<Pass>* table() {
+  static constexpr Passes<Pass> passes = {nullptr, over_blocks<Consume, Pass>, over_model<CombineModel, Pass>, nullptr};
+  return &passes;
 }
+
+ONEBIT_END_PROGRAMS
+
+#if ONEBIT_ONCE
+namespace onebit {
+ONEBIT_TARGETS_OF(table)
+const Passes<kernels::Pass>& kernels::passes() { return *ONEBIT_BEST(table)(); }
 }  // namespace onebit
 #endif

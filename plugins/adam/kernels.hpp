@@ -1,14 +1,18 @@
-// Adam's loop over one block, compiled for every SIMD target and chosen at run time; the same bits on each.
+// The passes of Adam over a tile, and over the totals: for the CPU compiled for every SIMD target, and for CUDA; the same bits
+// on each.
 #pragma once
 
-#include <cstdint>
-
-#include "onebit/frozen.hpp"
+#include "onebit/adam.hpp"
+#include "onebit/program_optimizer.hpp"
 
 namespace onebit::kernels {
 
-// gradient: the mean over ranks.
-void update(const AdamScalars& scalars, Rates rates, int64_t count, const float* gradient, float* momentum, float* variance,
-            float* parameter);
+// Plain data, set by declare and plan.
+struct Pass {
+  AdamScalars scalars;
+  int momentum = -1, variance = -1, updates = -1;
+};
+
+const Passes<Pass>& passes();  // for this machine
 
 }  // namespace onebit::kernels

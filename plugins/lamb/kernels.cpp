@@ -3,26 +3,52 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels.cpp"
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
+#include "onebit/targets.hpp"
+//
 #include "onebit/lamb_loops.hpp"
 
-HWY_BEFORE_NAMESPACE();
-namespace onebit {
-namespace HWY_NAMESPACE {
+ONEBIT_PROGRAMS
 
-const kernels::Loops* table() {
-  static constexpr kernels::Loops loops = {update_moments, step_by_moments};
-  return &loops;
+using kernels::Pass;
+
+struct Consume {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
+    update_moments(pass.ratios, pass.scalars, view, block, view.mean + block.packed, floats(view, block, pass.momentum),
+                   floats(view, block, pass.variance));
+  }
+};
+
+struct CombineTensor {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, int64_t tensor) {
+    const double ratio = trust_ratio(pass.ratios, view, tensor);
+    if (is_first()) doubles(view, pass.coefficient)[tensor] = ratio > 0 ? ratio : 1;
+  }
+};
+struct CombineModel {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view) { *doubles(view, pass.updates) += 1; }
+};
+inline void combine(const Pass& pass, const View& view, const Totals& totals) {
+  over_tensors<CombineTensor>(pass, view, totals);
+  over_model<CombineModel>(pass, view, totals);
 }
 
-}  // namespace HWY_NAMESPACE
-}  // namespace onebit
-HWY_AFTER_NAMESPACE();
+struct Apply {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
+    step_by_moments(pass.scalars, scaled_rates(view, block, doubles(view, pass.coefficient)[block.tensor]), block.count,
+                    floats(view, block, pass.momentum), floats(view, block, pass.variance), block.parameter);
+  }
+};
 
-#if HWY_ONCE
+inline const Passes<Pass>* table() {
+  static constexpr Passes<Pass> passes = {nullptr, over_blocks<Consume, Pass>, combine, over_blocks<Apply, Pass>};
+  return &passes;
+}
+
+ONEBIT_END_PROGRAMS
+
+#if ONEBIT_ONCE
 namespace onebit {
-HWY_EXPORT(table);
-const kernels::Loops& kernels::loops() { return *HWY_DYNAMIC_DISPATCH(table)(); }
+ONEBIT_TARGETS_OF(table)
+const Passes<kernels::Pass>& kernels::passes() { return *ONEBIT_BEST(table)(); }
 }  // namespace onebit
 #endif

@@ -10,7 +10,7 @@
 namespace onebit {
 namespace {
 
-class Lamb final : public Optimizer {
+class Lamb final : public ProgramOptimizer<kernels::Pass> {
  public:
   static Slice<const onebit_schema> options() {
     static const std::vector<onebit_schema> schema =
@@ -18,52 +18,26 @@ class Lamb final : public Optimizer {
     return {schema.data(), schema.size()};
   }
 
-  Lamb(const Services&, const Options& options) : adam_(options), ratios_(options), loops_(kernels::loops()) {}
+  Lamb(const Services&, const Options& options) : ProgramOptimizer(kernels::passes()), adam_(options) {
+    pass_.ratios = TrustRatios::checked(options);
+  }
 
-  void declare(Slice<const TensorInfo* const>, StateDeclarer& state) override {
-    momentum_ = state.per_element("momentum");
-    variance_ = state.per_element("variance");
-    ratios_.declare(state);
-    coefficient_ = state.per_tensor("coefficient");
-    updates_ = state.per_model("updates");
+  void declare_state(Slice<const TensorInfo* const>, StateDeclarer& state) override {
+    pass_.momentum = state.per_element("momentum");
+    pass_.variance = state.per_element("variance");
+    pass_.ratios.declare(state);
+    pass_.coefficient = state.per_tensor("coefficient");
+    pass_.updates = state.per_model("updates");
   }
 
   void plan(const Step&, const Totals& totals, Plan& plan) override {
-    scalars_ = adam_.scalars(counter(totals, updates_) + 1);
+    pass_.scalars = adam_.scalars(counter(totals, pass_.updates) + 1);
     plan.add_round(RoundKind::dense, Of::gradient);
     plan.apply = true;
   }
 
-  void consume(const Step& step, int, const Tile& tile) const override {
-    for (const Block& block : blocks(tile)) {
-      const auto decay = static_cast<float>(step.groups[block.group].weight_decay);
-      ratios_.add(tile, block,
-                  loops_.update_moments(scalars_, decay, block.count, tile.mean + block.packed, floats(tile, block, momentum_),
-                                        floats(tile, block, variance_), block.parameter));
-    }
-  }
-
-  void combine(const Step&, const Totals& totals) override {
-    for (int64_t tensor = 0; tensor < totals.tensor_count; ++tensor)
-      doubles(totals, coefficient_)[tensor] = ratios_.of(totals, tensor).value_or(1);
-    *doubles(totals, updates_) += 1;
-  }
-
-  void apply(const Step& step, const Tile& tile) const override {
-    for (const Block& block : blocks(tile)) {
-      const Group& group = step.groups[block.group];
-      const double rate = group.learning_rate * doubles(tile, coefficient_)[block.tensor];
-      loops_.step_by_moments(scalars_, {static_cast<float>(rate), static_cast<float>(group.weight_decay)}, block.count,
-                             floats(tile, block, momentum_), floats(tile, block, variance_), block.parameter);
-    }
-  }
-
  private:
   const AdamOptions adam_;
-  TrustRatios ratios_;
-  const kernels::Loops& loops_;
-  int momentum_ = -1, variance_ = -1, coefficient_ = -1, updates_ = -1;
-  AdamScalars scalars_;  // of the step that was planned last
 };
 
 }  // namespace

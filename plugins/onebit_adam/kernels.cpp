@@ -1,82 +1,112 @@
-// The loops are plain: the compiler vectorises them for each target that Highway asks for.
+// The formulas are in plugin.cpp, element by element in onebit/adam.hpp and onebit/frozen.hpp.
 #include "kernels.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels.cpp"
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
+#include "onebit/targets.hpp"
+//
 #include "onebit/adam_loops.hpp"
 
-HWY_BEFORE_NAMESPACE();
-namespace onebit {
-namespace HWY_NAMESPACE {
+ONEBIT_PROGRAMS
 
-void scale(float gradient_scale, int64_t count, Input gradient, Output message) {
-  for (int64_t i = 0; i < count; ++i) message[i] = gradient[i] * gradient_scale;
-}
+using kernels::Pass;
+using kernels::Stage;
 
 template <bool of_updates>
-void produce(const AdamScalars& scalars, float gradient_scale, float limit, int64_t count, Input before, Input reciprocal,
-             Input gradient, Output message) {
-  const AdamScalars s = scalars;
-  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
-    prefetch(gradient + begin);
-    if constexpr (of_updates) prefetch(reciprocal + begin);
-    const int64_t end = run_end(begin, count);
-    for (int64_t i = begin; i < end; ++i) {
-      const float g = gradient[i] * gradient_scale;
-      message[i] = adam_momentum(s, before[i], of_updates ? preconditioned(reciprocal[i], g, limit) : g);
-    }
+struct Produce {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
+    const Input gradient = block.gradient, reciprocal = floats(view, block, pass.variance);
+    const Output message = view.message + block.packed;
+    const float scale_by = *view.gradient_scale;
+    if (is_dense(block)) return scale(scale_by, block.count, gradient, message);
+    const AdamScalars s = pass.scalars;
+    const float limit = pass.limit;
+    const bool converts = of_updates && pass.first;  // the momentum, to what messages are of
+    const Input before = pass.first ? floats(view, block, pass.momentum) : view.previous + block.packed;
+    if (converts) return produce_first(s, scale_by, limit, block.count, before, reciprocal, gradient, message);
+    each(
+        block.count,
+        [=](int64_t i) ONEBIT_BODY {
+          const float g = gradient[i] * scale_by;
+          message[i] = adam_momentum(s, before[i], of_updates ? preconditioned(reciprocal[i], g, limit) : g);
+        },
+        gradient, of_updates ? reciprocal : gradient);
   }
-}
-
-void produce_first_update(const AdamScalars& scalars, float gradient_scale, float limit, int64_t count, Input momentum,
-                          Input reciprocal, Input gradient, Output message) {
-  const AdamScalars s = scalars;
-  for (int64_t i = 0; i < count; ++i)
-    message[i] =
-        adam_momentum(s, momentum[i] * reciprocal[i], preconditioned(reciprocal[i], gradient[i] * gradient_scale, limit));
-}
+  static ONEBIT_LOOP void produce_first(const AdamScalars& s, float scale_by, float limit, int64_t count, Input momentum,
+                                        Input reciprocal, Input gradient, Output message) {
+    each(count, [=](int64_t i) ONEBIT_BODY {
+      message[i] = adam_momentum(s, momentum[i] * reciprocal[i], preconditioned(reciprocal[i], gradient[i] * scale_by, limit));
+    });
+  }
+};
 
 template <bool of_updates>
-void consume(const AdamScalars& scalars, Rates rates, int64_t count, Input mean, Input reciprocal, Output parameter) {
-  const float correct = scalars.correct1;
-  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
-    prefetch(reciprocal + begin, parameter + begin);
-    const int64_t end = run_end(begin, count);
-    for (int64_t i = begin; i < end; ++i) {
+struct Consume {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
+    const Input mean = view.mean + block.packed;
+    const Output variance = floats(view, block, pass.variance);
+    if (pass.stage == Stage::compressed && !is_dense(block)) return step(pass, view, block, mean, variance, block.parameter);
+    update_dense(pass.scalars, rates_of(view, block), block.count, mean, floats(view, block, pass.momentum), variance,
+                 block.parameter);
+    if (pass.sums_variance) add_variance(pass.sums, view, block, variance);
+  }
+  static ONEBIT_LOOP void step(const Pass& pass, const View& view, const Block& block, Input mean, Input reciprocal,
+                               Output parameter) {
+    const float correct = pass.scalars.correct1;
+    const Rates rates = rates_of(view, block);
+    if (of_updates && !pass.sums.has_dead(view, block.tensor)) {  // then r is not needed, 4 bytes an element
+      const auto move = [=](int64_t i) ONEBIT_BODY {
+        parameter[i] = stepped(parameter[i], mean[i] * correct, rates.learning_rate, rates.weight_decay);
+      };
+      return each(block.count, move, parameter);
+    }
+    const auto move = [=](int64_t i) ONEBIT_BODY {
       const float corrected = mean[i] * correct;
       parameter[i] = stepped_if_alive(parameter[i], of_updates ? corrected : reciprocal[i] * corrected, rates.learning_rate,
                                       rates.weight_decay, reciprocal[i]);
-    }
+    };
+    each(block.count, move, reciprocal, parameter);
   }
-}
+};
 
-void consume_update_alive(const AdamScalars& scalars, Rates rates, int64_t count, Input mean, Input, Output parameter) {
-  const float correct = scalars.correct1;
-  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
-    prefetch(parameter + begin);
-    const int64_t end = run_end(begin, count);
-    for (int64_t i = begin; i < end; ++i)
-      parameter[i] = stepped(parameter[i], mean[i] * correct, rates.learning_rate, rates.weight_decay);
+struct CombineTensor {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, int64_t tensor) {
+    combine_variance(pass.sums, view, tensor, static_cast<double>(pass.scalars.correct2));
   }
+};
+struct CombineModel {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view) {
+    if (pass.sums_variance) pass.freeze.observe(view, pass.sums.total(view));
+    if (pass.stage == Stage::freeze) *doubles(view, pass.frozen) = static_cast<double>(view.number);
+    *doubles(view, pass.stage == Stage::compressed ? pass.compressed_updates : pass.dense_updates) += 1;
+  }
+};
+inline void combine(const Pass& pass, const View& view, const Totals& totals) {
+  if (pass.sums_variance) over_tensors<CombineTensor>(pass, view, totals);
+  over_model<CombineModel>(pass, view, totals);
 }
 
-const kernels::Loops* table(bool of_updates) {
-  static constexpr kernels::Loops updates = {update_dense,  sum_variance,         freeze,        scale,
-                                             produce<true>, produce_first_update, consume<true>, consume_update_alive};
-  static constexpr kernels::Loops momenta = {update_dense,   sum_variance,   freeze,         scale,
-                                             produce<false>, produce<false>, consume<false>, consume<false>};
-  return of_updates ? &updates : &momenta;
+struct Freeze {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
+    if (is_dense(block)) return;
+    freeze(pass.scalars, pass.sums.floor(view, block.tensor, pass.variance_floor), block.count,
+           floats(view, block, pass.variance));
+  }
+};
+
+template <bool of_updates>
+const Passes<Pass>* passes_of() {
+  static constexpr Passes<Pass> passes = {over_blocks<Produce<of_updates>, Pass>, over_blocks<Consume<of_updates>, Pass>,
+                                          combine, over_blocks<Freeze, Pass>};
+  return &passes;
 }
+inline const Passes<Pass>* table(bool of_updates) { return of_updates ? passes_of<true>() : passes_of<false>(); }
 
-}  // namespace HWY_NAMESPACE
-}  // namespace onebit
-HWY_AFTER_NAMESPACE();
+ONEBIT_END_PROGRAMS
 
-#if HWY_ONCE
+#if ONEBIT_ONCE
 namespace onebit {
-HWY_EXPORT(table);
-const kernels::Loops& kernels::loops(bool of_updates) { return *HWY_DYNAMIC_DISPATCH(table)(of_updates); }
+ONEBIT_TARGETS_OF(table)
+const Passes<kernels::Pass>& kernels::passes(bool of_updates) { return *ONEBIT_BEST(table)(of_updates); }
 }  // namespace onebit
 #endif

@@ -1,34 +1,33 @@
-// The loops of 1-bit Adam over one block, compiled for every SIMD target; the same bits on each.
+// The passes of 1-bit Adam over a tile, and over the totals: for the CPU compiled for every SIMD target, and for CUDA; the same
+// bits on each.
 #pragma once
 
 #include <cstdint>
 
 #include "onebit/adam.hpp"
-#include "onebit/frozen.hpp"
+#include "onebit/freeze_rule.hpp"
+#include "onebit/program_optimizer.hpp"
+#include "onebit/variance_sums.hpp"
 
 namespace onebit::kernels {
 
-struct Loops {
-  // Before the freeze: Adam on the mean of the gradient.
-  void (*update_dense)(const AdamScalars& s, Rates rates, int64_t count, const float* gradient, float* momentum,
-                       float* variance, float* parameter);
-  // At the freeze: what the mean of a tensor needs from a block, and variance -> r.
-  VarianceSum (*sum_variance)(const float* variance, int64_t count);
-  void (*freeze)(const AdamScalars& s, float floor, int64_t count, float* variance);
-  // The message of a tensor that is exempt from compression.
-  void (*scale)(float gradient_scale, int64_t count, const float* gradient, float* message);
-  // After it. before: the mean of the last message; at the first compressed step the momentum.
-  void (*produce)(const AdamScalars& s, float gradient_scale, float limit, int64_t count, const float* before,
-                  const float* reciprocal, const float* gradient, float* message);
-  void (*produce_first)(const AdamScalars& s, float gradient_scale, float limit, int64_t count, const float* before,
-                        const float* reciprocal, const float* gradient, float* message);
-  void (*consume)(const AdamScalars& s, Rates rates, int64_t count, const float* mean, const float* reciprocal,
-                  float* parameter);
-  // Where every element of the tensor is alive: updates then need no r, 4 bytes an element.
-  void (*consume_alive)(const AdamScalars& s, Rates rates, int64_t count, const float* mean, const float* reciprocal,
-                        float* parameter);
+enum class Stage { dense, freeze, compressed };
+
+// What they all need: plain data, set by declare and plan.
+struct Pass {
+  Stage stage = Stage::dense;
+  bool sums_variance = false;  // this step
+  bool first = true;           // no compressed step came before it: what goes before is the momentum
+  AdamScalars scalars;
+  float limit = 0;
+  double variance_floor = 0;
+  int momentum = -1, variance = -1;  // after the freeze the variance is r
+  int frozen = -1, dense_updates = -1, compressed_updates = -1;
+  VarianceSums sums;
+  FreezeWatch freeze;
 };
-// For this processor, and for messages of updates or of the momentum.
-const Loops& loops(bool of_updates);
+
+// For this machine, and for messages of updates or of the momentum.
+const Passes<Pass>& passes(bool of_updates);
 
 }  // namespace onebit::kernels

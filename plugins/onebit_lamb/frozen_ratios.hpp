@@ -7,17 +7,22 @@
 //   clipped to factor_min .. factor_max, and to its last value (1 - factor_threshold .. 1 + factor_threshold)
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <string>
 
-#include "kernels.hpp"
-#include "onebit/optimizer.hpp"
+#include "onebit/view.hpp"
 
-namespace onebit {
+namespace onebit::kernels {
 
-class FrozenRatios {
- public:
+// Plain data for programs; what takes sums is in kernels.cpp.
+struct FrozenRatios {
+  double beta = 0, minimum = 0, maximum = 0, threshold = 0;
+  double smallest = 0, largest = 0;  // min_coeff, max_coeff
+  bool grows = true;
+  int direction_squares = -1, update_squares = -1, inverse_ratio = -1;
+  int average = -1, weight = -1, factor = -1;
+  int parameter_squares = -1, first_norm = -1;
+
   static onebit_schema beta_option() {
     return real_option("coeff_beta", "0.9", 0, 0.999999, "decay of the average of trust ratios that is frozen");
   }
@@ -38,78 +43,65 @@ class FrozenRatios {
         "is, as in the paper");
   }
 
-  explicit FrozenRatios(const Options& options)
-      : beta_(options.real("coeff_beta")),
-        minimum_(options.real("factor_min")),
-        maximum_(options.real("factor_max")),
-        threshold_(options.real("factor_threshold")),
-        smallest_(options.real("min_coeff")),
-        largest_(options.real("max_coeff")),
-        grows_(options.text("trust_ratio") == "norm") {
-    if (minimum_ > maximum_)
-      throw Error(Code::invalid_argument, "factor_min is " + std::to_string(minimum_) + ", above factor_max, " +
-                                              std::to_string(maximum_) + "; it must not be above it");
+  static FrozenRatios checked(const Options& options) {
+    FrozenRatios ratios;
+    ratios.beta = options.real("coeff_beta");
+    ratios.minimum = options.real("factor_min");
+    ratios.maximum = options.real("factor_max");
+    ratios.threshold = options.real("factor_threshold");
+    ratios.smallest = options.real("min_coeff");
+    ratios.largest = options.real("max_coeff");
+    ratios.grows = options.text("trust_ratio") == "norm";
+    if (ratios.minimum > ratios.maximum)
+      throw Error(Code::invalid_argument, "factor_min is " + std::to_string(ratios.minimum) + ", above factor_max, " +
+                                              std::to_string(ratios.maximum) + "; it must not be above it");
+    return ratios;
   }
 
   void declare(StateDeclarer& state) {
-    direction_squares_ = state.per_block("direction_squares");
-    update_squares_ = state.per_block("frozen_update_squares");
-    variance_ratio_ = state.per_block("variance_ratio");
-    average_ = state.per_tensor("average_coefficient");
-    measured_ = state.per_tensor("measured_coefficients");  // how many the average has seen
-    factor_ = state.per_tensor("factor");
-    if (!grows_) return;
-    parameter_squares_ = state.per_block("frozen_parameter_squares");
-    first_norm_ = state.per_tensor("norm_at_freeze");
-  }
-  // In combine of a dense step. Every ratio counts, and the average has no bias: of k that are all c it is c, whatever k.
-  void measure(const Totals& totals, int64_t tensor, double ratio) const {
-    double& average = doubles(totals, average_)[tensor];
-    const double k = doubles(totals, measured_)[tensor] += 1;
-    average += (1 - beta_) / (1 - std::pow(beta_, k)) * (ratio - average);
-  }
-  // In combine of the last dense step.
-  void freeze(const Totals& totals, int64_t tensor) const {
-    doubles(totals, factor_)[tensor] = 1;
-    if (doubles(totals, measured_)[tensor] == 0) doubles(totals, average_)[tensor] = 1;
+    direction_squares = state.per_block("direction_squares");
+    update_squares = state.per_block("frozen_update_squares");
+    inverse_ratio = state.per_block("inverse_variance_ratio");
+    average = state.per_tensor("average_coefficient");
+    weight = state.per_tensor("average_weight");  // 1 - beta^k of k coefficients that were measured
+    factor = state.per_tensor("factor");
+    if (!grows) return;
+    parameter_squares = state.per_block("frozen_parameter_squares");
+    first_norm = state.per_tensor("norm_at_freeze");
   }
 
-  // In consume of a compressed step.
-  void add(const Tile& tile, const Block& block, kernels::FactorSums sums) const {
-    doubles(tile, direction_squares_)[block.index] = sums.direction;
-    doubles(tile, update_squares_)[block.index] = sums.update;
-    doubles(tile, variance_ratio_)[block.index] = sums.ratio;
-    if (grows_) doubles(tile, parameter_squares_)[block.index] = sums.parameter;
+  // In combine of a dense step, by one thread. Every ratio counts, and the average has no bias: of k that are all c it is c,
+  // whatever k.
+  ONEBIT_HOST_DEVICE void measure(const View& view, int64_t tensor, double ratio) const {
+    double& seen = doubles(view, weight)[tensor];
+    seen = beta * seen + (1 - beta);
+    doubles(view, average)[tensor] += (1 - beta) / seen * (ratio - doubles(view, average)[tensor]);
   }
-  // In its combine: what the learning rate of the tensor is multiplied by.
-  double follow(const Totals& totals, int64_t tensor) const {
-    const double direction = sum_of_blocks(totals, tensor, direction_squares_);
-    const double update = sum_of_blocks(totals, tensor, update_squares_);
-    double ratio = 0;
-    for (int64_t block = totals.first_block[tensor]; block < totals.first_block[tensor + 1]; ++block)
-      ratio = std::max(ratio, doubles(totals, variance_ratio_)[block]);
+  // In combine of the last dense step, likewise.
+  ONEBIT_HOST_DEVICE void freeze(const View& view, int64_t tensor) const {
+    doubles(view, factor)[tensor] = 1;
+    if (doubles(view, weight)[tensor] == 0) doubles(view, average)[tensor] = 1;
+  }
+  // In combine of a compressed step, likewise: what the learning rate of the tensor is multiplied by. direction, update,
+  // parameter: sums of squares over the tensor; inverse: the least of the roots of fresh through frozen variance.
+  ONEBIT_HOST_DEVICE double follow(const View& view, int64_t tensor, double direction, double update, double parameter,
+                                   double inverse) const {
+    const auto ratio = static_cast<double>(1.0f / static_cast<float>(inverse));
     const double share = update > direction ? std::sqrt(direction / update) : 1;
-    const double wanted = std::clamp(ratio * share + (1 - share), minimum_, maximum_);
-    double& factor = doubles(totals, factor_)[tensor];
-    factor = std::clamp(wanted, factor * (1 - threshold_), factor * (1 + threshold_));
-    const double average = doubles(totals, average_)[tensor];
-    return factor * (grows_ ? std::clamp(average * growth(totals, tensor), smallest_, largest_) : average);
+    const double wanted = clamped(ratio * share + (1 - share), minimum, maximum);
+    double& last = doubles(view, factor)[tensor];
+    last = clamped(wanted, last * (1 - threshold), last * (1 + threshold));
+    const double kept = doubles(view, average)[tensor];
+    return last * (grows ? clamped(kept * growth(view, tensor, std::sqrt(parameter)), smallest, largest) : kept);
   }
 
  private:
   // Of the tensor's norm since the first compressed step, which every rank knows exactly; 1 where it was 0.
-  double growth(const Totals& totals, int64_t tensor) const {
-    const double norm = std::sqrt(sum_of_blocks(totals, tensor, parameter_squares_));
-    double& first = doubles(totals, first_norm_)[tensor];
-    if (first == 0) first = norm;
-    return first > 0 ? norm / first : 1;
+  ONEBIT_HOST_DEVICE double growth(const View& view, int64_t tensor, double norm) const {
+    double& start = doubles(view, first_norm)[tensor];
+    if (start == 0) start = norm;
+    return start > 0 ? norm / start : 1;
   }
-
-  const double beta_, minimum_, maximum_, threshold_, smallest_, largest_;
-  const bool grows_;
-  int direction_squares_ = -1, update_squares_ = -1, variance_ratio_ = -1;
-  int average_ = -1, measured_ = -1, factor_ = -1;
-  int parameter_squares_ = -1, first_norm_ = -1;
 };
 
-}  // namespace onebit
+}  // namespace onebit::kernels

@@ -1,155 +1,201 @@
-// In groups of 32 elements where there are sums, else plain: the compiler vectorises them for each target that Highway asks
-// for.
+// The formulas are in plugin.cpp and frozen_ratios.hpp; the dense ones are those of LAMB.
 #include "kernels.hpp"
+
+#include <cfloat>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels.cpp"
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
+#include "onebit/targets.hpp"
+//
 #include "onebit/lamb_loops.hpp"
 
-HWY_BEFORE_NAMESPACE();
-namespace onebit {
-namespace HWY_NAMESPACE {
+ONEBIT_PROGRAMS
 
-using kernels::FactorSums;
-using kernels::Frozen;
-using kernels::Scaling;
+using kernels::Pass;
+using kernels::Stage;
 
-// in may be out.
-inline void scale(float factor, int64_t count, const float* in, float* out) {
-  for (int64_t i = 0; i < count; ++i) out[i] = in[i] * factor;
+// Whether this step updates the tensor as LAMB does.
+ONEBIT_LOOP bool as_lamb(const Pass& pass, bool exempt) { return pass.stage != Stage::compressed || exempt; }
+
+// A mean is one of messages: of momentum * factor, or of updates, which need no scaling.
+struct Scaling {
+  float factor, inverse;
+};
+ONEBIT_LOOP Scaling scaling_of(const Pass& pass, const View& view, const Block& block) {
+  const double factor = doubles(view, pass.scaling)[block.tensor];
+  return {static_cast<float>(factor), static_cast<float>(1 / factor)};
 }
 
-inline float sum_squares(Input values, int64_t count) {
-  LaneSum sum;
-  for (int64_t begin = 0; begin < count; begin += kLanes) {
-    Group32 squares;
-    const int64_t n = std::min(kLanes, count - begin);
-    for (int64_t i = 0; i < n; ++i) squares.values[i] = values[begin + i] * values[begin + i];
-    add_group(sum, squares.values);
-  }
-  return sum.total();
-}
-
-template <bool of_updates>
-void freeze_all(const AdamScalars& scalars, float floor, Scaling scaling, int64_t count, Output momentum, Output variance,
-                Output fresh) {
-  const float correct = scalars.correct2;
-  for (int64_t i = 0; i < count; ++i) fresh[i] = variance[i] * correct;
-  freeze(scalars, floor, count, variance);
-  for (int64_t i = 0; i < count; ++i) momentum[i] *= of_updates ? variance[i] : scaling.factor;
+// The mean of the message before this one.
+ONEBIT_LOOP const float* mean_before(const Pass& pass, const View& view, const Block& block) {
+  return pass.first ? floats(view, block, pass.momentum) : view.previous + block.packed;
 }
 
 template <bool of_updates>
-void produce(const AdamScalars& scalars, Scaling scaling, float gradient_scale, float limit, int64_t count, Input before,
-             Input reciprocal, Input gradient, Output message) {
-  const AdamScalars s = scalars;
-  for (int64_t i = 0; i < count; ++i) {
-    const float g = gradient[i] * gradient_scale;
-    message[i] = of_updates ? adam_momentum(s, before[i], preconditioned(reciprocal[i], g, limit))
-                            : adam_momentum(s, before[i] * scaling.inverse, g) * scaling.factor;
+struct Produce {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
+    const Input gradient = block.gradient;
+    const Output message = view.message + block.packed;
+    const float scale_by = *view.gradient_scale;
+    if (is_dense(block)) return scale(scale_by, block.count, gradient, message);
+    const Input before = mean_before(pass, view, block), reciprocal = floats(view, block, pass.variance);
+    const AdamScalars s = pass.scalars;
+    const Scaling scaling = scaling_of(pass, view, block);
+    const float limit = pass.limit;
+    each(block.count, [=](int64_t i) ONEBIT_BODY {
+      const float g = gradient[i] * scale_by;
+      message[i] = of_updates ? adam_momentum(s, before[i], preconditioned(reciprocal[i], g, limit))
+                              : adam_momentum(s, before[i] * scaling.inverse, g) * scaling.factor;
+    });
   }
-}
-
-// What a group adds to the four of FactorSums; for the last the inverse, which costs no division, and is never 0.
-struct FactorGroup {
-  Group32 direction, update, parameter, inverse_ratio;
 };
 
-class FactorLanes {
- public:
-  HWY_INLINE FactorLanes() {  // an implied one would not be compiled for the target
-    for (float& least : least_) least = FLT_MAX;
+template <bool of_updates>
+struct Consume {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
+    if (!as_lamb(pass, is_dense(block)))
+      return refresh(pass, view, block, view.mean + block.packed, mean_before(pass, view, block),
+                     floats(view, block, pass.variance), floats(view, block, pass.fresh), block.parameter);
+    const Output momentum = floats(view, block, pass.momentum), variance = floats(view, block, pass.variance);
+    update_moments(pass.ratios, pass.scalars, view, block, view.mean + block.packed, momentum, variance);
+    if (pass.sums_variance) add_variance(pass.sums, view, block, variance);
+    if (pass.stage != Stage::freeze) return;
+    const Sums<1> squares = sums<1>(block.count, [=](int64_t i) ONEBIT_BODY { return Sums<1>{{momentum[i] * momentum[i]}}; });
+    if (is_first()) doubles(view, pass.momentum_squares)[block.index] = static_cast<double>(squares.at[0]);
   }
-  HWY_INLINE void add(const FactorGroup& group, int64_t count) {
-    add_group(direction_, group.direction.values);
-    add_group(update_, group.update.values);
-    add_group(parameter_, group.parameter.values);
-    for (int64_t k = 0; k < count; ++k) {
-      const float inverse = group.inverse_ratio.values[k];
-      least_[k] = inverse < least_[k] ? inverse : least_[k];
+
+  // The mean gradient is what two means in a row make of it: (m - b1 m') / (1-b1), and r is divided out where m is an update.
+  // Dead elements are multiplied away: with more than one choice in it the loop would not be vectorised. The ratio of the roots
+  // of frozen and fresh variance is taken as its inverse, which costs no division and is never 0.
+  static ONEBIT_LOOP void refresh(const Pass& pass, const View& view, const Block& block, Input mean, Input before,
+                                  Input reciprocal, Output fresh, Input parameter) {
+    const AdamScalars s = pass.scalars;
+    const float inverse = of_updates ? 1.0f : scaling_of(pass, view, block).inverse, inverse_rest = 1.0f / s.rest1;
+    const float floor = pass.sums.floor(view, block.tensor, pass.variance_floor);
+    const float weight_decay = rates_of(view, block).weight_decay;
+    const Sums<4> found = sums_and_least<3>(block.count, [=](int64_t i) ONEBIT_BODY {
+      const float r = reciprocal[i];
+      const float alive = r > 0.0f ? 1.0f : 0.0f, dead = 1.0f - alive;
+      const float m = mean[i] * inverse;
+      const float entry = (m - s.beta1 * (before[i] * inverse)) * inverse_rest;
+      const float gradient = of_updates ? alive * entry / (r + dead) : entry;
+      const float v = adam_variance(s, fresh[i], gradient);
+      fresh[i] = v;
+      const float direction = alive * ((of_updates ? m : r * m) * s.correct1);
+      const float decayed = direction + alive * (weight_decay * parameter[i]);
+      const float raised = v > floor ? v : floor;
+      return Sums<4>{{direction * direction, decayed * decayed, parameter[i] * parameter[i],
+                      r * (std::sqrt(raised) + s.eps) + dead * FLT_MAX}};
+    });
+    if (!is_first()) return;
+    const kernels::FrozenRatios& ratios = pass.frozen_ratios;
+    doubles(view, ratios.direction_squares)[block.index] = static_cast<double>(found.at[0]);
+    doubles(view, ratios.update_squares)[block.index] = static_cast<double>(found.at[1]);
+    if (ratios.grows) doubles(view, ratios.parameter_squares)[block.index] = static_cast<double>(found.at[2]);
+    doubles(view, ratios.inverse_ratio)[block.index] = static_cast<double>(found.at[3]);
+  }
+};
+
+struct CombineTensor {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, int64_t tensor) {
+    as_lamb(pass, is_dense(view, tensor)) ? measure(pass, view, tensor) : follow(pass, view, tensor);
+    if (pass.sums_variance) combine_variance(pass.sums, view, tensor, static_cast<double>(pass.scalars.correct2));
+    if (pass.stage != Stage::freeze) return;
+    const double squares = sum_of_blocks(view, tensor, pass.momentum_squares);
+    if (!is_first()) return;
+    doubles(view, pass.momentum_size)[tensor] =
+        squares > 0 ? std::sqrt(squares / static_cast<double>(view.elements[tensor])) : 0;
+    pass.frozen_ratios.freeze(view, tensor);
+  }
+  static ONEBIT_LOOP void measure(const Pass& pass, const View& view, int64_t tensor) {
+    const double ratio = trust_ratio(pass.ratios, view, tensor);
+    if (!is_first()) return;
+    if (ratio > 0 && pass.stage != Stage::compressed) pass.frozen_ratios.measure(view, tensor, ratio);
+    doubles(view, pass.coefficient)[tensor] = ratio > 0 ? ratio : 1;
+  }
+  static ONEBIT_LOOP void follow(const Pass& pass, const View& view, int64_t tensor) {
+    const kernels::FrozenRatios& ratios = pass.frozen_ratios;
+    const double direction = sum_of_blocks(view, tensor, ratios.direction_squares);
+    const double update = sum_of_blocks(view, tensor, ratios.update_squares);
+    const double parameter = ratios.grows ? sum_of_blocks(view, tensor, ratios.parameter_squares) : 0;
+    const double inverse = least_of_blocks(view, tensor, ratios.inverse_ratio);
+    if (is_first())
+      doubles(view, pass.coefficient)[tensor] = ratios.follow(view, tensor, direction, update, parameter, inverse);
+  }
+};
+
+struct CombineModel {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view) {
+    if (pass.sums_variance) pass.freeze.observe(view, pass.sums.total(view));
+    if (pass.stage == Stage::freeze) {
+      scale_messages(pass, view);
+      *doubles(view, pass.frozen) = static_cast<double>(view.number);
+    }
+    *doubles(view, pass.stage == Stage::compressed ? pass.compressed_updates : pass.dense_updates) += 1;
+  }
+  // Scalings bring the momenta of all tensors to one magnitude, for one scale may serve them all.
+  static ONEBIT_LOOP void scale_messages(const Pass& pass, const View& view) {
+    double sum = 0, moving = 0;
+    for (int64_t tensor = 0; tensor < view.tensor_count; ++tensor) {
+      const double size = doubles(view, pass.momentum_size)[tensor];
+      if (size > 0 && !is_dense(view, tensor)) sum += size, moving += 1;
+    }
+    for (int64_t tensor = 0; tensor < view.tensor_count; ++tensor) {
+      const double size = doubles(view, pass.momentum_size)[tensor];
+      doubles(view, pass.scaling)[tensor] = size > 0 && moving > 0 ? sum / moving / size : 1;
     }
   }
-  FactorSums total() const {
-    return {direction_.total(), update_.total(), parameter_.total(), 1.0f / *std::min_element(least_, least_ + kLanes)};
+};
+inline void combine(const Pass& pass, const View& view, const Totals& totals) {
+  over_tensors<CombineTensor>(pass, view, totals);
+  over_model<CombineModel>(pass, view, totals);
+}
+
+// The second pass.
+template <bool of_updates>
+struct Apply {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
+    const Rates rates = scaled_rates(view, block, doubles(view, pass.coefficient)[block.tensor]);
+    const Output variance = floats(view, block, pass.variance), parameter = block.parameter;
+    if (!as_lamb(pass, is_dense(block))) return step(pass, view, block, rates, view.mean + block.packed, variance, parameter);
+    const Output momentum = floats(view, block, pass.momentum);
+    step_by_moments(pass.scalars, rates, block.count, momentum, variance, parameter);
+    if (pass.stage == Stage::freeze && !is_dense(block))
+      freeze_all(pass, view, block, momentum, variance, floats(view, block, pass.fresh));
   }
 
- private:
-  LaneSum direction_, update_, parameter_;
-  float least_[kLanes];
+  static ONEBIT_LOOP void step(const Pass& pass, const View& view, const Block& block, Rates rates, Input mean,
+                               Input reciprocal, Output parameter) {
+    const float correct = pass.scalars.correct1, inverse = scaling_of(pass, view, block).inverse;
+    each(block.count, [=](int64_t i) ONEBIT_BODY {
+      const float direction = of_updates ? mean[i] * correct : reciprocal[i] * (mean[i] * inverse * correct);
+      parameter[i] = stepped_if_alive(parameter[i], direction, rates.learning_rate, rates.weight_decay, reciprocal[i]);
+    });
+  }
+
+  // variance -> r, in place; and the momentum becomes what messages are of.
+  static ONEBIT_LOOP void freeze_all(const Pass& pass, const View& view, const Block& block, Output momentum, Output variance,
+                                     Output fresh) {
+    const float correct = pass.scalars.correct2, factor = scaling_of(pass, view, block).factor;
+    each(block.count, [=](int64_t i) ONEBIT_BODY { fresh[i] = variance[i] * correct; });
+    freeze(pass.scalars, pass.sums.floor(view, block.tensor, pass.variance_floor), block.count, variance);
+    each(block.count, [=](int64_t i) ONEBIT_BODY { momentum[i] *= of_updates ? variance[i] : factor; });
+  }
 };
 
-// The mean gradient is what two means in a row make of it: (m - b1 m') / (1-b1), and r is divided out where m is an update.
-// Dead elements are multiplied away: with more than one choice in it the loop would not be vectorised.
 template <bool of_updates>
-HWY_INLINE void refresh_group(const AdamScalars& s, float inverse, float weight_decay, int64_t count, Input mean, Input before,
-                              Input reciprocal, Output fresh, float floor, Input parameter, FactorGroup& group) {
-  const float inverse_rest = 1.0f / s.rest1;
-  for (int64_t i = 0; i < count; ++i) {
-    const float r = reciprocal[i];
-    const float alive = r > 0.0f ? 1.0f : 0.0f, dead = 1.0f - alive;
-    const float m = mean[i] * inverse;
-    const float entry = (m - s.beta1 * (before[i] * inverse)) * inverse_rest;
-    const float gradient = of_updates ? alive * entry / (r + dead) : entry;
-    const float v = adam_variance(s, fresh[i], gradient);
-    fresh[i] = v;
-    const float direction = alive * ((of_updates ? m : r * m) * s.correct1);
-    const float decayed = direction + alive * (weight_decay * parameter[i]);
-    const float raised = v > floor ? v : floor;
-    group.direction.values[i] = direction * direction;
-    group.update.values[i] = decayed * decayed;
-    group.parameter.values[i] = parameter[i] * parameter[i];
-    group.inverse_ratio.values[i] = r * (std::sqrt(raised) + s.eps) + dead * FLT_MAX;
-  }
+const Passes<Pass>* passes_of() {
+  static constexpr Passes<Pass> passes = {over_blocks<Produce<of_updates>, Pass>, over_blocks<Consume<of_updates>, Pass>,
+                                          combine, over_blocks<Apply<of_updates>, Pass>};
+  return &passes;
 }
+inline const Passes<Pass>* table(bool of_updates) { return of_updates ? passes_of<true>() : passes_of<false>(); }
 
-template <bool of_updates>
-FactorSums refresh(const AdamScalars& scalars, Scaling scaling, float weight_decay, int64_t count, Input mean, Input before,
-                   Frozen frozen, Input parameter) {
-  const AdamScalars s = scalars;
-  const float inverse = of_updates ? 1.0f : scaling.inverse;
-  FactorLanes lanes;
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    FactorGroup group;
-    refresh_group<of_updates>(s, inverse, weight_decay, kLanes, mean + i, before + i, frozen.reciprocal + i, frozen.fresh + i,
-                              frozen.floor, parameter + i, group);
-    lanes.add(group, kLanes);
-  }
-  FactorGroup rest;
-  refresh_group<of_updates>(s, inverse, weight_decay, count - i, mean + i, before + i, frozen.reciprocal + i, frozen.fresh + i,
-                            frozen.floor, parameter + i, rest);
-  lanes.add(rest, count - i);
-  return lanes.total();
-}
+ONEBIT_END_PROGRAMS
 
-template <bool of_updates>
-void step(const AdamScalars& scalars, Scaling scaling, Rates rates, int64_t count, Input mean, Input reciprocal,
-          Output parameter) {
-  const float correct = scalars.correct1;
-  for (int64_t i = 0; i < count; ++i) {
-    const float direction = of_updates ? mean[i] * correct : reciprocal[i] * (mean[i] * scaling.inverse * correct);
-    parameter[i] = stepped_if_alive(parameter[i], direction, rates.learning_rate, rates.weight_decay, reciprocal[i]);
-  }
-}
-
-template <bool of_updates>
-const kernels::Loops* table_of() {
-  static constexpr kernels::Loops loops = {update_moments,      step_by_moments,     scale,
-                                           sum_squares,         sum_variance,        freeze_all<of_updates>,
-                                           produce<of_updates>, refresh<of_updates>, step<of_updates>};
-  return &loops;
-}
-const kernels::Loops* table(bool of_updates) { return of_updates ? table_of<true>() : table_of<false>(); }
-
-}  // namespace HWY_NAMESPACE
-}  // namespace onebit
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
+#if ONEBIT_ONCE
 namespace onebit {
-HWY_EXPORT(table);
-const kernels::Loops& kernels::loops(bool of_updates) { return *HWY_DYNAMIC_DISPATCH(table)(of_updates); }
+ONEBIT_TARGETS_OF(table)
+const Passes<kernels::Pass>& kernels::passes(bool of_updates) { return *ONEBIT_BEST(table)(of_updates); }
 }  // namespace onebit
 #endif

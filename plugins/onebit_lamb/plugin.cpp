@@ -11,16 +11,16 @@
 //
 // The momentum needs no memory of its own in the compressed stage: the host keeps the last mean, one bit an element.
 #include "onebit/plugin.hpp"
-#include "frozen_ratios.hpp"
 #include "kernels.hpp"
 #include "onebit/adam_options.hpp"
-#include "onebit/freeze_rule.hpp"
-#include "onebit/variance_sums.hpp"
 
 namespace onebit {
 namespace {
 
-class OneBitLamb final : public Optimizer {
+using kernels::FrozenRatios;
+using kernels::Stage;
+
+class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
  public:
   static Slice<const onebit_schema> options() {
     static const std::vector<onebit_schema> schema = AdamOptions::and_also(
@@ -37,179 +37,59 @@ class OneBitLamb final : public Optimizer {
   }
 
   OneBitLamb(const Services& services, const Options& options)
-      : adam_(options),
-        messages_(options),
-        loops_(kernels::loops(messages_.of_updates)),
-        freeze_rule_(services, "onebit_lamb", "freeze_step", options, adam_.betas),
-        ratios_(options),
-        frozen_ratios_(options) {}
+      : ProgramOptimizer(kernels::passes(BoundedMessages(options).of_updates)),
+        adam_(options),
+        freeze_rule_(services, "onebit_lamb", "freeze_step", options, adam_.betas) {
+    const BoundedMessages messages(options);
+    pass_.limit = messages.limit;
+    pass_.variance_floor = messages.variance_floor;
+    pass_.ratios = TrustRatios::checked(options);
+    pass_.frozen_ratios = FrozenRatios::checked(options);
+  }
 
-  void declare(Slice<const TensorInfo* const> tensors, StateDeclarer& state) override {
-    dense_ = DenseTensors(tensors);
-    momentum_ = state.per_element("momentum");  // after the freeze step, as messages have it; then gone
-    variance_ = state.per_element("variance");  // after the freeze: r
-    fresh_ = state.per_element("fresh_variance");
-    sums_.declare(state);
-    ratios_.declare(state);
-    frozen_ratios_.declare(state);
-    freeze_rule_.declare(state);
-    momentum_squares_ = state.per_block("momentum_squares");
-    coefficient_ = state.per_tensor("coefficient");  // what this step multiplies the learning rate by
-    scaling_ = state.per_tensor("scaling");
-    frozen_ = state.per_model("frozen_at_step");
-    dense_updates_ = state.per_model("dense_updates");
-    compressed_updates_ = state.per_model("compressed_updates");
+  void declare_state(Slice<const TensorInfo* const>, StateDeclarer& state) override {
+    pass_.momentum = state.per_element("momentum");  // after the freeze step, as messages have it; then gone
+    pass_.variance = state.per_element("variance");  // after the freeze: r
+    pass_.fresh = state.per_element("fresh_variance");
+    pass_.sums.declare(state);
+    pass_.ratios.declare(state);
+    pass_.frozen_ratios.declare(state);
+    pass_.freeze = freeze_rule_.declare(state);
+    pass_.momentum_squares = state.per_block("momentum_squares");
+    pass_.momentum_size = state.per_tensor("momentum_size");  // root mean square, at the freeze
+    pass_.coefficient = state.per_tensor("coefficient");
+    pass_.scaling = state.per_tensor("scaling");
+    pass_.frozen = state.per_model("frozen_at_step");
+    pass_.dense_updates = state.per_model("dense_updates");
+    pass_.compressed_updates = state.per_model("compressed_updates");
   }
 
   void plan(const Step& step, const Totals& totals, Plan& plan) override {
-    const int64_t compressed = counter(totals, compressed_updates_);
-    scalars_ = adam_.scalars(counter(totals, dense_updates_) + compressed + 1);
-    first_ = compressed == 0;
-    const bool frozen = counter(totals, frozen_) > 0;
-    stage_ = frozen ? Stage::compressed : freeze_rule_.is_last(step, totals) ? Stage::freeze : Stage::dense;
+    const int64_t compressed = counter(totals, pass_.compressed_updates);
+    pass_.scalars = adam_.scalars(counter(totals, pass_.dense_updates) + compressed + 1);
+    pass_.first = compressed == 0;
+    const bool frozen = counter(totals, pass_.frozen) > 0;
+    pass_.stage = frozen ? Stage::compressed : freeze_rule_.is_last(step, totals) ? Stage::freeze : Stage::dense;
+    pass_.sums_variance = pass_.stage == Stage::freeze || (pass_.stage == Stage::dense && freeze_rule_.automatic());
     plan.apply = true;
     if (!frozen) return plan.add_round(RoundKind::dense, Of::gradient);
     plan.add_round(RoundKind::compressed, Of::message, true);
     plan.previous_in_consume = true;
     plan.mean_in_apply = true;
-    if (first_) plan.release(momentum_);
+    if (pass_.first) plan.release(pass_.momentum);
   }
 
-  void produce(const Step&, int, const Tile& tile) const override {
-    for (const Block& block : blocks(tile)) produce_block(tile, block);
-  }
-
-  void consume(const Step& step, int, const Tile& tile) const override {
-    for (const Block& block : blocks(tile)) {
-      const auto decay = static_cast<float>(step.groups[block.group].weight_decay);
-      is_dense(block.tensor) ? consume_dense(tile, block, decay) : consume_frozen(tile, block, decay);
-    }
-  }
-
-  void combine(const Step& step, const Totals& totals) override {
-    for (int64_t tensor = 0; tensor < totals.tensor_count; ++tensor)
-      doubles(totals, coefficient_)[tensor] =
-          is_dense(tensor) ? measured_ratio(totals, tensor) : frozen_ratios_.follow(totals, tensor);
-    if (sums_variance()) {
-      const double norm = sums_.combine(totals, dense_, scalars_.correct2);
-      if (freeze_rule_.automatic()) freeze_rule_.observe(step, totals, norm);
-    }
-    if (stage_ == Stage::freeze) {
-      freeze_tensors(totals);
-      *doubles(totals, frozen_) = static_cast<double>(step.number);
-    }
-    *doubles(totals, stage_ == Stage::compressed ? compressed_updates_ : dense_updates_) += 1;
-  }
-
-  void apply(const Step& step, const Tile& tile) const override {
-    for (const Block& block : blocks(tile)) {
-      const Group& group = step.groups[block.group];
-      const double rate = group.learning_rate * doubles(tile, coefficient_)[block.tensor];
-      step_block(tile, block, {static_cast<float>(rate), static_cast<float>(group.weight_decay)});
-      if (stage_ == Stage::freeze && !dense_.has(block.tensor)) freeze_block(tile, block);
-    }
-  }
-
- private:
-  enum class Stage { dense, freeze, compressed };
-
-  // Whether this step updates the tensor as LAMB does.
-  bool is_dense(int64_t tensor) const { return stage_ != Stage::compressed || dense_.has(tensor); }
-  bool sums_variance() const { return stage_ == Stage::freeze || (stage_ == Stage::dense && freeze_rule_.automatic()); }
-  float floor(const Tile& tile, const Block& block) const {
-    return static_cast<float>(messages_.variance_floor * sums_.mean(tile, block.tensor));
-  }
-  kernels::Scaling scaling(const Tile& tile, const Block& block) const {
-    const double factor = doubles(tile, scaling_)[block.tensor];
-    return {static_cast<float>(factor), static_cast<float>(1 / factor)};
-  }
-
-  // The mean of the message before this one.
-  const float* before(const Tile& tile, const Block& block) const {
-    if (first_) return floats(tile, block, momentum_);
-    if (tile.previous == nullptr)
+  void produce(const Step& step, int round, const Tile& tile) const override {
+    if (!pass_.first && tile.previous == nullptr)
       throw Error(Code::state_mismatch,
                   "the retained mean of the last compressed step is missing; "
                   "resume from a checkpoint that has it");
-    return tile.previous + block.packed;
+    ProgramOptimizer::produce(step, round, tile);
   }
 
-  void produce_block(const Tile& tile, const Block& block) const {
-    float* const message = tile.message + block.packed;
-    const float gradient_scale = *tile.gradient_scale;
-    if (dense_.has(block.tensor)) return loops_.scale(gradient_scale, block.count, block.gradient, message);
-    loops_.produce(scalars_, scaling(tile, block), gradient_scale, messages_.limit, block.count, before(tile, block),
-                   floats(tile, block, variance_), block.gradient, message);
-  }
-
-  void consume_dense(const Tile& tile, const Block& block, float decay) const {
-    float *const momentum = floats(tile, block, momentum_), *const variance = floats(tile, block, variance_);
-    ratios_.add(
-        tile, block,
-        loops_.update_moments(scalars_, decay, block.count, tile.mean + block.packed, momentum, variance, block.parameter));
-    if (sums_variance()) sums_.add(tile, block, loops_.sum_variance(variance, block.count));
-    if (stage_ == Stage::freeze) doubles(tile, momentum_squares_)[block.index] = loops_.sum_squares(momentum, block.count);
-  }
-
-  void consume_frozen(const Tile& tile, const Block& block, float decay) const {
-    const kernels::Frozen frozen = {floats(tile, block, variance_), floats(tile, block, fresh_), floor(tile, block)};
-    frozen_ratios_.add(tile, block,
-                       loops_.refresh(scalars_, scaling(tile, block), decay, block.count, tile.mean + block.packed,
-                                      before(tile, block), frozen, block.parameter));
-  }
-
-  double measured_ratio(const Totals& totals, int64_t tensor) const {
-    const std::optional<double> ratio = ratios_.of(totals, tensor);
-    if (ratio && stage_ != Stage::compressed) frozen_ratios_.measure(totals, tensor, *ratio);
-    return ratio.value_or(1);
-  }
-
-  void step_block(const Tile& tile, const Block& block, Rates rates) const {
-    const float* const variance = floats(tile, block, variance_);
-    if (is_dense(block.tensor))
-      loops_.step_by_moments(scalars_, rates, block.count, floats(tile, block, momentum_), variance, block.parameter);
-    else
-      loops_.step(scalars_, scaling(tile, block), rates, block.count, tile.mean + block.packed, variance, block.parameter);
-  }
-
-  void freeze_block(const Tile& tile, const Block& block) const {
-    loops_.freeze(scalars_, floor(tile, block), scaling(tile, block), block.count, floats(tile, block, momentum_),
-                  floats(tile, block, variance_), floats(tile, block, fresh_));
-  }
-
-  // Scalings bring the momenta of all tensors to one magnitude, for one scale may serve them all.
-  void freeze_tensors(const Totals& totals) const {
-    double sum = 0, moving = 0;
-    for (int64_t tensor = 0; tensor < totals.tensor_count; ++tensor) {
-      const double size = momentum_size(totals, tensor);
-      if (size > 0 && !dense_.has(tensor)) sum += size, moving += 1;
-    }
-    for (int64_t tensor = 0; tensor < totals.tensor_count; ++tensor) {
-      const double size = momentum_size(totals, tensor);
-      doubles(totals, scaling_)[tensor] = size > 0 && moving > 0 ? sum / moving / size : 1;
-      frozen_ratios_.freeze(totals, tensor);
-    }
-  }
-  // Root mean square.
-  double momentum_size(const Totals& totals, int64_t tensor) const {
-    const double squares = sum_of_blocks(totals, tensor, momentum_squares_);
-    return squares > 0 ? std::sqrt(squares / static_cast<double>(totals.elements[tensor])) : 0;
-  }
-
+ private:
   const AdamOptions adam_;
-  const BoundedMessages messages_;
-  const kernels::Loops& loops_;
   FreezeRule freeze_rule_;
-  TrustRatios ratios_;
-  FrozenRatios frozen_ratios_;
-  VarianceSums sums_;
-  DenseTensors dense_;
-  int momentum_ = -1, variance_ = -1, fresh_ = -1;
-  int momentum_squares_ = -1, coefficient_ = -1, scaling_ = -1;
-  int frozen_ = -1, dense_updates_ = -1, compressed_updates_ = -1;
-  Stage stage_ = Stage::dense;  // of the step that was planned last, as are the scalars and
-  bool first_ = true;           // whether no compressed step came before it
-  AdamScalars scalars_;
 };
 
 }  // namespace

@@ -1,173 +1,245 @@
-// The loops are plain: the compiler vectorises them for each target that Highway asks for.
+// The formulas are in plugin.cpp; for tensors that are exempt from compression, those of Adam.
 #include "kernels.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels.cpp"
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
+#include "onebit/targets.hpp"
+//
 #include "onebit/adam_loops.hpp"
 
-HWY_BEFORE_NAMESPACE();
-namespace onebit {
-namespace HWY_NAMESPACE {
+ONEBIT_PROGRAMS
 
+using kernels::LocalSteps;
+using kernels::Pass;
+using kernels::Stage;
 using kernels::Sync;
 
 // The momentum in the form of messages, one gradient later.
 template <bool of_updates>
-float later(const AdamScalars& s, float limit, float before, float reciprocal, float gradient) {
+ONEBIT_LOOP float later(const AdamScalars& s, float limit, float before, float reciprocal, float gradient) {
   return adam_momentum(s, before, of_updates ? preconditioned(reciprocal, gradient, limit) : gradient);
 }
 template <bool of_updates>
-float direction(float entry, float reciprocal) {
+ONEBIT_LOOP float direction(float entry, float reciprocal) {
   return of_updates ? entry : entry * reciprocal;
 }
 // An entry of a message as plain momentum or gradient. Elements without a variance have none.
 template <bool of_updates>
-float plain(float entry, float reciprocal) {
+ONEBIT_LOOP float plain(float entry, float reciprocal) {
   if (!of_updates) return entry;
   const float divided = entry / reciprocal;
   return reciprocal > 0.0f ? divided : 0.0f;
 }
 
 // The floor is that of the steps in between, too: their noise is as large as its root, and must not be divided by less.
-void update_variance(const AdamScalars& scalars, float floor, Rates rates, int64_t count, Input gradient, Output momentum,
-                     Output variance, Output parameter) {
-  const AdamScalars s = scalars;
-  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
-    prefetch(momentum + begin, variance + begin, parameter + begin);
-    const int64_t end = run_end(begin, count);
-    for (int64_t i = begin; i < end; ++i) {
-      const float m = adam_momentum(s, momentum[i], gradient[i]);
-      const float v = adam_variance(s, variance[i], gradient[i]);
-      momentum[i] = m;
-      variance[i] = v;
-      const float r = frozen_reciprocal(s, v, floor);
-      parameter[i] = stepped_if_alive(parameter[i], r * (m * s.correct1), rates.learning_rate, rates.weight_decay, r);
-    }
-  }
+ONEBIT_LOOP float floor_of(const Pass& pass, const View& view, const Block& block) {
+  return pass.sums.floor(view, block.tensor, pass.variance_floor);
 }
 
 template <bool of_updates, bool momentum_travels>
-void produce_early(const AdamScalars& scalars, float limit, float floor, float scale, int64_t count, Input gradient,
-                   Input momentum, Input variance, Output message) {
-  const AdamScalars s = scalars;
-  for (int64_t i = 0; i < count; ++i) {
-    const float r = frozen_reciprocal(s, variance[i], floor), g = gradient[i] * scale;
-    const float before = of_updates ? momentum[i] * r : momentum[i];
-    const float entry = of_updates ? preconditioned(r, g, limit) : g;
-    message[i] = momentum_travels ? adam_momentum(s, before, entry) : entry;
+struct Produce {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
+    const Input gradient = block.gradient, momentum = floats(view, block, pass.momentum);
+    const Input variance = floats(view, block, pass.variance), u = floats(view, block, pass.u);
+    const Output message = view.message + block.packed;
+    const float scale_by = *view.gradient_scale;
+    if (pass.stage != Stage::early) {
+      const Sync sync = pass.local_steps.sync(view, block.group);
+      if (!is_dense(block))
+        return of_sync(pass.scalars, pass.limit, sync, scale_by, block.count, gradient, momentum, variance, u, message);
+      const float share = sync.share;
+      return each(block.count, [=](int64_t i) ONEBIT_BODY { message[i] = (u[i] + gradient[i] * scale_by) * share; });
+    }
+    if (is_dense(block)) return scale(scale_by, block.count, gradient, message);
+    early(pass.scalars, pass.limit, floor_of(pass, view, block), scale_by, block.count, gradient, momentum, variance, message);
   }
-}
+  static ONEBIT_LOOP void early(const AdamScalars& scalars, float limit, float floor, float scale_by, int64_t count,
+                                Input gradient, Input momentum, Input variance, Output message) {
+    const AdamScalars s = scalars;
+    each(count, [=](int64_t i) ONEBIT_BODY {
+      const float r = frozen_reciprocal(s, variance[i], floor), g = gradient[i] * scale_by;
+      const float before = of_updates ? momentum[i] * r : momentum[i];
+      const float entry = of_updates ? preconditioned(r, g, limit) : g;
+      message[i] = momentum_travels ? adam_momentum(s, before, entry) : entry;
+    });
+  }
+  static ONEBIT_LOOP void of_sync(const AdamScalars& scalars, float limit, Sync sync, float scale_by, int64_t count,
+                                  Input gradient, Input momentum, Input reciprocal, Input u, Output message) {
+    const AdamScalars s = scalars;
+    each(
+        count,
+        [=](int64_t i) ONEBIT_BODY {
+          const float x = later<of_updates>(s, limit, momentum[i], reciprocal[i], gradient[i] * scale_by);
+          message[i] = u[i] * sync.weight + x * sync.own;
+        },
+        gradient, momentum, reciprocal, u);
+  }
+};
 
 template <bool of_updates, bool momentum_travels>
-void consume_early(const AdamScalars& scalars, float floor, Rates rates, int64_t count, Input mean, Input variance,
-                   Output momentum, Output parameter) {
-  const AdamScalars s = scalars;
-  for (int64_t i = 0; i < count; ++i) {
-    const float r = frozen_reciprocal(s, variance[i], floor), entry = plain<of_updates>(mean[i], r);
-    const float m = momentum_travels ? entry : adam_momentum(s, momentum[i], entry);
-    momentum[i] = m;
-    parameter[i] = stepped_if_alive(parameter[i], r * (m * s.correct1), rates.learning_rate, rates.weight_decay, r);
-  }
-}
-
-template <bool of_updates>
-void freeze_all(const AdamScalars& scalars, float floor, int64_t count, Input parameter, Output momentum, Output variance,
-                Output anchor) {
-  const AdamScalars s = scalars;
-  for (int64_t i = 0; i < count; ++i) {
-    const float r = frozen_reciprocal(s, variance[i], floor), corrected = momentum[i] * s.correct1;
-    variance[i] = r;
-    momentum[i] = of_updates ? corrected * r : corrected;
-    anchor[i] = parameter[i];
-  }
-}
-
-template <bool of_updates>
-void step_locally(const AdamScalars& scalars, float limit, Rates rates, float scale, int64_t count, Input gradient,
-                  Input reciprocal, Output momentum, Output u, Output parameter) {
-  const AdamScalars s = scalars;
-  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
-    prefetch(gradient + begin, reciprocal + begin, momentum + begin, u + begin, parameter + begin);
-    const int64_t end = run_end(begin, count);
-    for (int64_t i = begin; i < end; ++i) {
-      const float x = later<of_updates>(s, limit, momentum[i], reciprocal[i], gradient[i] * scale);
-      momentum[i] = x;
-      u[i] += rates.learning_rate * x;
-      parameter[i] = stepped_if_alive(parameter[i], direction<of_updates>(x, reciprocal[i]), rates.learning_rate,
-                                      rates.weight_decay, reciprocal[i]);
+struct Consume {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
+    if (is_dense(block)) return consume_dense(pass, view, block);
+    const Output momentum = floats(view, block, pass.momentum), variance = floats(view, block, pass.variance);
+    const Output u = floats(view, block, pass.u), parameter = block.parameter;
+    const Input mean = view.mean + block.packed;
+    const Rates rates = rates_of(view, block);
+    switch (pass.stage) {
+      case Stage::variance:
+        update_variance(pass.scalars, floor_of(pass, view, block), rates, block.count, mean, momentum, variance, parameter);
+        return add_variance(pass.sums, view, block, variance);
+      case Stage::early:
+        return early(pass.scalars, floor_of(pass, view, block), rates, block.count, mean, variance, momentum, parameter);
+      case Stage::local:
+        return step_locally(pass.scalars, pass.limit, rates, *view.gradient_scale, block.count, block.gradient, variance,
+                            momentum, u, parameter);
+      case Stage::sync:
+        return come_together(pass.local_steps.sync(view, block.group), block.count, mean, variance, momentum, u,
+                             floats(view, block, pass.anchor), parameter);
     }
   }
-}
 
-template <bool of_updates>
-void produce_sync(const AdamScalars& scalars, float limit, const Sync& sync, float scale, int64_t count, Input gradient,
-                  Input momentum, Input reciprocal, Input u, Output message) {
-  const AdamScalars s = scalars;
-  const float weight = sync.weight, own = sync.own;
-  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
-    prefetch(gradient + begin, momentum + begin, reciprocal + begin, u + begin);
-    const int64_t end = run_end(begin, count);
-    for (int64_t i = begin; i < end; ++i)
-      message[i] = u[i] * weight + later<of_updates>(s, limit, momentum[i], reciprocal[i], gradient[i] * scale) * own;
-  }
-}
-
-template <bool of_updates>
-void consume_sync(const Sync& sync, int64_t count, Input mean, Input reciprocal, Output momentum, Output u, Output anchor,
-                  Output parameter) {
-  const float rate = sync.rate, share = sync.share, keep = sync.keep;
-  for (int64_t begin = 0; begin < count; begin += prefetch_run) {
-    prefetch(reciprocal + begin, momentum + begin, u + begin, anchor + begin, parameter + begin);
-    const int64_t end = run_end(begin, count);
-    for (int64_t i = begin; i < end; ++i) {
-      const float moved = anchor[i] * keep - rate * direction<of_updates>(mean[i], reciprocal[i]);
-      const float p = reciprocal[i] > 0.0f ? moved : anchor[i];
-      momentum[i] = mean[i] * share;
+  // Between syncs, gradients are summed up.
+  static ONEBIT_LOOP void consume_dense(const Pass& pass, const View& view, const Block& block) {
+    const Output u = floats(view, block, pass.u), anchor = floats(view, block, pass.anchor);
+    const Output parameter = block.parameter;
+    if (pass.stage == Stage::local) {
+      const Input gradient = block.gradient;
+      const float scale_by = *view.gradient_scale;
+      return each(block.count, [=](int64_t i) ONEBIT_BODY { u[i] += gradient[i] * scale_by; });
+    }
+    Rates rates = rates_of(view, block);
+    if (pass.stage == Stage::sync) rates.learning_rate = pass.local_steps.sync(view, block.group).total;
+    update_dense(pass.dense, rates, block.count, view.mean + block.packed, floats(view, block, pass.momentum),
+                 floats(view, block, pass.variance), parameter);
+    if (pass.stage != Stage::sync) return;
+    each(block.count, [=](int64_t i) ONEBIT_BODY {
       u[i] = 0.0f;
-      anchor[i] = p;
-      parameter[i] = p;
-    }
+      anchor[i] = parameter[i];
+    });
   }
+
+  static ONEBIT_LOOP void update_variance(const AdamScalars& scalars, float floor, Rates rates, int64_t count, Input gradient,
+                                          Output momentum, Output variance, Output parameter) {
+    const AdamScalars s = scalars;
+    each(
+        count,
+        [=](int64_t i) ONEBIT_BODY {
+          const float m = adam_momentum(s, momentum[i], gradient[i]);
+          const float v = adam_variance(s, variance[i], gradient[i]);
+          momentum[i] = m;
+          variance[i] = v;
+          const float r = frozen_reciprocal(s, v, floor);
+          parameter[i] = stepped_if_alive(parameter[i], r * (m * s.correct1), rates.learning_rate, rates.weight_decay, r);
+        },
+        momentum, variance, parameter);
+  }
+
+  static ONEBIT_LOOP void early(const AdamScalars& scalars, float floor, Rates rates, int64_t count, Input mean, Input variance,
+                                Output momentum, Output parameter) {
+    const AdamScalars s = scalars;
+    each(count, [=](int64_t i) ONEBIT_BODY {
+      const float r = frozen_reciprocal(s, variance[i], floor), entry = plain<of_updates>(mean[i], r);
+      const float m = momentum_travels ? entry : adam_momentum(s, momentum[i], entry);
+      momentum[i] = m;
+      parameter[i] = stepped_if_alive(parameter[i], r * (m * s.correct1), rates.learning_rate, rates.weight_decay, r);
+    });
+  }
+
+  static ONEBIT_LOOP void step_locally(const AdamScalars& scalars, float limit, Rates rates, float scale_by, int64_t count,
+                                       Input gradient, Input reciprocal, Output momentum, Output u, Output parameter) {
+    const AdamScalars s = scalars;
+    each(
+        count,
+        [=](int64_t i) ONEBIT_BODY {
+          const float x = later<of_updates>(s, limit, momentum[i], reciprocal[i], gradient[i] * scale_by);
+          momentum[i] = x;
+          u[i] += rates.learning_rate * x;
+          parameter[i] = stepped_if_alive(parameter[i], direction<of_updates>(x, reciprocal[i]), rates.learning_rate,
+                                          rates.weight_decay, reciprocal[i]);
+        },
+        gradient, reciprocal, momentum, u, parameter);
+  }
+
+  static ONEBIT_LOOP void come_together(Sync sync, int64_t count, Input mean, Input reciprocal, Output momentum, Output u,
+                                        Output anchor, Output parameter) {
+    each(
+        count,
+        [=](int64_t i) ONEBIT_BODY {
+          const float moved = anchor[i] * sync.keep - sync.rate * direction<of_updates>(mean[i], reciprocal[i]);
+          const float p = reciprocal[i] > 0.0f ? moved : anchor[i];
+          momentum[i] = mean[i] * sync.share;
+          u[i] = 0.0f;
+          anchor[i] = p;
+          parameter[i] = p;
+        },
+        reciprocal, momentum, u, anchor, parameter);
+  }
+};
+
+struct CombineTensor {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, int64_t tensor) {
+    combine_variance(pass.sums, view, tensor, static_cast<double>(pass.scalars.correct2));
+  }
+};
+struct CombineModel {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view) {
+    if (pass.stage == Stage::variance) {
+      *doubles(view, pass.variance_updates) += 1;
+      *doubles(view, pass.variance_age) = *doubles(view, pass.updates) + 1;
+      pass.freeze.observe(view, pass.sums.total(view));
+    }
+    if (pass.stage != Stage::local) *doubles(view, pass.rounds) += 1;
+    if (pass.stage == Stage::local) pass.local_steps.add(view);
+    if (pass.stage == Stage::sync) pass.local_steps.forget(view);
+    if (counter(view, pass.frozen) > 0) *doubles(view, pass.frozen_steps) += 1;
+    if (pass.freezes) *doubles(view, pass.frozen) = static_cast<double>(view.number);
+    *doubles(view, pass.updates) += 1;
+  }
+};
+inline void combine(const Pass& pass, const View& view, const Totals& totals) {
+  if (pass.stage == Stage::variance) over_tensors<CombineTensor>(pass, view, totals);
+  over_model<CombineModel>(pass, view, totals);
 }
 
-void add_gradient(float scale, int64_t count, Input gradient, Output sum) {
-  for (int64_t i = 0; i < count; ++i) sum[i] += gradient[i] * scale;
-}
-void produce_gradient(float weight, float scale, int64_t count, Input gradient, Input sum, Output message) {
-  for (int64_t i = 0; i < count; ++i) message[i] = (sum[i] + gradient[i] * scale) * weight;
-}
+// variance -> r, momentum -> x, anchor = parameter.
+template <bool of_updates>
+struct Freeze {
+  static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
+    const Output momentum = floats(view, block, pass.momentum), variance = floats(view, block, pass.variance);
+    const Output anchor = floats(view, block, pass.anchor);
+    const Input parameter = block.parameter;
+    if (is_dense(block)) return each(block.count, [=](int64_t i) ONEBIT_BODY { anchor[i] = parameter[i]; });
+    const AdamScalars s = pass.scalars;
+    const float floor = floor_of(pass, view, block);
+    each(block.count, [=](int64_t i) ONEBIT_BODY {
+      const float r = frozen_reciprocal(s, variance[i], floor), corrected = momentum[i] * s.correct1;
+      variance[i] = r;
+      momentum[i] = of_updates ? corrected * r : corrected;
+      anchor[i] = parameter[i];
+    });
+  }
+};
 
 template <bool of_updates, bool momentum_travels>
-const kernels::Loops* table_of() {
-  static constexpr kernels::Loops loops = {update_dense,
-                                           add_gradient,
-                                           produce_gradient,
-                                           update_variance,
-                                           sum_variance,
-                                           produce_early<of_updates, momentum_travels>,
-                                           consume_early<of_updates, momentum_travels>,
-                                           freeze_all<of_updates>,
-                                           step_locally<of_updates>,
-                                           produce_sync<of_updates>,
-                                           consume_sync<of_updates>};
-  return &loops;
+const Passes<Pass>* passes_of() {
+  static constexpr Passes<Pass> passes = {over_blocks<Produce<of_updates, momentum_travels>, Pass>,
+                                          over_blocks<Consume<of_updates, momentum_travels>, Pass>, combine,
+                                          over_blocks<Freeze<of_updates>, Pass>};
+  return &passes;
 }
-const kernels::Loops* table(bool of_updates, bool momentum_travels) {
-  if (of_updates) return momentum_travels ? table_of<true, true>() : table_of<true, false>();
-  return momentum_travels ? table_of<false, true>() : table_of<false, false>();
+inline const Passes<Pass>* table(bool of_updates, bool momentum_travels) {
+  if (of_updates) return momentum_travels ? passes_of<true, true>() : passes_of<true, false>();
+  return momentum_travels ? passes_of<false, true>() : passes_of<false, false>();
 }
 
-}  // namespace HWY_NAMESPACE
-}  // namespace onebit
-HWY_AFTER_NAMESPACE();
+ONEBIT_END_PROGRAMS
 
-#if HWY_ONCE
+#if ONEBIT_ONCE
 namespace onebit {
-HWY_EXPORT(table);
-const kernels::Loops& kernels::loops(bool of_updates, bool momentum_travels) {
-  return *HWY_DYNAMIC_DISPATCH(table)(of_updates, momentum_travels);
+ONEBIT_TARGETS_OF(table)
+const Passes<kernels::Pass>& kernels::passes(bool of_updates, bool momentum_travels) {
+  return *ONEBIT_BEST(table)(of_updates, momentum_travels);
 }
 }  // namespace onebit
 #endif

@@ -1,51 +1,34 @@
-// The loops of 0/1 Adam over one block, compiled for every SIMD target; the same bits on each.
+// The passes of 0/1 Adam over a tile, and over the totals: for the CPU compiled for every SIMD target, and for CUDA; the same
+// bits on each.
 #pragma once
 
-#include <cstdint>
-
+#include "local_steps.hpp"
 #include "onebit/adam.hpp"
-#include "onebit/frozen.hpp"
+#include "onebit/freeze_rule.hpp"
+#include "onebit/program_optimizer.hpp"
+#include "onebit/variance_sums.hpp"
 
 namespace onebit::kernels {
 
-// What a sync makes of the steps since the last one.
-struct Sync {
-  float weight, own;  // of u, and of this step's direction, in the message
-  float rate, total;  // mean and sum of the learning rates
-  float keep;         // what weight decay leaves
-  float share;        // 1 / steps
+enum class Stage { variance, early, local, sync };
+
+// Plain data, set by declare and plan.
+struct Pass {
+  Stage stage = Stage::variance;
+  bool freezes = false;        // this step is the last of the variance stage
+  AdamScalars scalars, dense;  // dense: of tensors that are exempt, which are updated in rounds only
+  float limit = 0;
+  double variance_floor = 0;
+  int momentum = -1, variance = -1, u = -1, anchor = -1;  // after the freeze the variance is r, and the momentum x
+  int frozen = -1, updates = -1, rounds = -1, frozen_steps = -1;
+  int variance_updates = -1, variance_age = -1;  // how many there were, and how many steps the variance stands for
+  LocalSteps local_steps;
+  VarianceSums sums;
+  FreezeWatch freeze;
 };
 
-struct Loops {
-  // Of tensors that are exempt: Adam on the mean of the gradient; between syncs, gradients are summed up.
-  void (*update_dense)(const AdamScalars& s, Rates rates, int64_t count, const float* gradient, float* momentum,
-                       float* variance, float* parameter);
-  void (*add_gradient)(float gradient_scale, int64_t count, const float* gradient, float* sum);
-  void (*produce_gradient)(float weight, float gradient_scale, int64_t count, const float* gradient, const float* sum,
-                           float* message);
-
-  // Before the freeze. floor: of the corrected variance, in its steps and in those in between.
-  void (*update_variance)(const AdamScalars& s, float floor, Rates rates, int64_t count, const float* gradient, float* momentum,
-                          float* variance, float* parameter);
-  VarianceSum (*sum_variance)(const float* variance, int64_t count);
-  void (*produce_early)(const AdamScalars& s, float limit, float floor, float gradient_scale, int64_t count,
-                        const float* gradient, const float* momentum, const float* variance, float* message);
-  void (*consume_early)(const AdamScalars& s, float floor, Rates rates, int64_t count, const float* mean, const float* variance,
-                        float* momentum, float* parameter);
-  // variance -> r, momentum -> x, anchor = parameter.
-  void (*freeze)(const AdamScalars& s, float floor, int64_t count, const float* parameter, float* momentum, float* variance,
-                 float* anchor);
-
-  // After it. The momentum is x.
-  void (*step_locally)(const AdamScalars& s, float limit, Rates rates, float gradient_scale, int64_t count,
-                       const float* gradient, const float* reciprocal, float* momentum, float* u, float* parameter);
-  void (*produce_sync)(const AdamScalars& s, float limit, const Sync& sync, float gradient_scale, int64_t count,
-                       const float* gradient, const float* momentum, const float* reciprocal, const float* u, float* message);
-  void (*consume_sync)(const Sync& sync, int64_t count, const float* mean, const float* reciprocal, float* momentum, float* u,
-                       float* anchor, float* parameter);
-};
-// For this processor; for messages of updates or of plain entries; for a variance stage in which the momentum travels, or
-// the gradient.
-const Loops& loops(bool of_updates, bool momentum_travels);
+// For this machine; for messages of updates or of plain entries; for a variance stage in which the momentum travels, or the
+// gradient.
+const Passes<Pass>& passes(bool of_updates, bool momentum_travels);
 
 }  // namespace onebit::kernels

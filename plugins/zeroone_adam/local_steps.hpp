@@ -1,64 +1,62 @@
-// The steps that each rank takes by itself since the last sync: how many, at which learning rates and with how much weight
-// decay, which all ranks know; and what a sync makes of them.
+// What 0/1 Adam remembers between two syncs, group by group: how many steps there were, the sum of their learning rates, and
+// what weight decay has taken; and what a sync makes of them. All state is per model. Plain data for programs.
 #pragma once
 
 #include <algorithm>
-#include <vector>
+#include <cstdint>
 
-#include "kernels.hpp"
-#include "onebit/optimizer.hpp"
+#include "onebit/view.hpp"
 
-namespace onebit {
+namespace onebit::kernels {
 
-class LocalSteps {
- public:
-  void declare(Slice<const TensorInfo* const> tensors, StateDeclarer& state) {
-    int groups = 1;
-    for (const TensorInfo* tensor : tensors) groups = std::max(groups, static_cast<int>(tensor->group) + 1);
-    steps_ = state.per_model("local_steps_since_sync");
-    rates_ = state.per_model("learning_rate_since_sync", groups);  // of each group, summed
-    decayed_ = state.per_model("decayed_since_sync", groups);      // 1 - prod (1 - lr wd)
-    syncs_.resize(static_cast<size_t>(groups));
-  }
-
-  // In plan of a step that is a sync. Where all learning rates were 0 there is nothing to weigh by, and nothing moves: the
-  // momentum alone is brought together.
-  void plan_sync(const Step& step, const Totals& totals) {
-    const double steps = *doubles(totals, steps_) + 1;
-    for (size_t g = 0; g < syncs_.size() && g < step.group_count; ++g) {
-      const Group& group = step.groups[g];
-      const double total = doubles(totals, rates_)[g] + group.learning_rate, rate = total / steps;
-      const double keep = (1 - doubles(totals, decayed_)[g]) * (1 - group.learning_rate * group.weight_decay);
-      syncs_[g] = {static_cast<float>(rate > 0 ? 1 / rate : 0),
-                   static_cast<float>(rate > 0 ? group.learning_rate / rate : steps),
-                   static_cast<float>(rate),
-                   static_cast<float>(total),
-                   static_cast<float>(keep),
-                   static_cast<float>(1 / steps)};
-    }
-  }
-  // Of a group, in the step that was planned last.
-  const kernels::Sync& sync(const Block& block) const { return syncs_[static_cast<size_t>(block.group)]; }
-
-  // In combine of a local step, and of a sync.
-  void add(const Step& step, const Totals& totals) const {
-    *doubles(totals, steps_) += 1;
-    for (size_t g = 0; g < syncs_.size() && g < step.group_count; ++g) {
-      const Group& group = step.groups[g];
-      doubles(totals, rates_)[g] += group.learning_rate;
-      double& decayed = doubles(totals, decayed_)[g];
-      decayed += (1 - decayed) * group.learning_rate * group.weight_decay;
-    }
-  }
-  void forget(const Totals& totals) const {
-    *doubles(totals, steps_) = 0;
-    std::fill_n(doubles(totals, rates_), syncs_.size(), 0.0);
-    std::fill_n(doubles(totals, decayed_), syncs_.size(), 0.0);
-  }
-
- private:
-  int steps_ = -1, rates_ = -1, decayed_ = -1;
-  std::vector<kernels::Sync> syncs_;  // by group
+// What a sync makes of the steps since the last one.
+struct Sync {
+  float weight, own;  // of u, and of this step's direction, in the message
+  float rate, total;  // mean and sum of the learning rates
+  float keep;         // what weight decay leaves
+  float share;        // 1 / steps
 };
 
-}  // namespace onebit
+struct LocalSteps {
+  int steps = -1, rates = -1, decayed = -1;
+  int64_t groups = 1;
+
+  void declare(Slice<const TensorInfo* const> tensors, StateDeclarer& state) {
+    for (const TensorInfo* tensor : tensors) groups = std::max(groups, tensor->group + 1);
+    steps = state.per_model("local_steps_since_sync");
+    rates = state.per_model("learning_rate_since_sync", static_cast<int>(groups));  // of each group, summed
+    decayed = state.per_model("decayed_since_sync", static_cast<int>(groups));      // 1 - prod (1 - lr wd)
+  }
+
+  // For this step. Where all learning rates were 0 there is nothing to weigh by, and nothing moves: the momentum alone is
+  // brought together.
+  ONEBIT_HOST_DEVICE Sync sync(const View& view, int64_t g) const {
+    const Group& group = view.groups[g];
+    const double count = *doubles(view, steps) + 1;
+    const double total = doubles(view, rates)[g] + group.learning_rate, rate = total / count;
+    const double keep = (1 - doubles(view, decayed)[g]) * (1 - group.learning_rate * group.weight_decay);
+    return {static_cast<float>(rate > 0 ? 1 / rate : 0),
+            static_cast<float>(rate > 0 ? group.learning_rate / rate : count),
+            static_cast<float>(rate),
+            static_cast<float>(total),
+            static_cast<float>(keep),
+            static_cast<float>(1 / count)};
+  }
+
+  // In combine of a local step, and of a sync; by one thread.
+  ONEBIT_HOST_DEVICE void add(const View& view) const {
+    *doubles(view, steps) += 1;
+    for (int64_t g = 0; g < groups && g < view.group_count; ++g) {
+      const Group& group = view.groups[g];
+      doubles(view, rates)[g] += group.learning_rate;
+      double& gone = doubles(view, decayed)[g];
+      gone += (1 - gone) * group.learning_rate * group.weight_decay;
+    }
+  }
+  ONEBIT_HOST_DEVICE void forget(const View& view) const {
+    *doubles(view, steps) = 0;
+    for (int64_t g = 0; g < groups; ++g) doubles(view, rates)[g] = doubles(view, decayed)[g] = 0;
+  }
+};
+
+}  // namespace onebit::kernels

@@ -9,13 +9,48 @@ function(onebit_add_plugin name)
     LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/onebit/plugins
     C_VISIBILITY_PRESET hidden
     CXX_VISIBILITY_PRESET hidden
+    CUDA_VISIBILITY_PRESET hidden
     VISIBILITY_INLINES_HIDDEN ON
     BUILD_RPATH "$ORIGIN"
     INSTALL_RPATH "$ORIGIN"
     LINK_DEPENDS ${exports})
-  target_compile_options(${name} PRIVATE -ffp-contract=off)
+  target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:C,CXX>:-ffp-contract=off>)
   target_link_options(${name} PRIVATE -Wl,-z,now -Wl,--version-script=${exports})
   if(NOT ONEBIT_SANITIZE) # sanitizer runtimes are resolved by the host process
     target_link_options(${name} PRIVATE -Wl,-z,defs)
   endif()
+endfunction()
+
+# onebit_add_program_plugin(NAME plugin.cpp kernels.cpp): an optimizer made of programs (onebit/program.hpp), as two plugins:
+# NAME for the CPU, by Highway for every SIMD target, and NAME_cuda, where ONEBIT_CUDA is on: the same sources for CUDA.
+function(onebit_add_program_plugin name plugin kernels)
+  find_package(hwy REQUIRED)
+  onebit_add_plugin(${name} ${plugin} ${kernels})
+  target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}) # Highway includes the kernels again, by name
+  target_link_libraries(${name} PRIVATE hwy::hwy)
+  # What lets plain loops be vectorised: no errno from sqrt, no trapping operations. The bits do not change.
+  set_source_files_properties(${kernels} PROPERTIES COMPILE_OPTIONS "-O3;-fno-math-errno;-fno-trapping-math")
+  if(ONEBIT_CUDA)
+    onebit_cuda_source(cuda_kernels ${kernels})
+    onebit_add_plugin(${name}_cuda ${plugin} ${cuda_kernels})
+    onebit_for_cuda(${name}_cuda)
+  endif()
+endfunction()
+
+# Sets OUT to a source for nvcc that includes SOURCE.
+function(onebit_cuda_source out source)
+  get_filename_component(stem ${source} NAME_WE)
+  set(file ${CMAKE_CURRENT_BINARY_DIR}/${stem}.cu)
+  file(CONFIGURE OUTPUT ${file} CONTENT "#include \"${CMAKE_CURRENT_SOURCE_DIR}/${source}\"\n" @ONLY)
+  set(${out} ${file} PARENT_SCOPE)
+endfunction()
+
+# A target that is built for CUDA: its components say so. The arithmetic is that of the CPU to the bit: no fma, IEEE division and
+# square root, denormals as they are. The CUDA runtime is linked in: it finds the driver, or that there is none, at run time.
+function(onebit_for_cuda name)
+  target_compile_definitions(${name} PRIVATE ONEBIT_FOR_CUDA)
+  target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE CUDA::cudart_static)
+  target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-fmad=false -prec-div=true -prec-sqrt=true -ftz=false
+    -Xcompiler=-ffp-contract=off,-Wall,-Wextra,-Werror --Werror=all-warnings>)
 endfunction()

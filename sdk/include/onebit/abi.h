@@ -178,6 +178,7 @@ typedef struct onebit_block { /* a run of elements of one tensor; frozen: array 
   int64_t count;              /* elements */
   float* parameter;           /* its first element */
   const float* gradient;      /* likewise; zeros where the model gave none; read-only until the step ends */
+  uint64_t flags;             /* its tensor's: ONEBIT_TENSOR_ bits */
 } onebit_block;
 typedef struct onebit_group { /* frozen. From the optimizer's options lr and weight_decay; schedules change it */
   double learning_rate;
@@ -192,6 +193,7 @@ typedef struct onebit_step {
   uint64_t flags; /* ONEBIT_STEP_ bits, the same on every rank; unknown ones are ignored */
   const onebit_group* groups;
   size_t group_count;
+  const onebit_group* device_groups; /* the same in device memory; NULL on CPU */
 } onebit_step;
 typedef struct onebit_tile { /* neighbouring blocks, few enough to stay in cache; pointers are in the tile's device memory */
   uint64_t struct_size;
@@ -201,7 +203,7 @@ typedef struct onebit_tile { /* neighbouring blocks, few enough to stay in cache
   float* message;                    /* produce only: to be written */
   const float* mean;           /* consume: this round's mean; consume in a step without a round, apply unless planned: NULL */
   const float* previous;       /* the retained mean of an earlier step, in produce, and in consume where planned; else NULL */
-  void* const* slots;          /* by slot: base of each declared state; NULL once released */
+  void* const* slots;          /* by slot, an array of the host's: base of each declared state; NULL once released */
   const float* gradient_scale; /* one float (clipping, accumulation): every use of block.gradient multiplies by it */
   const int32_t* skip;         /* CUDA: device flag, when it is not 0 nothing is written; NULL on CPU */
   const onebit_stream* stream;
@@ -234,6 +236,18 @@ typedef struct onebit_batch { /* the blocks of one tile */
   const int32_t* skip; /* as in onebit_tile */
   const onebit_stream* stream;
 } onebit_batch;
+typedef struct onebit_run { /* neighbouring blocks, those of one span, counted in a folding's statistics; frozen */
+  int64_t first;
+  int64_t count;
+} onebit_run;
+typedef struct onebit_folding { /* the spans of one bucket */
+  uint64_t struct_size;
+  size_t span_count;
+  const onebit_run* spans;
+  const onebit_run* device_spans; /* NULL on CPU */
+  const int32_t* skip;            /* as in onebit_tile */
+  const onebit_stream* stream;
+} onebit_folding;
 typedef struct onebit_compressor_api {
   uint64_t struct_size;
   onebit_code (*create)(const onebit_host* host, const onebit_config* cfg, onebit_compressor** out, onebit_error* err);
@@ -243,9 +257,9 @@ typedef struct onebit_compressor_api {
   /* (tile) the statistics of value + error of each block */
   onebit_code (*measure)(onebit_compressor* self, const onebit_batch* batch, const float* values, const float* errors,
                          double* statistics, onebit_error* err);
-  /* adds the statistics of a span's blocks, in order; only spans wider than a block need it, else NULL */
-  onebit_code (*fold)(onebit_compressor* self, const double* blocks, size_t block_count, double* span,
-                      const onebit_stream* stream, onebit_error* err);
+  /* out: for each span the statistics of its blocks, added in order; only spans wider than a block need it, else NULL */
+  onebit_code (*fold)(onebit_compressor* self, const onebit_folding* folding, const double* blocks, double* out,
+                      onebit_error* err);
   /* (tile) payload of value + error; new_error = value + error - what decode will give; new_errors may be errors */
   onebit_code (*encode)(onebit_compressor* self, const onebit_batch* batch, const float* values, const float* errors,
                         float* new_errors, const double* statistics, void* payload, onebit_error* err);
@@ -349,8 +363,10 @@ typedef struct onebit_totals { /* for plan (host copies, read-only) and combine 
   int64_t tensor_count;
   const int64_t* first_block; /* tensor_count + 1 entries: a tensor's partial sums are those of its blocks, in this order */
   const int64_t* elements;    /* tensor_count entries: elements of each tensor */
-  void* const* slots;         /* per-block, per-tensor and per-model state by slot; NULL for per-element slots */
-  const int32_t* skip;        /* as in onebit_tile */
+  const uint64_t* flags;      /* tensor_count entries: ONEBIT_TENSOR_ bits of each */
+  void* const*
+      slots; /* an array of the host's: per-block, per-tensor and per-model state by slot; NULL for per-element slots */
+  const int32_t* skip; /* as in onebit_tile */
   const onebit_stream* stream;
 } onebit_totals;
 typedef struct onebit_optimizer_api {
@@ -377,6 +393,9 @@ typedef struct onebit_optimizer_api {
 
 /* ---- the plugin ---------------------------------------------------------------------------------------------------------- */
 enum { ONEBIT_KIND_OPTIMIZER = 1, ONEBIT_KIND_COMPRESSOR = 2, ONEBIT_KIND_COMMUNICATOR = 3 };
+/* The core's own part for a device: private to the core, and no kind for third parties; its api belongs to one version of it.
+ */
+enum { ONEBIT_KIND_DEVICE = 4 };
 typedef struct onebit_component {
   uint64_t struct_size;
   int64_t kind;

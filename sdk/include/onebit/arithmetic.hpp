@@ -8,3 +8,10 @@
 #else
 #define ONEBIT_HOST_DEVICE inline
 #endif
+
+namespace onebit {
+
+// As std::clamp, which CUDA does not have.
+ONEBIT_HOST_DEVICE double clamped(double x, double least, double most) { return x < least ? least : most < x ? most : x; }
+
+}  // namespace onebit

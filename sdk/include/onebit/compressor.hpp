@@ -15,6 +15,7 @@ namespace onebit {
 using Codec = onebit_codec;
 using Piece = onebit_piece;
 using Batch = onebit_batch;
+using Folding = onebit_folding;
 
 enum class Span : int32_t { block = ONEBIT_SPAN_BLOCK, tensor = ONEBIT_SPAN_TENSOR, bucket = ONEBIT_SPAN_BUCKET };
 
@@ -26,9 +27,8 @@ class Compressor {
   virtual size_t payload_size(int64_t count) const = 0;
   // (tile) The statistics of values + errors of each block. errors is NULL when describe().feedback is 0.
   virtual void measure(const Batch& batch, const float* values, const float* errors, double* statistics) const = 0;
-  // Adds the statistics of a span's blocks, in order. Only for spans wider than a block.
-  virtual void fold(const double* blocks, size_t block_count, double* span) const {
-    (void)blocks, (void)block_count, (void)span;
+  // For each span the statistics of its blocks, added in order. Only for spans wider than a block.
+  virtual void fold(const Folding&, const double* /*blocks*/, double* /*spans*/) const {
     throw Error(Code::unsupported, "this compressor describes a span wider than a block but has no fold");
   }
   // (tile) Payload of values + errors; new_errors = values + errors - what decode will give. new_errors may be errors.
@@ -46,7 +46,16 @@ class BlockCompressor : public Compressor {
   virtual void encode_block(const float* values, const float* errors, float* new_errors, int64_t count,
                             const double* statistics, std::byte* payload) const = 0;
   virtual void decode_block(const std::byte* payload, int64_t count, float weight, bool add, float* out) const = 0;
+  virtual void fold_span(const double* /*blocks*/, size_t /*block_count*/, double* /*span*/) const {
+    throw Error(Code::unsupported, "this compressor describes a span wider than a block but has no fold");
+  }
 
+  void fold(const Folding& folding, const double* blocks, double* spans) const final {
+    const int64_t width = describe().statistics;
+    for (size_t s = 0; s < folding.span_count; ++s)
+      fold_span(blocks + folding.spans[s].first * width, static_cast<size_t>(folding.spans[s].count),
+                spans + static_cast<int64_t>(s) * width);
+  }
   void measure(const Batch& batch, const float* values, const float* errors, double* statistics) const final {
     const int64_t width = describe().statistics;
     for (const Piece& piece : pieces(batch))

@@ -23,8 +23,74 @@
 
 #include "onebit/adam.hpp"
 #include "onebit/optimizer.hpp"
+#include "onebit/view.hpp"
 
 namespace onebit {
+
+// The part that combine runs, as plain data for programs (program.hpp): it remembers norms and decides. All state is per model.
+struct FreezeWatch {
+  double threshold = 0;
+  int64_t window = 0, longest = 1, soonest = 0;
+  bool automatic = false;
+  int norms = -1, seen = -1, first = -1, decided = -1, rate = -1, risen = -1, ratio = -1, since = -1;
+
+  void declare(StateDeclarer& state) {
+    if (!automatic) return;
+    norms = state.per_model("variance_norms", 2 * static_cast<int>(capacity()));  // pairs (step, norm), the last ones
+    seen = state.per_model("variance_norms_seen");
+    first = state.per_model("variance_norms_since");  // the first step of all
+    decided = state.per_model("freeze_decided");      // the last dense step; 0: not yet
+    rate = state.per_model("freeze_last_rate");
+    risen = state.per_model("freeze_rate_risen");     // the last step at which the learning rate rose
+    ratio = state.per_model("freeze_norm_ratio");     // what decided: q, and
+    since = state.per_model("freeze_norm_compared");  // the step t - d
+  }
+
+  // In combine of a step that changed the variance, by one thread. norm: of the bias-corrected variance, over all ranks' model.
+  ONEBIT_HOST_DEVICE void observe(const View& view, double norm) const {
+    if (!automatic || at(view, decided) > 0) return;
+    double now = 0;
+    for (int64_t g = 0; g < view.group_count; ++g) now += view.groups[g].learning_rate;
+    if (now > at(view, rate)) at(view, risen) = static_cast<double>(view.number);
+    at(view, rate) = now;
+    const int64_t before = counter(view, seen);
+    if (before == 0) at(view, first) = static_cast<double>(view.number);
+    const int64_t place = 2 * (before % capacity());
+    at(view, norms, place) = static_cast<double>(view.number);
+    at(view, norms, place + 1) = norm;
+    at(view, seen) = static_cast<double>(before + 1);
+    decide(view, before, norm);
+  }
+
+ private:
+  ONEBIT_HOST_DEVICE int64_t capacity() const { return (window > 0 ? window : longest) + 1; }
+  template <class From>
+  ONEBIT_HOST_DEVICE static double& at(const From& from, int slot, int64_t index = 0) {
+    return doubles(from, slot)[index];
+  }
+  ONEBIT_HOST_DEVICE int64_t window_at(int64_t age) const {
+    if (window > 0) return window;
+    const int64_t share = age / 30;
+    return share < 1 ? 1 : share > longest ? longest : share;
+  }
+
+  // before: how many norms there were before this one.
+  ONEBIT_HOST_DEVICE void decide(const View& view, int64_t before, double norm) const {
+    const int64_t age = view.number - static_cast<int64_t>(at(view, first)) + 1, apart = window_at(age);
+    if (age < apart || age < soonest || view.number - static_cast<int64_t>(at(view, risen)) < apart) return;
+    for (int64_t back = 1; back <= before && back < capacity(); ++back) {
+      const int64_t place = 2 * ((before - back) % capacity());
+      const double then = at(view, norms, place);
+      if (static_cast<double>(view.number) - then < static_cast<double>(apart)) continue;
+      const double q = norm / at(view, norms, place + 1);
+      if (!(q >= threshold && 1 / q >= threshold)) return;
+      at(view, ratio) = q;
+      at(view, since) = then;
+      at(view, decided) = static_cast<double>(view.number + 1);
+      return;
+    }
+  }
+};
 
 class FreezeRule {
  public:
@@ -46,91 +112,50 @@ class FreezeRule {
 
   FreezeRule(const Services& services, std::string_view optimizer, std::string_view key, const Options& options,
              AdamBetas betas)
-      : services_(services),
-        optimizer_(optimizer),
-        fixed_(options.is_text(key) ? 0 : options.integer(key)),
-        threshold_(options.real("freeze_threshold")),
-        window_(options.integer("freeze_window")),
-        longest_(static_cast<int64_t>(std::clamp(std::round(1 / (1 - betas.second)), 1.0, static_cast<double>(most)))),
-        soonest_(static_cast<int64_t>(std::round(0.15 / (1 - betas.second)))) {}
-
-  void declare(StateDeclarer& state) {
-    if (!automatic()) return;
-    norms_ = state.per_model("variance_norms", 2 * static_cast<int>(capacity()));  // pairs (step, norm), the last ones
-    seen_ = state.per_model("variance_norms_seen");
-    first_ = state.per_model("variance_norms_since");  // the first step of all
-    decided_ = state.per_model("freeze_decided");      // the last dense step; 0: not yet
-    rate_ = state.per_model("freeze_last_rate");
-    risen_ = state.per_model("freeze_rate_risen");  // the last step at which the learning rate rose
+      : services_(services), optimizer_(optimizer), fixed_(options.is_text(key) ? 0 : options.integer(key)) {
+    watch_.automatic = fixed_ == 0;
+    watch_.threshold = options.real("freeze_threshold");
+    watch_.window = options.integer("freeze_window");
+    watch_.longest = static_cast<int64_t>(std::clamp(std::round(1 / (1 - betas.second)), 1.0, static_cast<double>(most)));
+    watch_.soonest = static_cast<int64_t>(std::round(0.15 / (1 - betas.second)));
   }
 
-  bool automatic() const { return fixed_ == 0; }
-  // In plan: whether this dense step is the last.
-  bool is_last(const Step& step, const Totals& totals) const {
+  // The part for programs, once its state is declared.
+  const FreezeWatch& declare(StateDeclarer& state) {
+    watch_.declare(state);
+    return watch_;
+  }
+  bool automatic() const { return watch_.automatic; }
+  // In plan: whether this dense step is the last. Tells so, once, where it was decided and not configured.
+  bool is_last(const Step& step, const Totals& totals) {
     if (!automatic()) return step.number >= fixed_;
-    return at(totals, decided_) > 0 && static_cast<double>(step.number) >= at(totals, decided_);
-  }
-  // In combine of a step that changed the variance, while automatic. norm: of the bias-corrected variance, over all ranks'
-  // model.
-  void observe(const Step& step, const Totals& totals, double norm) const {
-    if (at(totals, decided_) > 0) return;
-    double rate = 0;
-    for (size_t g = 0; g < step.group_count; ++g) rate += step.groups[g].learning_rate;
-    if (rate > at(totals, rate_)) at(totals, risen_) = static_cast<double>(step.number);
-    at(totals, rate_) = rate;
-    const auto seen = static_cast<int64_t>(at(totals, seen_));
-    remember(totals, seen, step.number, norm);
-    decide(step, totals, seen, norm);
+    const double decided = *doubles(totals, watch_.decided);
+    if (!(decided > 0 && static_cast<double>(step.number) >= decided)) return false;
+    if (static_cast<double>(step.number) == decided && !told_) tell(step, totals);
+    return told_ = true;
   }
 
  private:
   static constexpr int64_t most = 2000;  // of freeze_window
-  int64_t capacity() const { return (window_ > 0 ? window_ : longest_) + 1; }
-  static double& at(const Totals& totals, int slot, int64_t index = 0) {
-    return static_cast<double*>(totals.slots[slot])[index];
-  }
 
-  void remember(const Totals& totals, int64_t seen, int64_t number, double norm) const {
-    const int64_t place = 2 * (seen % capacity());
-    at(totals, norms_, place) = static_cast<double>(number);
-    at(totals, norms_, place + 1) = norm;
-    at(totals, seen_) = static_cast<double>(seen + 1);
-  }
-
-  // seen: how many there were before this one.
-  void decide(const Step& step, const Totals& totals, int64_t seen, double norm) const {
-    if (seen == 0) at(totals, first_) = static_cast<double>(step.number);
-    const int64_t age = step.number - static_cast<int64_t>(at(totals, first_)) + 1;
-    const int64_t window = window_ > 0 ? window_ : std::clamp<int64_t>(age / 30, 1, longest_);
-    if (age < std::max(window, soonest_) || step.number - static_cast<int64_t>(at(totals, risen_)) < window) return;
-    for (int64_t back = 1; back <= std::min(seen, capacity() - 1); ++back) {
-      const int64_t place = 2 * ((seen - back) % capacity());
-      const auto then = static_cast<int64_t>(at(totals, norms_, place));
-      if (step.number - then < window) continue;
-      const double q = norm / at(totals, norms_, place + 1);
-      if (!(std::min(q, 1 / q) >= threshold_)) return;
-      at(totals, decided_) = static_cast<double>(step.number + 1);
-      return tell(step, then, q, static_cast<int64_t>(at(totals, risen_)));
-    }
-  }
-
-  void tell(const Step& step, int64_t then, double q, int64_t risen) const {
+  void tell(const Step& step, const Totals& totals) const {
     if (step.rank != 0) return;
+    const auto number = [&](int slot) { return static_cast<int64_t>(*doubles(totals, slot)); };
     char text[256];
     std::snprintf(text, sizeof text,
                   "the variance is stable: |v| at step %" PRId64 " is %.4f of that at step %" PRId64
                   " (threshold %.4g either way), and the learning rate has not risen since step %" PRId64 "; step %" PRId64
                   " is the last dense one",
-                  step.number, q, then, threshold_, risen, step.number + 1);
+                  step.number - 1, *doubles(totals, watch_.ratio), number(watch_.since), watch_.threshold, number(watch_.risen),
+                  step.number);
     services_.log(LogLevel::info, optimizer_, text);
   }
 
   const Services services_;
   const std::string optimizer_;
   const int64_t fixed_;  // the last dense step; 0: automatic
-  const double threshold_;
-  const int64_t window_, longest_, soonest_;
-  int norms_ = -1, seen_ = -1, first_ = -1, decided_ = -1, rate_ = -1, risen_ = -1;
+  FreezeWatch watch_;
+  bool told_ = false;
 };
 
 }  // namespace onebit

@@ -11,11 +11,6 @@ struct Rates {
   float learning_rate;
   float weight_decay;  // decoupled
 };
-// What the mean variance of a tensor, and the norm of the model's, need from a block.
-struct VarianceSum {
-  float sum;
-  int64_t zeros;
-};
 
 // The frozen reciprocal r of an element: 0 where it has never seen a gradient. floor: of the corrected variance.
 ONEBIT_HOST_DEVICE float frozen_reciprocal(const AdamScalars& s, float variance, float floor) {

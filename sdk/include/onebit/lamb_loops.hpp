@@ -1,9 +1,6 @@
-// Loops over one block that dense and 1-bit LAMB share, in groups of 32 elements, whose sums are taken by lane (lanes.hpp).
-// Inside a group they are plain: the compiler vectorises them for each target that Highway asks for.
+// Loops that dense and 1-bit LAMB share (program.hpp).
 //
-// For files that Highway compiles once a target (foreach_target.h): include it after hwy/highway.h, in every pass.
-#include <algorithm>
-
+// For files that are compiled once a target: include it after onebit/targets.hpp, in every pass.
 #include "onebit/adam_loops.hpp"
 #include "onebit/trust_ratios.hpp"
 
@@ -14,61 +11,49 @@
 #define ONEBIT_LAMB_LOOPS_HPP
 #endif
 
-HWY_BEFORE_NAMESPACE();
-namespace onebit {
-namespace HWY_NAMESPACE {
+ONEBIT_PROGRAMS
 
-// One number an element of a group, 0 beyond its end.
-struct Group32 {
-  HWY_ALIGN float values[kLanes] = {};
-};
-
-// Momentum and variance of a group, and the squares of its parameters and updates.
-HWY_INLINE void update_moments_of_group(const AdamScalars& s, float weight_decay, int64_t count, Input gradient,
-                                        Output momentum, Output variance, Input parameter, Output parameter_squares,
-                                        Output update_squares) {
-  for (int64_t i = 0; i < count; ++i) {
+// The first pass of LAMB: momentum and variance, and the squares of the block's parameters and updates.
+ONEBIT_LOOP void update_moments(const TrustRatios& ratios, const AdamScalars& scalars, const View& view, const Block& block,
+                                Input gradient, Output momentum, Output variance) {
+  const AdamScalars s = scalars;
+  const Input parameter = block.parameter;
+  const float decay = rates_of(view, block).weight_decay;
+  const Sums<2> squares = sums<2>(block.count, [=](int64_t i) ONEBIT_BODY {
     const float m = adam_momentum(s, momentum[i], gradient[i]);
     const float v = adam_variance(s, variance[i], gradient[i]);
-    const float update = adam_direction(s, m, v) + weight_decay * parameter[i];
+    const float update = adam_direction(s, m, v) + decay * parameter[i];
     momentum[i] = m;
     variance[i] = v;
-    parameter_squares[i] = parameter[i] * parameter[i];
-    update_squares[i] = update * update;
-  }
+    return Sums<2>{{parameter[i] * parameter[i], update * update}};
+  });
+  if (!is_first()) return;
+  doubles(view, ratios.parameter_squares)[block.index] = static_cast<double>(squares.at[0]);
+  doubles(view, ratios.update_squares)[block.index] = static_cast<double>(squares.at[1]);
 }
 
-// The first pass of LAMB.
-inline LambSquares update_moments(const AdamScalars& scalars, float weight_decay, int64_t count, Input gradient,
-                                  Output momentum, Output variance, Input parameter) {
-  const AdamScalars s = scalars;
-  LaneSum parameters, updates;
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    Group32 p, u;
-    update_moments_of_group(s, weight_decay, kLanes, gradient + i, momentum + i, variance + i, parameter + i, p.values,
-                            u.values);
-    add_group(parameters, p.values);
-    add_group(updates, u.values);
-  }
-  Group32 p, u;
-  update_moments_of_group(s, weight_decay, count - i, gradient + i, momentum + i, variance + i, parameter + i, p.values,
-                          u.values);
-  add_group(parameters, p.values);
-  add_group(updates, u.values);
-  return {parameters.total(), updates.total()};
+// In combine: a tensor's trust ratio. 0 where there is none, for a norm is 0: a coefficient of 1 is a convention then, and no
+// measurement.
+ONEBIT_LOOP double trust_ratio(const TrustRatios& ratios, const View& view, int64_t tensor) {
+  const double parameter = sum_of_blocks(view, tensor, ratios.parameter_squares);
+  const double update = sum_of_blocks(view, tensor, ratios.update_squares);
+  if (!(parameter > 0) || !(update > 0)) return 0;
+  return clamped(std::sqrt(parameter / update), ratios.minimum, ratios.maximum);
 }
 
-// The second: rates.learning_rate is multiplied by the tensor's coefficient.
-inline void step_by_moments(const AdamScalars& scalars, Rates rates, int64_t count, Input momentum, Input variance,
-                            Output parameter) {
+// The second: the learning rate times the tensor's coefficient.
+ONEBIT_LOOP void step_by_moments(const AdamScalars& scalars, Rates rates, int64_t count, Input momentum, Input variance,
+                                 Output parameter) {
   const AdamScalars s = scalars;
-  for (int64_t i = 0; i < count; ++i)
+  each(count, [=](int64_t i) ONEBIT_BODY {
     parameter[i] = stepped(parameter[i], adam_direction(s, momentum[i], variance[i]), rates.learning_rate, rates.weight_decay);
+  });
+}
+ONEBIT_LOOP Rates scaled_rates(const View& view, const Block& block, double coefficient) {
+  const Group& group = group_of(view, block);
+  return {static_cast<float>(group.learning_rate * coefficient), static_cast<float>(group.weight_decay)};
 }
 
-}  // namespace HWY_NAMESPACE
-}  // namespace onebit
-HWY_AFTER_NAMESPACE();
+ONEBIT_END_PROGRAMS
 
 #endif

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "onebit/abi.h"
+#include "onebit/arithmetic.hpp"
 #include "onebit/error.hpp"
 #include "onebit/options.hpp"
 #include "onebit/services.hpp"
@@ -45,6 +46,7 @@ class StateDeclarer {
   int per_model(std::string_view name, int count = 1) { return declare(name, ONEBIT_PER_MODEL, count); }
   // Asks for tiles that are whole tensors, for optimizers that work on matrices.
   void whole_tensors() { state_->whole_tensors(state_->ctx); }
+  int declared() const { return declared_; }  // how many slots there are
   // For hosts that pass it on to a plugin.
   const onebit_state* table() const { return state_; }
 
@@ -62,28 +64,27 @@ class StateDeclarer {
                                     static_cast<uint32_t>(role)};
     const int slot = state_->declare(state_->ctx, &desc);
     if (slot < 0) throw Error(Code::invalid_argument, "the host refused to declare state '" + std::string(name) + "'");
+    declared_ = slot + 1;
     return slot;
   }
   const onebit_state* state_;
+  int declared_ = 0;
 };
 
 // What tiles and totals present, under the slots that declare answered.
 inline Slice<const Block> blocks(const Tile& tile) { return {tile.blocks, tile.block_count}; }
-inline float* floats(const Tile& tile, const Block& block, int slot) {
+template <class TileOrView>
+ONEBIT_HOST_DEVICE float* floats(const TileOrView& tile, const Block& block, int slot) {
   return static_cast<float*>(tile.slots[slot]) + block.flat;
 }
-template <class TileOrTotals>
-double* doubles(const TileOrTotals& from, int slot) {
+template <class From>
+ONEBIT_HOST_DEVICE double* doubles(const From& from, int slot) {
   return static_cast<double*>(from.slots[slot]);
 }
 // Of a whole number per model.
-inline int64_t counter(const Totals& totals, int slot) { return static_cast<int64_t>(*doubles(totals, slot)); }
-// Of a number per block, over a tensor.
-inline double sum_of_blocks(const Totals& totals, int64_t tensor, int slot) {
-  double sum = 0;
-  for (int64_t block = totals.first_block[tensor]; block < totals.first_block[tensor + 1]; ++block)
-    sum += doubles(totals, slot)[block];
-  return sum;
+template <class From>
+ONEBIT_HOST_DEVICE int64_t counter(const From& from, int slot) {
+  return static_cast<int64_t>(*doubles(from, slot));
 }
 
 // A step's rounds in order (none: a local step), what may be freed afterwards, and whether a second pass is wanted.

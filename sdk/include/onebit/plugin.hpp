@@ -19,6 +19,9 @@
 #include "onebit/optimizer.hpp"
 #include "onebit/options.hpp"
 #include "onebit/services.hpp"
+#if defined(ONEBIT_FOR_CUDA)
+#include "onebit/cuda.hpp"
+#endif
 
 namespace onebit {
 namespace detail {
@@ -122,8 +125,8 @@ const onebit_compressor_api* compressor_api() {
          onebit_error* err) noexcept {
         return guard(err, [&] { object<Compressor>(self).measure(*batch, values, errors, statistics); });
       },
-      [](onebit_compressor* self, const double* blocks, size_t block_count, double* span, const onebit_stream*,
-         onebit_error* err) noexcept { return guard(err, [&] { object<Compressor>(self).fold(blocks, block_count, span); }); },
+      [](onebit_compressor* self, const onebit_folding* folding, const double* blocks, double* out,
+         onebit_error* err) noexcept { return guard(err, [&] { object<Compressor>(self).fold(*folding, blocks, out); }); },
       [](onebit_compressor* self, const onebit_batch* batch, const float* values, const float* errors, float* new_errors,
          const double* statistics, void* payload, onebit_error* err) noexcept {
         return guard(err, [&] { object<Compressor>(self).encode(*batch, values, errors, new_errors, statistics, payload); });
@@ -211,11 +214,24 @@ struct CapabilitiesOf : std::integral_constant<uint64_t, 0> {};
 template <class T>
 struct CapabilitiesOf<T, std::void_t<decltype(T::capabilities)>> : std::integral_constant<uint64_t, T::capabilities> {};
 
-// Whether what T needs is there: T::probe() throws Error(Code::unavailable) with the reason where it is not.
+// Whether what T needs is there: T::probe() throws Error(Code::unavailable) with the reason where it is not. What is built for
+// CUDA needs a device.
 using Probe = onebit_code (*)(onebit_error* err);
+namespace detail {
+#if defined(ONEBIT_FOR_CUDA)
+inline onebit_code probe_cuda(onebit_error* err) noexcept {
+  return guard(err, [] { cuda::probe(); });
+}
+constexpr int64_t built_for = ONEBIT_DEVICE_CUDA;
+constexpr Probe default_probe = &probe_cuda;
+#else
+constexpr int64_t built_for = ONEBIT_DEVICE_CPU;
+constexpr Probe default_probe = nullptr;
+#endif
+}  // namespace detail
 template <class T, class = void>
 struct ProbeOf {
-  static constexpr Probe value = nullptr;
+  static constexpr Probe value = detail::default_probe;
 };
 template <class T>
 struct ProbeOf<T, std::void_t<decltype(T::probe())>> {
@@ -232,7 +248,7 @@ struct Component {
   Probe probe;  // the library's is the first that its components have
 };
 template <class T>
-Component component(const char* name, int64_t device = ONEBIT_DEVICE_CPU) {
+Component component(const char* name, int64_t device = detail::built_for) {
   const Slice<const onebit_schema> options = T::options();
   Component made = {{sizeof(onebit_component), 0, name, device, CapabilitiesOf<T>::value, nullptr, options.size, nullptr},
                     options,

@@ -1,0 +1,43 @@
+// Launching: the templates that CUDA has too, so that the kernel's type is known and nothing is cast to void*. A kernel is a
+// plain function here, called once a thread.
+#pragma once
+
+#include <functional>
+#include <utility>
+
+#include "../driver_types.h"
+
+namespace onebit::cuda_on_cpu {
+
+// Runs `thread` once for each thread of the grid, later, in the stream's order. `kernel` is for messages.
+cudaError_t submit(const char* call, const void* kernel, const cudaLaunchConfig_t* config, std::function<void()> thread);
+
+template <class... P, size_t... I>
+std::function<void()> bind(void (*kernel)(P...), void** args, std::index_sequence<I...>) {
+  return [](void (*f)(P...), P... copied) -> std::function<void()> { return [=] { f(copied...); }; }(
+                                              kernel, *static_cast<P*>(args[I])...);
+}
+
+}  // namespace onebit::cuda_on_cpu
+
+template <class... P, class... A>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(P...), A&&... args) {
+  return [&](P... converted) {
+    return onebit::cuda_on_cpu::submit("cudaLaunchKernelExC", reinterpret_cast<const void*>(kernel), config,
+                                       [=] { kernel(converted...); });
+  }(std::forward<A>(args)...);
+}
+
+template <class... P>
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, void (*kernel)(P...), void** args) {
+  return onebit::cuda_on_cpu::submit("cudaLaunchKernelExC", reinterpret_cast<const void*>(kernel), config,
+                                     onebit::cuda_on_cpu::bind(kernel, args, std::index_sequence_for<P...>()));
+}
+
+template <class... P>
+cudaError_t cudaLaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, void** args, size_t shared = 0,
+                             cudaStream_t stream = nullptr) {
+  const cudaLaunchConfig_t config = {grid, block, shared, stream, nullptr, 0};
+  return onebit::cuda_on_cpu::submit("cudaLaunchKernel", reinterpret_cast<const void*>(kernel), &config,
+                                     onebit::cuda_on_cpu::bind(kernel, args, std::index_sequence_for<P...>()));
+}

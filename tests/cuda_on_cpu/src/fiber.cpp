@@ -1,0 +1,141 @@
+// Fibers by ucontext; without a sanitizer, whose interceptors want to see it, _longjmp spares its two system calls a switch.
+#undef _FORTIFY_SOURCE  // its longjmp refuses to change stacks
+#include "fiber.hpp"
+
+#include <sys/mman.h>
+
+#include <new>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define ONEBIT_ADDRESS_SANITIZER
+#elif defined(__SANITIZE_THREAD__)
+#define ONEBIT_THREAD_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ONEBIT_ADDRESS_SANITIZER
+#elif __has_feature(thread_sanitizer)
+#define ONEBIT_THREAD_SANITIZER
+#endif
+#endif
+#if defined(ONEBIT_ADDRESS_SANITIZER)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#elif defined(ONEBIT_THREAD_SANITIZER)
+#include <sanitizer/tsan_interface.h>
+#endif
+
+namespace onebit::cuda_on_cpu {
+namespace {
+
+constexpr size_t guard_size = 4096, stack_size = 128 << 10;  // only the pages that are used are ever there
+thread_local Fiber* current = nullptr;
+
+}  // namespace
+
+Fiber::Fiber() {
+  void* memory =
+      mmap(nullptr, guard_size + stack_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  memory_ = static_cast<char*>(memory);
+  mprotect(memory_, guard_size, PROT_NONE);
+}
+
+Fiber::~Fiber() {
+  forget();
+  munmap(memory_, guard_size + stack_size);
+}
+
+void Fiber::start(Function function, void* argument) {
+  function_ = function;
+  argument_ = argument;
+  if (entered_ && done_) {
+    done_ = false;
+    return;  // its loop goes on
+  }
+  forget();
+  done_ = false;
+  getcontext(&inside_);
+  inside_.uc_stack.ss_sp = memory_ + guard_size;
+  inside_.uc_stack.ss_size = stack_size;
+  inside_.uc_link = nullptr;
+  makecontext(&inside_, &Fiber::enter, 0);
+#if defined(ONEBIT_THREAD_SANITIZER)
+  inner_thread_ = __tsan_create_fiber(0);
+#endif
+}
+
+void Fiber::forget() {
+  entered_ = false;
+#if defined(ONEBIT_ADDRESS_SANITIZER)
+  __asan_unpoison_memory_region(memory_ + guard_size, stack_size);
+  inner_stack_ = nullptr;
+#elif defined(ONEBIT_THREAD_SANITIZER)
+  if (inner_thread_ != nullptr) __tsan_destroy_fiber(inner_thread_);
+  inner_thread_ = nullptr;
+#endif
+}
+
+void Fiber::enter() { current->loop(); }
+
+// A fiber is used again without making it again.
+void Fiber::loop() {
+#if defined(ONEBIT_ADDRESS_SANITIZER)
+  __sanitizer_finish_switch_fiber(nullptr, &outer_bottom_, &outer_size_);
+#endif
+  for (;;) {
+    function_(argument_);
+    done_ = true;
+    suspend();
+  }
+}
+
+bool Fiber::resume() {
+  current = this;
+#if defined(ONEBIT_ADDRESS_SANITIZER)
+  __sanitizer_start_switch_fiber(&outer_stack_, memory_ + guard_size, stack_size);
+  switch_in();
+  __sanitizer_finish_switch_fiber(outer_stack_, nullptr, nullptr);
+#elif defined(ONEBIT_THREAD_SANITIZER)
+  outer_thread_ = __tsan_get_current_fiber();
+  __tsan_switch_to_fiber(inner_thread_, 0);
+  switch_in();
+#else
+  switch_in();
+#endif
+  current = nullptr;
+  return done_;
+}
+
+void Fiber::suspend() {
+  Fiber& self = *current;
+#if defined(ONEBIT_ADDRESS_SANITIZER)
+  __sanitizer_start_switch_fiber(&self.inner_stack_, self.outer_bottom_, self.outer_size_);
+  self.switch_out();
+  __sanitizer_finish_switch_fiber(self.inner_stack_, &self.outer_bottom_, &self.outer_size_);
+#elif defined(ONEBIT_THREAD_SANITIZER)
+  __tsan_switch_to_fiber(self.outer_thread_, 0);
+  self.switch_out();
+#else
+  self.switch_out();
+#endif
+}
+
+#if defined(ONEBIT_ADDRESS_SANITIZER) || defined(ONEBIT_THREAD_SANITIZER)
+void Fiber::switch_in() {
+  entered_ = true;
+  swapcontext(&outside_, &inside_);
+}
+void Fiber::switch_out() { swapcontext(&inside_, &outside_); }
+#else
+void Fiber::switch_in() {
+  if (_setjmp(jump_outside_) != 0) return;
+  if (entered_) _longjmp(jump_inside_, 1);
+  entered_ = true;
+  setcontext(&inside_);
+}
+void Fiber::switch_out() {
+  if (_setjmp(jump_inside_) == 0) _longjmp(jump_outside_, 1);
+}
+#endif
+
+}  // namespace onebit::cuda_on_cpu

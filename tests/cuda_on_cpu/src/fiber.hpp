@@ -1,0 +1,46 @@
+// A fiber: a function with a stack of its own, that a thread of the system goes on with and leaves again.
+#pragma once
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <cstddef>
+
+namespace onebit::cuda_on_cpu {
+
+class Fiber {
+ public:
+  using Function = void (*)(void*);
+  Fiber();
+  ~Fiber();
+  Fiber(const Fiber&) = delete;
+  Fiber& operator=(const Fiber&) = delete;
+
+  void start(Function function, void* argument);  // resume() then runs it. One that is suspended is forgotten as it is.
+  bool resume();                                  // goes on with it; true: it has returned
+  static void suspend();                          // called in a fiber: leaves it
+
+ private:
+  static void enter();
+  [[noreturn]] void loop();
+  void forget();
+  void switch_in();
+  void switch_out();
+
+  char* memory_;
+  bool entered_ = false, done_ = true;
+  Function function_ = nullptr;
+  void* argument_ = nullptr;
+  ucontext_t inside_{};
+  // Which of these are used depends on the sanitizer.
+  [[maybe_unused]] ucontext_t outside_{};
+  [[maybe_unused]] jmp_buf jump_inside_, jump_outside_;
+  [[maybe_unused]] void* inner_stack_ = nullptr;
+  [[maybe_unused]] void* outer_stack_ = nullptr;
+  [[maybe_unused]] const void* outer_bottom_ = nullptr;
+  [[maybe_unused]] size_t outer_size_ = 0;
+  [[maybe_unused]] void* inner_thread_ = nullptr;
+  [[maybe_unused]] void* outer_thread_ = nullptr;
+};
+
+}  // namespace onebit::cuda_on_cpu
