@@ -62,6 +62,24 @@ TEST_CASE("launchers tell rank and size, each in its own way") {
   CHECK(told({{"PMI_RANK", "-1"}, {"PMI_SIZE", "4"}}) == "-");
 }
 
+TEST_CASE("ranks of a machine have a CUDA device each, counted by threads or by the launcher") {
+  const auto number = [](const Variables& variables, size_t place) {
+    const Environment environment(variables);
+    const onebit::host::Device device = onebit::host::device_of("cuda", place);
+    return device.type == ONEBIT_DEVICE_CUDA ? device.number : -1;
+  };
+  CHECK(number({}, 0) == 0);
+  CHECK(number({}, 3) == 3);
+  CHECK(number({{"OMPI_COMM_WORLD_RANK", "6"}, {"OMPI_COMM_WORLD_SIZE", "8"}, {"OMPI_COMM_WORLD_LOCAL_RANK", "2"}}, 0) == 2);
+  CHECK(number({{"PMI_RANK", "6"}, {"PMI_SIZE", "8"}, {"MPI_LOCALRANKID", "1"}}, 0) == 1);
+  CHECK(number({{"SLURM_PROCID", "6"}, {"SLURM_STEP_NUM_TASKS", "8"}, {"SLURM_LOCALID", "0"}}, 0) == 0);
+  CHECK(number({{"PMIX_RANK", "6"}}, 0) == 6);  // it does not say; devices are dealt out in turn
+  CHECK(number({{"PMI_RANK", "0"}, {"PMI_SIZE", "1"}, {"MPI_LOCALRANKID", "0"}}, 2) == 2);  // threads of one launched process
+  const Environment launched_by(Variables{{"PMI_RANK", "6"}, {"PMI_SIZE", "8"}, {"MPI_LOCALRANKID", "1"}});
+  CHECK(onebit::host::device_of("cpu", 3).type == ONEBIT_DEVICE_CPU);
+  CHECK(onebit::host::device_of("cpu", 3).number == 0);
+}
+
 TEST_CASE("threads run here, all of them, unless a launcher has started copies of this process") {
   const Environment nobody(Variables{});
   CHECK(place("threads", four_typed).here() == 4);

@@ -10,6 +10,7 @@ struct Launched {
   std::string by;  // "mpirun"
   int rank = 0;
   int size = 0;      // processes that it started; 0: it does not say
+  int local = 0;     // among those of this machine; the rank, where it does not say
   bool mpi = false;  // they find each other through MPI; else at the address that the environment tells
 };
 

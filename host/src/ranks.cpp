@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "launcher.hpp"
 #include "onebit/error.hpp"
 
 namespace onebit::host {
@@ -41,13 +42,15 @@ class Failures {
   std::vector<std::exception_ptr> failures_;  // in the order in which they happened
 };
 
-// What a process brings that knows of no other: its communicator finds them.
+// What a process brings that knows of no other: its communicator finds them. Which of the machine's devices is its own, the
+// launcher tells.
 onebit_rendezvous no_rendezvous() {
+  const auto self = launched();
   constexpr const char* reason = "ranks that are processes have no rendezvous";
   return {sizeof(onebit_rendezvous),
           0,
           0,
-          0,
+          self ? self->local : 0,
           0,
           nullptr,
           [](void*, onebit_str, const void*, size_t, onebit_error* err) {
