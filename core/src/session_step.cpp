@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include <spdlog/logger.h>
 #include <xxhash.h>
 
 #include "float_environment.hpp"

@@ -4,8 +4,6 @@
 // objects may outlive the registry that made them.
 #pragma once
 
-#include <spdlog/logger.h>
-
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -18,6 +16,10 @@
 #include "onebit/manifest.hpp"
 #include "onebit/metrics.hpp"
 #include "onebit/optimizer.hpp"
+
+namespace spdlog {
+class logger;  // without its header, which would meet the fmt that pip's libtorch brings where somebody includes both
+}
 
 namespace onebit {
 
