@@ -53,7 +53,7 @@ struct LaunchedRank {
 // What torchrun and its kin put into the environment; none where neither RANK nor WORLD_SIZE is set. Throws
 // Error(invalid_argument) that names the variable where they are incomplete or make no sense. Nothing else here reads it.
 //   RANK, WORLD_SIZE               this rank, of so many
-//   LOCAL_RANK, LOCAL_WORLD_SIZE   the same among the ranks of its machine; both left out: each rank has a machine of its own
+//   LOCAL_RANK, LOCAL_WORLD_SIZE   the same among the ranks of its machine; both left out: as if all were on one
 //   MASTER_ADDR, MASTER_PORT       where rank 0 is; one rank alone needs neither
 //   ONEBIT_PORT                    the port of the store, where it is not to be MASTER_PORT
 //   TORCHELASTIC_USE_AGENT_STORE   "True": torchrun's own store is at MASTER_PORT. Unless ONEBIT_PORT is set, ours is then at
