@@ -71,8 +71,8 @@ class TcpRendezvous {
  public:
   // Rank 0: begins to serve; port 0: a free one. Others: return when rank 0 has taken them in; they may come before it. Throws
   // Error: unavailable (the port is taken), timeout (no rank 0 there), state_mismatch (something else there, another job,
-  // version or number of ranks, or a rank that is there already), invalid_argument. timeout: also of put, and of get unless
-  // told.
+  // version or number of ranks, or a rank that is there already), invalid_argument. timeout: of this, and of get unless told.
+  // Ranks may meet again at the same place, each when its last TcpRendezvous is gone.
   explicit TcpRendezvous(const LaunchedRank& self, std::chrono::nanoseconds timeout = std::chrono::minutes(5),
                          std::chrono::nanoseconds farewell = std::chrono::seconds(10));
   ~TcpRendezvous();
