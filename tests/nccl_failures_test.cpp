@@ -174,6 +174,15 @@ TEST_CASE("nccl: ranks that expect another number of ranks are told") {
   CHECK(has(texts[0], "rank 1, which did not arrive"));
 }
 
+TEST_CASE("nccl: ranks of different versions are told, before NCCL is") {
+  LocalRendezvous rendezvous(3);
+  const std::string newer = "library = \"" + std::string(ONEBIT_BINARY_DIR) + "/lib/nccl_on_cpu/libnccl_newer.so.2\"";
+  const auto texts = outcomes(3, [&](int rank) { make(rendezvous.at(rank), rank == 1 ? newer : "timeout = 20"); });
+  CHECK(has(texts[0], "rank 1 has NCCL 2.28.9, rank 0 has 2.8.3"));
+  CHECK(has(texts[2], "rank 1 has NCCL 2.28.9, rank 2 has 2.8.3"));
+  CHECK(has(texts[1], "rank 2 has NCCL 2.8.3, rank 1 has 2.28.9"));
+}
+
 TEST_CASE("nccl: a rendezvous may be met at again, while the first communicator lives") {
   LocalRendezvous rendezvous(2);
   const auto texts = outcomes(2, [&](int rank) {

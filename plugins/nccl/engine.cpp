@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "onebit/cuda.hpp"
@@ -35,6 +36,7 @@ Engine::Engine(const Library& library, Connection connection, int64_t timeout_ns
       hub_(std::move(connection.hub)),
       link_(std::move(connection.link)),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  if (wake_ < 0) throw Error(Code::unavailable, std::string("create: eventfd: ") + std::strerror(errno), errno);
   watcher_ = std::thread([this] { run_watcher(); });
   issuer_ = std::thread([this] { run_issuer(); });
   try {

@@ -104,6 +104,7 @@ void Engine::look_at_limits() {
 int Engine::patience() const {
   auto soonest = Clock::time_point::max();
   for (const Operation* operation : current_) {
+    if (failure_of(*operation) != nullptr) break;  // and all after it
     if (operation->state == State::issued) return kLook;
     if (operation->state == State::waiting && operation->timeout_ns > 0) soonest = std::min(soonest, operation->deadline);
   }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "onebit/error.hpp"
@@ -33,6 +34,7 @@ Hub::Hub(Listener listener)
       roll_(listener_.place().ranks),
       seats_(static_cast<size_t>(roll_.ranks())),
       stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  if (stop_ < 0) throw Error(Code::unavailable, std::string("create: eventfd: ") + std::strerror(errno), errno);
   thread_ = std::thread([this] { run(); });
 }
 
