@@ -138,9 +138,11 @@ void Engine::tell(const Operation& operation, const Sizes& sizes, std::string_vi
 
 // Without this the other ranks would wait for the call that this one can't make. NCCL may have it from them already, so that
 // the communicator ends.
-void Engine::refuse(const Operation& operation, const Error& why) {
-  const std::string text = "the call of rank " + std::to_string(rank_) + " was refused: " + why.what();
-  fail_here(why.code(), title(operation.signature.kind, operation.sequence) + ": " + text);
+void Engine::refuse(const Operation& operation, const std::exception& why) {
+  const auto* error = dynamic_cast<const Error*>(&why);
+  fail_here(error != nullptr ? error->code() : Code::out_of_memory,
+            title(operation.signature.kind, operation.sequence) + ": the call of rank " + std::to_string(rank_) +
+                " was refused: " + why.what());
 }
 
 Operation& Engine::post(Collective kind, const Call& call, Fill fill) {
@@ -154,7 +156,7 @@ Operation& Engine::post(Collective kind, const Call& call, Fill fill) {
     operation.caller = cuda::stream_of(call.stream);
     operation.ready.record(operation.caller);
     sizes = sizes_of(operation, rank_);
-  } catch (const Error& why) {
+  } catch (const std::exception& why) {
     operation.state = State::done;
     refuse(operation, why);
     throw;

@@ -84,7 +84,7 @@ class Engine {
   Operation& post(Collective kind, const Call& call, Fill fill);
   Operation& begin(Collective kind, const Call& call);
   void tell(const Operation& operation, const Sizes& sizes, std::string_view blob);
-  void refuse(const Operation& operation, const Error& why);
+  void refuse(const Operation& operation, const std::exception& why);
   void retire();
   const Failure* failure_of(const Operation& operation) const;
   [[noreturn]] void raise(const Operation& operation) const;

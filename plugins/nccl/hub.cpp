@@ -122,9 +122,6 @@ void Hub::take(int rank, const Message& message, std::string_view body) {
   switch (message.type) {
     case Type::post:
       return take_post(rank, message, body);
-    case Type::refused:
-      return fail(static_cast<Code>(message.code), rank,
-                  "the call of rank " + std::to_string(rank) + " was refused: " + std::string(body));
     case Type::parts:
       return take_sizes(rank, message, body);
     case Type::late:
