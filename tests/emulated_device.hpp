@@ -21,19 +21,19 @@ class TestStream {
   cudaStream_t stream_ = nullptr;
 };
 
-// An array in device memory. shift: elements by which it is moved off the allocation's alignment.
+// An array in device memory, between NaNs. shift: elements by which it is moved off the allocation's alignment.
 template <class T>
 class DeviceArray {
  public:
-  explicit DeviceArray(size_t size, size_t shift = 0) : size_(size), shift_(shift) {
-    REQUIRE(cudaMalloc(&memory_, (size + shift) * sizeof(T)) == cudaSuccess);
+  explicit DeviceArray(size_t size, size_t shift = 0) : size_(size), first_(margin + shift) {
+    REQUIRE(cudaMalloc(&memory_, (size + 2 * first_) * sizeof(T)) == cudaSuccess);
   }
   explicit DeviceArray(const std::vector<T>& values, size_t shift = 0) : DeviceArray(values.size(), shift) { set(values); }
   ~DeviceArray() { cudaFree(memory_); }
   DeviceArray(const DeviceArray&) = delete;
   DeviceArray& operator=(const DeviceArray&) = delete;
 
-  T* data() const { return memory_ + shift_; }
+  T* data() const { return memory_ + first_; }
   size_t size() const { return size_; }
   void set(const std::vector<T>& values) {
     const TestStream stream;
@@ -41,15 +41,28 @@ class DeviceArray {
     REQUIRE(cudaStreamSynchronize(stream) == cudaSuccess);
   }
   // As it is now: whoever writes it must have been waited for.
-  std::vector<T> get() const {
-    const TestStream stream;
-    std::vector<T> values(size_);
-    REQUIRE(cudaMemcpyAsync(values.data(), data(), size_ * sizeof(T), cudaMemcpyDeviceToHost, stream) == cudaSuccess);
-    return values;
+  std::vector<T> get() const { return read(data(), size_); }
+  bool intact() const {
+    for (const T* beside : {memory_, data() + size_})
+      for (const unsigned char byte : bytes_of(read(beside, first_)))
+        if (byte != 0xFF) return false;
+    return true;
   }
 
  private:
-  size_t size_, shift_;
+  static constexpr size_t margin = 64;
+  static std::vector<T> read(const T* from, size_t count) {
+    const TestStream stream;
+    std::vector<T> values(count);
+    REQUIRE(cudaMemcpyAsync(values.data(), from, count * sizeof(T), cudaMemcpyDeviceToHost, stream) == cudaSuccess);
+    return values;
+  }
+  static std::vector<unsigned char> bytes_of(const std::vector<T>& values) {
+    const auto* first = reinterpret_cast<const unsigned char*>(values.data());
+    return {first, first + values.size() * sizeof(T)};
+  }
+
+  size_t size_, first_;
   T* memory_ = nullptr;
 };
 

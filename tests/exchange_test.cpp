@@ -8,6 +8,7 @@
 #include <memory>
 #include <random>
 
+#include "dense_codec.hpp"
 #include "exchange.hpp"
 #include "sessions.hpp"
 #include "trace.hpp"
@@ -137,7 +138,8 @@ struct Bench {
     const Totals totals = {};
     Plan plan;
     optimizer.plan(step, totals, plan);
-    exchange.run(step, plan, 1.0F);
+    const float one = 1;
+    exchange.run(step, plan, {&one});
     exchange.commit(plan);
   }
 

@@ -279,7 +279,7 @@ TEST_CASE("an error inside a group says which ranks the group numbers") {
   host::run_ranks(4, [&](int rank) {
     MeteredCommunicator world(plugins().make_communicator(*configuration.communicator.component,
                                                           configuration.communicator.options, rendezvous.at(rank)));
-    Machines machines(world, true);
+    Machines machines(world, world, true);
     char byte = 0, bytes[2];
     const onebit_part parts[] = {{0, 1}, {1, 1}};
     try {

@@ -4,7 +4,7 @@
 
 namespace onebit {
 
-Agreement::Agreement(MeteredCommunicator& communicator) : communicator_(communicator) {
+Agreement::Agreement(MeteredCommunicator& communicator, Communicator& host) : communicator_(communicator), host_(host) {
   const int n = communicator.size();
   ballots_.resize(static_cast<size_t>(n));
   for (int64_t rank = 0; rank < n; ++rank)
@@ -16,7 +16,7 @@ const std::vector<Ballot>& Agreement::vote(const Ballot& own) {
   mine = own;
   if (ballots_.size() == 1) return ballots_;
   communicator_.enter(Stage::agreement);
-  communicator_.wait(communicator_.all_gather(&mine, ballots_.data(), parts_.data(), Call(static_cast<uint64_t>(~0U))), -1);
+  host_.wait(host_.all_gather(&mine, ballots_.data(), parts_.data(), Call(static_cast<uint64_t>(~0U))), -1);
   communicator_.enter(Stage::other);
   return ballots_;
 }

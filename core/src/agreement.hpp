@@ -7,30 +7,21 @@
 #include <vector>
 
 #include "metered_communicator.hpp"
+#include "verdict.hpp"
 
 namespace onebit {
 
-struct Ballot {  // what a rank says; 32 bytes on the wire
-  int64_t step = 0;
-  uint64_t hash = 0;   // of everything that must be equal
-  uint32_t flags = 0;  // see below
-  float largest = 0;   // magnitude in the local gradient, where a dense round wants to know
-  double squares = 0;  // of the local gradient, when clipping
-};
-static_assert(sizeof(Ballot) == 32);
-
-inline constexpr uint32_t ballot_not_finite = 1;    // this rank's gradient can't be used
-inline constexpr uint32_t ballot_missed_local = 2;  // it skipped a local step since the last agreement, for that reason
-
 class Agreement {
  public:
-  explicit Agreement(MeteredCommunicator& communicator);
+  // host: the same, for memory of the host.
+  Agreement(MeteredCommunicator& communicator, Communicator& host);
 
   // Collective. Answers every rank's ballot, in rank order; the slice lives until the next call.
   const std::vector<Ballot>& vote(const Ballot& own);
 
  private:
   MeteredCommunicator& communicator_;
+  Communicator& host_;
   std::vector<Ballot> ballots_;
   std::vector<onebit_part> parts_;
 };

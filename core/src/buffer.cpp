@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string>
 
+#include "device.hpp"
 #include "onebit/error.hpp"
 
 namespace onebit {
@@ -15,6 +16,7 @@ namespace {
 constexpr size_t huge_page = size_t{2} << 20;
 constexpr size_t page = 4096;
 constexpr size_t vector_line = 64;
+constexpr size_t device_line = 256;
 
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 bool is_large(size_t bytes) { return bytes >= huge_page; }
@@ -45,14 +47,15 @@ void* allocate(size_t bytes) {
 
 Buffer::Buffer(MemoryMeter& meter, size_t bytes) {
   if (bytes == 0) return;
-  const size_t rounded = round_up(bytes, is_large(bytes) ? page : vector_line);
-  data_ = static_cast<std::byte*>(allocate(rounded));
+  const bool is_paged = meter.device() == nullptr && is_large(bytes);
+  const size_t rounded = round_up(bytes, meter.device() != nullptr ? device_line : is_paged ? page : vector_line);
+  data_ = static_cast<std::byte*>(meter.device() != nullptr ? meter.device()->allocate(rounded) : allocate(rounded));
   if (data_ == nullptr)
     throw Error(Code::out_of_memory,
                 "no memory for " + std::to_string(bytes) + " bytes of state; " + std::to_string(meter.held()) +
                     " bytes are held already",
                 ENOMEM);
-  mapped_ = is_large(rounded);
+  mapped_ = is_paged;
   size_ = rounded;
   meter_ = &meter;
   meter.add(size_);
@@ -61,14 +64,18 @@ Buffer::Buffer(MemoryMeter& meter, size_t bytes) {
 Buffer::~Buffer() {
   if (data_ == nullptr) return;
   meter_->remove(size_);
-  if (mapped_)
+  if (meter_->device() != nullptr)
+    meter_->device()->release(data_, size_);
+  else if (mapped_)
     munmap(data_, size_);
   else
     std::free(data_);
 }
 
 void Buffer::shrink(size_t bytes) {
-  const size_t kept = round_up(bytes, mapped_ ? page : vector_line);
+  const size_t kept = round_up(bytes, mapped_                                            ? page
+                                      : meter_ != nullptr && meter_->device() != nullptr ? device_line
+                                                                                         : vector_line);
   if (kept >= size_) return;
   if (mapped_ && kept > 0) {
     munmap(data_ + kept, size_ - kept);
@@ -77,12 +84,27 @@ void Buffer::shrink(size_t bytes) {
     return;
   }
   Buffer smaller(*meter_, bytes);
-  if (kept > 0) std::memcpy(smaller.data_, data_, kept);
+  if (kept > 0 && meter_->device() != nullptr)
+    meter_->device()->copy(smaller.data_, data_, bytes);
+  else if (kept > 0)
+    std::memcpy(smaller.data_, data_, kept);
   swap(smaller);
 }
 
 void Buffer::zero() {
-  if (data_ != nullptr) std::memset(data_, 0, size_);
+  if (data_ == nullptr) return;
+  if (meter_->device() != nullptr)
+    meter_->device()->zero(data_, size_);
+  else
+    std::memset(data_, 0, size_);
+}
+
+void Buffer::set(const void* from, size_t bytes) {
+  if (bytes == 0) return;
+  if (meter_->device() != nullptr)
+    meter_->device()->write(data_, from, bytes);
+  else
+    std::memcpy(data_, from, bytes);
 }
 
 }  // namespace onebit

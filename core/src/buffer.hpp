@@ -1,5 +1,5 @@
-// Memory that the core owns: zeroed, aligned, on huge pages where it is large, and counted. Every byte of state, errors and
-// payloads goes through here, so a session can tell what it holds and what it held at most.
+// Memory that the core owns: zeroed, aligned, on huge pages where it is large, and counted; the CPU's, or a device's. Every
+// byte of state, errors and payloads goes through here, so a session can tell what it holds and what it held at most.
 #pragma once
 
 #include <algorithm>
@@ -9,14 +9,20 @@
 
 namespace onebit {
 
+class Device;
+
 class MemoryMeter {
  public:
+  // device: whose memory it is; NULL: the CPU's.
+  explicit MemoryMeter(Device* device = nullptr) : device_(device) {}
+  Device* device() const { return device_; }
   void add(uint64_t bytes) { peak_ = std::max(peak_, held_ += bytes); }
   void remove(uint64_t bytes) { held_ -= bytes; }
   uint64_t held() const { return held_; }
   uint64_t peak() const { return peak_; }
 
  private:
+  Device* device_;
   uint64_t held_ = 0, peak_ = 0;
 };
 
@@ -38,6 +44,8 @@ class Buffer {
     return reinterpret_cast<T*>(data_);
   }
   void zero();
+  // Of `bytes` bytes, from the CPU's memory.
+  void set(const void* from, size_t bytes);
   // Frees all but the first bytes, which keep their values; the others' pages go back to the system. 0: frees everything.
   void shrink(size_t bytes);
 

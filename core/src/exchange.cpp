@@ -2,10 +2,20 @@
 // exchange_worker.cpp (send, receive), exchange_server.cpp (serve) and exchange_machine.cpp (share, pass on).
 #include "exchange.hpp"
 
+#include "dense_codec.hpp"
+
 #include <algorithm>
 #include <string>
 
 namespace onebit {
+namespace {
+
+std::unique_ptr<Compressor> dense_codec(const Device* device, WireType type) {
+  if (device != nullptr) return device->dense_codec(type);
+  return std::make_unique<DenseCodec>(type);
+}
+
+}  // namespace
 
 Exchange::Exchange(const ExchangeParts& parts)
     : layout_(parts.layout),
@@ -17,7 +27,10 @@ Exchange::Exchange(const ExchangeParts& parts)
       trace_(parts.trace),
       workers_(parts.workers),
       meter_(parts.meter),
-      dense_codec_(parts.layout.options().dense_type),
+      device_(parts.device),
+      device_blocks_(parts.device_blocks),
+      dense_codec_(dense_codec(parts.device, parts.layout.options().dense_type)),
+      raw_codec_(dense_codec(parts.device, WireType::fp32)),
       retained_(parts.layout, parts.meter) {
   if (compressor_ != nullptr) description_ = compressor_->describe();
   const auto tile = static_cast<size_t>(layout_.largest_tile + 15) / 16 * 16;
@@ -31,10 +44,23 @@ Exchange::Exchange(const ExchangeParts& parts)
     scratch.statistics = reinterpret_cast<double*>(scratch.previous + tile);
     scratch_.push_back(std::move(scratch));
   }
+  if (device_ != nullptr) mirror_layout();
+}
+
+void Exchange::mirror_layout() {
+  for (const Bucket& bucket : layout_.buckets) {
+    for (const Wire* wire : {&bucket.dense, &bucket.compressed, &bucket.local})
+      for (const auto* pieces : {&wire->pieces, &wire->served, &wire->sharded}) mirror_.add(*pieces);
+    for (const Spans* spans : {&bucket.worker_spans, &bucket.server_spans}) {
+      mirror_.add(spans->ranges);
+      mirror_.add(spans->of_block);
+    }
+  }
+  mirror_.upload(meter_);
 }
 
 uint64_t Exchange::buffer_bytes() const {
-  uint64_t total = block_statistics_.size() + span_statistics_.size();
+  uint64_t total = block_statistics_.size() + span_statistics_.size() + mirror_.bytes();
   for (const Scratch& scratch : scratch_) total += scratch.memory.size();
   for (const auto& round : flights_)
     for (const Flight& flight : round) total += flight.payload.size() + flight.incoming.size();
@@ -43,9 +69,9 @@ uint64_t Exchange::buffer_bytes() const {
   return total;
 }
 
-void Exchange::run(const Step& step, const Plan& plan, float gradient_scale) {
+void Exchange::run(const Step& step, const Plan& plan, const Opening& opening) {
   step_ = &step;
-  gradient_scale_ = gradient_scale;
+  opening_ = opening;
   prepare(plan);
   if (round_count_ == 0) return local_step();
   using Role = void (Exchange::*)(size_t);
@@ -136,8 +162,8 @@ const Wire& Exchange::wire(const Round& round, const Bucket& bucket) const {
 }
 
 const Compressor& Exchange::codec(const Round& round, const TileRange& tile) const {
-  if (round.kind == RoundKind::dense) return dense_codec_;
-  return tile.raw ? static_cast<const Compressor&>(raw_codec_) : *compressor_;
+  if (round.kind == RoundKind::dense) return *dense_codec_;
+  return tile.raw ? *raw_codec_ : *compressor_;
 }
 
 std::byte* Exchange::gathered(const Round& round, size_t bucket) {
@@ -145,14 +171,15 @@ std::byte* Exchange::gathered(const Round& round, size_t bucket) {
 }
 
 onebit_batch Exchange::batch(const std::vector<onebit_piece>& pieces, const TileRange& tile) const {
+  const onebit_piece* const on_device = mirror_.of(pieces);
   return {sizeof(onebit_batch),
           static_cast<size_t>(tile.count),
           pieces.data() + tile.first,
-          nullptr,
+          on_device == nullptr ? nullptr : on_device + tile.first,
           static_cast<uint64_t>(step_->number),
           static_cast<uint64_t>(step_->rank),
-          nullptr,
-          nullptr};
+          opening_.skip,
+          device_ == nullptr ? nullptr : device_->stream()};
 }
 
 onebit_tile Exchange::tile_of(const Bucket& bucket, const TileRange& tile) const {
@@ -160,14 +187,26 @@ onebit_tile Exchange::tile_of(const Bucket& bucket, const TileRange& tile) const
   return {sizeof(onebit_tile),
           static_cast<size_t>(tile.count),
           layout_.blocks.data() + bucket.first_block + tile.first,
-          nullptr,
+          device_ == nullptr ? nullptr : device_blocks_ + bucket.first_block + tile.first,
           nullptr,
           nullptr,
           nullptr,
           state_.tile_slots(),
-          &gradient_scale_,
-          nullptr,
-          &cpu};
+          opening_.gradient_scale,
+          opening_.skip,
+          device_ == nullptr ? &cpu : device_->stream()};
+}
+
+Call Exchange::call(size_t bucket) const {
+  Call made(bucket);
+  if (device_ != nullptr) made.stream = device_->stream();
+  return made;
+}
+
+void Exchange::divide(float* values, int64_t count, int by) const {
+  const auto divisor = static_cast<float>(by);
+  if (device_ != nullptr) return device_->divide(values, count, divisor, opening_.skip);
+  for (int64_t i = 0; i < count; ++i) values[i] /= divisor;
 }
 
 void Exchange::apply(const Plan& plan) {

@@ -28,13 +28,15 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "buffer.hpp"
-#include "dense_codec.hpp"
+#include "device.hpp"
 #include "lap.hpp"
 #include "layout.hpp"
 #include "metered_communicator.hpp"
+#include "mirror.hpp"
 #include "onebit/compressor.hpp"
 #include "onebit/optimizer.hpp"
 #include "onebit/session.hpp"
@@ -55,6 +57,14 @@ struct ExchangeParts {
   MemoryMeter& meter;
   MeteredCommunicator* inside = nullptr;  // the ranks of this machine, when the layout has shards
   Trace* trace = nullptr;
+  Device* device = nullptr;                     // NULL: the CPU
+  const onebit_block* device_blocks = nullptr;  // the layout's, in its memory
+};
+
+// What a step begins with, where the tensors are: on a device the agreement is still under way when the host goes on.
+struct Opening {
+  const float* gradient_scale;    // multiplies every gradient
+  const int32_t* skip = nullptr;  // on a device: when it is set nothing is written
 };
 
 class Exchange {
@@ -63,8 +73,8 @@ class Exchange {
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 
-  // All rounds of a step, up to the last consume. gradient_scale multiplies every gradient.
-  void run(const Step& step, const Plan& plan, float gradient_scale);
+  // All rounds of a step, up to the last consume.
+  void run(const Step& step, const Plan& plan, const Opening& opening);
   // The second pass.
   void apply(const Plan& plan);
   // After combine and apply: retained means become the previous ones.
@@ -106,6 +116,7 @@ class Exchange {
     int index;
   };
 
+  void mirror_layout();
   void prepare(const Plan& plan);
   void require_range(const Plan::Round& round) const;
   void prepare_flights(const Round& round);
@@ -146,6 +157,8 @@ class Exchange {
   void apply_tile(size_t bucket, const TileRange& tile, const Round* kept, const Scratch& scratch);
   void local_step();
   void wait(MeteredCommunicator& communicator, Request*& pending, size_t bucket);
+  Call call(size_t bucket) const;
+  void divide(float* values, int64_t count, int by) const;
   Mark mark(const char* name, size_t bucket) const { return {trace_, name, static_cast<int64_t>(bucket)}; }
 
   const Layout& layout_;
@@ -157,7 +170,10 @@ class Exchange {
   Trace* trace_;
   Workers& workers_;
   MemoryMeter& meter_;
-  DenseCodec dense_codec_, raw_codec_;  // of dense rounds; of raw tensors in compressed ones
+  Device* const device_;
+  const onebit_block* const device_blocks_;
+  std::unique_ptr<Compressor> dense_codec_, raw_codec_;  // of dense rounds; of raw tensors in compressed ones
+  Mirror mirror_;
   Codec description_{};
   Retained retained_;
   std::vector<Scratch> scratch_;
@@ -172,7 +188,7 @@ class Exchange {
   const Step* step_ = nullptr;
   std::array<Round, 2> rounds_{};
   size_t round_count_ = 0;
-  float gradient_scale_ = 1;
+  Opening opening_{};
   bool previous_in_consume_ = false;
 };
 

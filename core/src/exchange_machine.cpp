@@ -32,12 +32,12 @@ void Exchange::share(size_t b) {
         const TileRange& tile = bucket.tiles[static_cast<size_t>(t)];
         const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
         write_message(round, b, tile, scratch);
-        raw_codec_.encode(batch(bucket.local.pieces, tile), scratch.message, nullptr, nullptr, nullptr,
-                          under_way.messages.bytes());
+        raw_codec_->encode(batch(bucket.local.pieces, tile), scratch.message, nullptr, nullptr, nullptr,
+                           under_way.messages.bytes());
       });
     }
     under_way.pending = inside_->all_to_all(under_way.messages.bytes(), bucket.local.shards.data(), under_way.arrivals.bytes(),
-                                            bucket.local.arrivals.data(), Call(b));
+                                            bucket.local.arrivals.data(), call(b));
   }
 }
 
@@ -47,9 +47,8 @@ void Exchange::average_inside(const Round& round, size_t b, const TileRange& til
   const onebit_batch pieces = batch(local.sharded, tile);
   const std::byte* arrived = passage(round, b).arrivals.bytes();
   for (size_t rank = 0; rank < local.arrivals.size(); ++rank)
-    raw_codec_.decode(pieces, arrived + local.arrivals[rank].offset, 1.0F, rank > 0, mean);
-  const auto ranks = static_cast<float>(local.arrivals.size());
-  for (int64_t i = 0; i < tile.extent; ++i) mean[i] /= ranks;
+    raw_codec_->decode(pieces, arrived + local.arrivals[rank].offset, 1.0F, rank > 0, mean);
+  divide(mean, tile.extent, static_cast<int>(local.arrivals.size()));
 }
 
 void Exchange::pass_on(size_t b) {
@@ -60,7 +59,7 @@ void Exchange::pass_on(size_t b) {
     const std::vector<onebit_part>& shards = wire(round, layout_.buckets[b]).shards;
     std::byte* all = gathered(round, b);
     under_way.pending =
-        inside_->all_gather(all + shards[static_cast<size_t>(layout_.local())].offset, all, shards.data(), Call(b));
+        inside_->all_gather(all + shards[static_cast<size_t>(layout_.local())].offset, all, shards.data(), call(b));
   }
 }
 

@@ -16,7 +16,7 @@ void Exchange::serve(size_t b) {
     std::byte* all = gathered(round, b);
     communicator_.enter(round.kind == RoundKind::dense ? Stage::dense : Stage::compressed);
     under_way.pending = communicator_.all_gather(all + on_wire.parts[static_cast<size_t>(layout_.options().rank)].offset, all,
-                                                 chunks(on_wire), Call(b));
+                                                 chunks(on_wire), call(b));
   }
 }
 
@@ -55,8 +55,7 @@ void Exchange::average(const Round& round, size_t b, const TileRange& tile, floa
   const bool coded = &with == compressor_;
   for (size_t rank = 0; rank < on_wire.incoming.size(); ++rank)
     with.decode(pieces, incoming + on_wire.incoming[rank].offset, coded ? 1.0F / ranks : 1.0F, rank > 0, mean);
-  if (coded) return;
-  for (int64_t i = 0; i < tile.extent; ++i) mean[i] /= ranks;
+  if (!coded) divide(mean, tile.extent, layout_.machines());
 }
 
 void Exchange::measure_served_spans(const Round& round, size_t b) {

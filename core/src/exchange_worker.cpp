@@ -18,7 +18,7 @@ void Exchange::send(size_t b) {
     encode_messages(round, b, under_way.payload.bytes());
     communicator_.enter(round.kind == RoundKind::dense ? Stage::dense : Stage::compressed);
     under_way.pending = communicator_.all_to_all(under_way.payload.bytes(), chunks(wire(round, bucket)),
-                                                 under_way.incoming.bytes(), wire(round, bucket).incoming.data(), Call(b));
+                                                 under_way.incoming.bytes(), wire(round, bucket).incoming.data(), call(b));
   }
 }
 
@@ -67,13 +67,18 @@ void Exchange::measure_spans(const Round& round, size_t b) {
 }
 
 void Exchange::fold(const Spans& spans) {
-  const onebit_folding folding = {sizeof(onebit_folding), spans.ranges.size(), spans.ranges.data(), nullptr, nullptr, nullptr};
+  const onebit_stream* const stream = device_ == nullptr ? nullptr : device_->stream();
+  const onebit_folding folding = {sizeof(onebit_folding),   spans.ranges.size(), spans.ranges.data(),
+                                  mirror_.of(spans.ranges), opening_.skip,       stream};
   compressor_->fold(folding, block_statistics_.as<double>(), span_statistics_.as<double>());
 }
 
 // Each block of a tile gets the statistics of its span.
 void Exchange::spread(const Spans& spans, const TileRange& tile, double* statistics) const {
   const auto width = static_cast<size_t>(description_.statistics);
+  if (device_ != nullptr)
+    return device_->spread(span_statistics_.as<double>(), mirror_.of(spans.of_block) + tile.first, tile.count,
+                           description_.statistics, statistics, opening_.skip);
   for (int64_t k = 0; k < tile.count; ++k) {
     const auto span = static_cast<size_t>(spans.of_block[static_cast<size_t>(tile.first + k)]);
     std::copy_n(span_statistics_.as<double>() + span * width, width, statistics + static_cast<size_t>(k) * width);
@@ -88,11 +93,13 @@ void Exchange::write_message(const Round& round, size_t b, const TileRange& rang
     tile.message = scratch.message;
     return optimizer_.produce(*step_, round.index, tile);
   }
+  if (device_ != nullptr) return device_->scale_gradients(tile, scratch.message);
+  const float scale = *opening_.gradient_scale;
   for (size_t k = 0; k < tile.block_count; ++k) {
     const onebit_block& block = tile.blocks[k];
     const float* __restrict from = block.gradient;
     float* __restrict to = scratch.message + block.packed;
-    for (int64_t i = 0; i < block.count; ++i) to[i] = from[i] * gradient_scale_;
+    for (int64_t i = 0; i < block.count; ++i) to[i] = from[i] * scale;
   }
 }
 

@@ -115,6 +115,8 @@ void Layout::lay_flat() {
   }
 }
 
+int64_t Layout::tile_capacity() const { return std::max({options_.tile, options_.block, vector_line}); }
+
 bool Layout::is_raw(int64_t tensor) const {
   return options_.ranks == 1 || !options_.payload_size || is_exempt(tensor) ||
          elements[static_cast<size_t>(tensor)] < options_.dense_below;
@@ -194,7 +196,7 @@ void Layout::assign_owners(Bucket& bucket) const {
 
 void Layout::make_tiles(Bucket& bucket) {
   onebit_block* own = blocks.data() + bucket.first_block;
-  TileMaker maker(bucket.tiles, std::max(options_.block, vector_line), options_.whole_tensors);
+  TileMaker maker(bucket.tiles, tile_capacity(), options_.whole_tensors);
   for (int64_t b = 0; b < bucket.block_count; ++b)
     maker.add(own[b].flat, own[b].count, {is_raw(own[b].tensor), is_exempt(own[b].tensor)}, own[b].tensor);
   bucket.dense.pieces.resize(bucket.owner.size());
@@ -221,7 +223,7 @@ void Layout::make_tiles(Bucket& bucket) {
 void Layout::make_role(Bucket& bucket, int first, int last, std::vector<TileRange>& tiles,
                        std::vector<onebit_piece> Wire::*pieces, int64_t& extent) {
   const onebit_block* own = blocks.data() + bucket.first_block;
-  TileMaker maker(tiles, std::max(options_.block, vector_line), false);
+  TileMaker maker(tiles, tile_capacity(), false);
   std::vector<size_t> mine;
   for (size_t b = 0; b < bucket.owner.size(); ++b)
     if (bucket.owner[b] >= first && bucket.owner[b] < last) mine.push_back(b);

@@ -22,6 +22,7 @@ struct LayoutOptions {
   int64_t bucket_bytes = 25'000'000;     // of fp32
   WireType dense_type = WireType::fp32;  // of dense rounds; a single rank sends nothing and rounds nothing: fp32
   int64_t dense_below = 0;               // tensors with fewer elements travel as fp32 in compressed rounds, too
+  int64_t tile = 0;                      // most elements of a tile; less than a block: one block
   bool whole_tensors = false;            // tiles are whole tensors
   std::vector<bool> exempt = {};         // by tensor: fp32 in compressed rounds, first in the flat space; empty: none
   std::function<size_t(int64_t)> payload_size;  // compressed bytes of a block; unset: nothing is ever compressed
@@ -102,6 +103,7 @@ class Layout {
   void make_spans(Bucket& bucket) const;
   bool is_exempt(int64_t tensor) const { return !options_.exempt.empty() && options_.exempt[static_cast<size_t>(tensor)]; }
   bool is_raw(int64_t tensor) const;
+  int64_t tile_capacity() const;
   size_t compressed_size(const onebit_block& block) const;
 
   LayoutOptions options_;

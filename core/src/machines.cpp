@@ -35,7 +35,7 @@ void require_even(const std::vector<std::vector<int>>& machines) {
                                           found + ": start as many on each, or set exchange.topology = \"flat\"");
 }
 
-std::vector<uint64_t> gather_machines(MeteredCommunicator& all) {
+std::vector<uint64_t> gather_machines(MeteredCommunicator& all, Communicator& host) {
   const auto ranks = static_cast<size_t>(all.size());
   std::vector<uint64_t> machines(ranks);
   std::vector<onebit_part> parts;
@@ -43,7 +43,7 @@ std::vector<uint64_t> gather_machines(MeteredCommunicator& all) {
     parts.push_back({static_cast<int64_t>(rank * sizeof(uint64_t)), static_cast<int64_t>(sizeof(uint64_t))});
   const uint64_t own = all.machine();
   all.enter(Stage::agreement);
-  all.wait(all.all_gather(&own, machines.data(), parts.data(), Call()), -1);
+  host.wait(host.all_gather(&own, machines.data(), parts.data(), Call()), -1);
   all.enter(Stage::other);
   return machines;
 }
@@ -71,11 +71,11 @@ LayoutOptions laid_out_for(const Place& place) {
   return options;
 }
 
-Machines::Machines(MeteredCommunicator& all, bool hierarchical) : all_(all) {
+Machines::Machines(MeteredCommunicator& all, Communicator& host, bool hierarchical) : all_(all) {
   place_.machine = all.rank();
   place_.machines = all.size();
   if (!hierarchical || all.size() == 1) return;
-  const std::vector<std::vector<int>> machines = ranks_by_machine(gather_machines(all));
+  const std::vector<std::vector<int>> machines = ranks_by_machine(gather_machines(all, host));
   require_even(machines);
   place_ = place_of(all.rank(), machines);
   if (place_.locals == 1) return;  // every rank has a machine of its own: flat

@@ -24,7 +24,8 @@ class Machines {
  public:
   // Collective when hierarchical. Machines and places in them are numbered in the order of ranks. Throws
   // Error(invalid_argument), on all ranks, unless all machines have equally many.
-  Machines(MeteredCommunicator& all, bool hierarchical);
+  // host: the same ranks, for memory of the host.
+  Machines(MeteredCommunicator& all, Communicator& host, bool hierarchical);
 
   const Place& place() const { return place_; }
   // What the rounds run over: between machines, or inside the only one.

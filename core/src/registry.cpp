@@ -13,6 +13,7 @@
 #include <tuple>
 
 #include "adapters.hpp"
+#include "device.hpp"
 #include "host_services.hpp"
 #include "library.hpp"
 #include "nearest.hpp"
@@ -51,6 +52,8 @@ std::string_view name_of(Kind kind) {
       return "compressor";
     case Kind::communicator:
       return "communicator";
+    case Kind::device:
+      return "device";
   }
   return "component of an unknown kind";
 }
@@ -261,6 +264,11 @@ std::unique_ptr<Communicator> Registry::make_communicator(const ComponentInfo& c
   return adapt_communicator(impl_->boundary(component, Kind::communicator),
                             *static_cast<const onebit_communicator_api*>(component.api), impl_->services.table(),
                             options.config(), rendezvous);
+}
+
+std::unique_ptr<Device> Registry::make_device(const ComponentInfo& component, int32_t ordinal) const {
+  (void)impl_->boundary(component, Kind::device);
+  return static_cast<const DeviceMaker*>(component.api)->make(ordinal);
 }
 
 const std::shared_ptr<spdlog::logger>& Registry::logger() const { return impl_->services.logger(); }

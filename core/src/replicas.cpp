@@ -23,8 +23,8 @@ int64_t elements_of(const Parameter& parameter) {
 
 }  // namespace
 
-Replicas::Replicas(std::vector<Parameter> parameters, MeteredCommunicator& communicator)
-    : parameters_(std::move(parameters)), communicator_(communicator) {
+Replicas::Replicas(std::vector<Parameter> parameters, MeteredCommunicator& communicator, Communicator& host, Device* device)
+    : parameters_(std::move(parameters)), communicator_(communicator), host_(host), device_(device) {
   std::set<std::string_view> names;
   for (const Parameter& parameter : parameters_) {
     elements_.push_back(elements_of(parameter));
@@ -45,10 +45,18 @@ uint64_t Replicas::model_hash() const {
   return hash;
 }
 
+uint64_t Replicas::hash_of(size_t tensor, uint64_t seed) const {
+  const size_t bytes = static_cast<size_t>(elements_[tensor]) * sizeof(float);
+  if (device_ == nullptr) return XXH64(parameters_[tensor].data, bytes, seed);
+  std::vector<char> copy(bytes);
+  device_->read(copy.data(), parameters_[tensor].data, bytes);
+  return XXH64(copy.data(), bytes, seed);
+}
+
 uint64_t Replicas::hash() const {
   uint64_t hash = 0;
   for (size_t t = 0; t < parameters_.size(); ++t)
-    if (elements_[t] > 0) hash = XXH64(parameters_[t].data, static_cast<size_t>(elements_[t]) * sizeof(float), hash);
+    if (elements_[t] > 0) hash = hash_of(t, hash);
   return hash;
 }
 
@@ -56,20 +64,22 @@ void Replicas::broadcast() {
   if (communicator_.size() == 1) return;
   for (size_t t = 0; t < parameters_.size(); ++t) {
     int64_t shape = elements_[t], stride = 1;
-    onebit_tensor tensor = {parameters_[t].data, {ONEBIT_DEVICE_CPU, 0}, 1, {ONEBIT_DTYPE_FLOAT, 32, 1}, &shape, &stride, 0};
-    if (shape > 0) communicator_.wait(communicator_.broadcast(tensor, 0, Call(t)), -1);
+    const onebit_device where = device_ == nullptr ? onebit_device{ONEBIT_DEVICE_CPU, 0} : device_->where();
+    onebit_tensor tensor = {parameters_[t].data, where, 1, {ONEBIT_DTYPE_FLOAT, 32, 1}, &shape, &stride, 0};
+    Call call(t);
+    if (device_ != nullptr) call.stream = device_->stream();
+    if (shape > 0) communicator_.wait(communicator_.broadcast(tensor, 0, call), -1);
   }
 }
 
 void Replicas::verify(int64_t step) {
   const size_t count = parameters_.size(), n = static_cast<size_t>(communicator_.size());
   if (n == 1 || count == 0) return;
-  for (size_t t = 0; t < count; ++t)
-    tensor_hashes_[t] = XXH64(parameters_[t].data, static_cast<size_t>(elements_[t]) * sizeof(float), 0);
+  for (size_t t = 0; t < count; ++t) tensor_hashes_[t] = hash_of(t, 0);
   std::vector<onebit_part> parts;
   const auto bytes = static_cast<int64_t>(count * sizeof(uint64_t));
   for (size_t rank = 0; rank < n; ++rank) parts.push_back({static_cast<int64_t>(rank) * bytes, bytes});
-  communicator_.wait(communicator_.all_gather(tensor_hashes_.data(), all_hashes_.data(), parts.data(), Call()), -1);
+  host_.wait(host_.all_gather(tensor_hashes_.data(), all_hashes_.data(), parts.data(), Call()), -1);
   for (size_t t = 0; t < count; ++t)
     for (size_t rank = 1; rank < n; ++rank)
       if (all_hashes_[rank * count + t] != all_hashes_[t])

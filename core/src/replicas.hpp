@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "device.hpp"
 #include "metered_communicator.hpp"
 #include "onebit/session.hpp"
 
@@ -11,7 +12,8 @@ namespace onebit {
 
 class Replicas {
  public:
-  Replicas(std::vector<Parameter> parameters, MeteredCommunicator& communicator);
+  // host: the same ranks, for memory of the host. device: whose memory the parameters are in; NULL: the CPU's.
+  Replicas(std::vector<Parameter> parameters, MeteredCommunicator& communicator, Communicator& host, Device* device);
 
   const std::vector<Parameter>& parameters() const { return parameters_; }
   const std::vector<int64_t>& elements() const { return elements_; }
@@ -24,10 +26,14 @@ class Replicas {
   void verify(int64_t step);
 
  private:
+  uint64_t hash_of(size_t tensor, uint64_t seed) const;
+
   std::vector<Parameter> parameters_;
   std::vector<int64_t> elements_;
   std::vector<uint64_t> tensor_hashes_, all_hashes_;
   MeteredCommunicator& communicator_;
+  Communicator& host_;
+  Device* device_;
 };
 
 }  // namespace onebit

@@ -28,7 +28,7 @@ std::vector<const onebit_schema*> plugins_schema() {
 
 std::vector<const onebit_schema*> session_schema() {
   static const onebit_schema schemas[] = {
-      text_option("device", "\"cpu\"", "cpu", "where tensors live; selects the components built for it"),
+      text_option("device", "\"cpu\"", "cpu|cuda", "where tensors live; selects the components built for it"),
       integer_option("threads", "1", 1, 256, "worker threads of a rank, its own included; any number gives the same bits"),
       real_option("clip_norm", "0", 0, 1e30,
                   "gradients are scaled so that sqrt(mean over ranks of their squared norms) is at most this; 0: no clipping"),

@@ -18,23 +18,39 @@ Session::Session(const Registry& registry, const Configuration& configuration, c
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 
-StepReport Session::step(const std::vector<const float*>& gradients) {
-  return impl_->guarded([&] { return impl_->step(gradients); });
+StepReport Session::step(const std::vector<const float*>& gradients, void* stream) {
+  return impl_->guarded([&] { return impl_->step(gradients, stream); });
+}
+StepReport Session::settle() {
+  return impl_->guarded([&] {
+    impl_->settle();
+    return impl_->report;
+  });
 }
 
 int Session::rank() const { return impl_->communicator.rank(); }
 int Session::size() const { return impl_->communicator.size(); }
-int64_t Session::next_step() const { return impl_->next_step; }
+int64_t Session::next_step() const {
+  impl_->settled();
+  return impl_->next_step;
+}
 double Session::learning_rate() const { return impl_->groups.front().learning_rate; }
-Communicator& Session::communicator() { return impl_->communicator; }
-Traffic Session::traffic() const { return impl_->traffic(); }
+Communicator& Session::communicator() { return impl_->host_side(); }
+Traffic Session::traffic() const {
+  impl_->settled();
+  return impl_->traffic();
+}
 Timings Session::timings() const { return impl_->all_timings(); }
 Footprint Session::footprint() const { return impl_->footprint(); }
-uint64_t Session::parameter_hash() const { return impl_->replicas.hash(); }
+uint64_t Session::parameter_hash() const {
+  impl_->settled();
+  return impl_->replicas.hash();
+}
 
 void Session::set_next_step(int64_t number) {
   if (number < 1)
     throw Error(Code::invalid_argument, "steps are numbered from 1, but the next was set to " + std::to_string(number));
+  impl_->settled();
   impl_->next_step = number;
 }
 void Session::set_learning_rate_factor(double value) {
@@ -47,7 +63,8 @@ void Session::set_gradient_scale(double value) {
   impl_->gradient_scale = value;
 }
 
-Session::AtAnchor::AtAnchor(Session& session) : impl_(session.impl_->apart ? session.impl_.get() : nullptr) {
+Session::AtAnchor::AtAnchor(Session& session)
+    : impl_((session.impl_->settled(), session.impl_->apart ? session.impl_.get() : nullptr)) {
   if (impl_ != nullptr) impl_->swap_anchor();
 }
 Session::AtAnchor::~AtAnchor() {

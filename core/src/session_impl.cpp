@@ -14,7 +14,7 @@ namespace {
 // The tensors as the optimizer sees them at declare; lives for that call.
 class TensorInfos {
  public:
-  TensorInfos(const std::vector<Parameter>& parameters, const std::vector<TensorRole>& roles)
+  TensorInfos(const std::vector<Parameter>& parameters, const std::vector<TensorRole>& roles, const Device* device)
       : shapes_(parameters.size()), strides_(parameters.size()) {
     tensors_.reserve(parameters.size());
     infos_.reserve(parameters.size());
@@ -24,7 +24,7 @@ class TensorInfos {
       strides_[t].assign(parameter.shape.size(), 1);
       for (size_t d = parameter.shape.size(); d-- > 1;) strides_[t][d - 1] = strides_[t][d] * parameter.shape[d];
       tensors_.push_back({parameter.data,
-                          {ONEBIT_DEVICE_CPU, 0},
+                          device == nullptr ? onebit_device{ONEBIT_DEVICE_CPU, 0} : device->where(),
                           static_cast<int32_t>(parameter.shape.size()),
                           {ONEBIT_DTYPE_FLOAT, 32, 1},
                           shapes_[t].data(),
@@ -49,9 +49,17 @@ std::unique_ptr<Compressor> make_compressor(const Registry& registry, const Conf
   return registry.make_compressor(*configuration.compressor.component, configuration.compressor.options);
 }
 
+std::unique_ptr<Device> make_device(const Registry& registry, const Configuration& configuration,
+                                    const onebit_rendezvous& rendezvous) {
+  const int64_t type = configuration.optimizer.component->device;
+  if (type == ONEBIT_DEVICE_CPU) return nullptr;
+  return registry.make_device(registry.find(Kind::device, device_name(type), type), rendezvous.local_rank);
+}
+
 LayoutOptions layout_options(const Configuration& configuration, const Compressor* compressor, bool whole_tensors,
-                             const std::vector<TensorRole>& roles, const Place& place) {
+                             const std::vector<TensorRole>& roles, const Place& place, const Device* device) {
   LayoutOptions options = laid_out_for(place);
+  if (device != nullptr) options.tile = device->tile_elements();
   for (const TensorRole& role : roles) options.exempt.push_back(role.exempt);
   options.whole_tensors = whole_tensors;
   options.bucket_bytes = configuration.exchange.options().integer("bucket_bytes");
@@ -95,14 +103,19 @@ bool hierarchical(const Configuration& configuration) {
 }
 
 // Collective: ranks that do not belong together are told before they take part in anything else.
-Machines find_machines(Agreement& agreement, MeteredCommunicator& communicator, uint64_t configuration_hash,
+Machines find_machines(Agreement& agreement, MeteredCommunicator& communicator, Communicator& host, uint64_t configuration_hash,
                        bool hierarchical) {
   require_same(agreement.vote({0, configuration_hash, 0, 0, 0}), communicator.rank(), "its configuration or plugin versions");
-  return {communicator, hierarchical};
+  return {communicator, host, hierarchical};
+}
+
+// Rehearsals run on the CPU: an optimizer for another device is rehearsed by its twin there.
+const ComponentInfo& on_cpu(const Registry& registry, const ComponentInfo& component) {
+  return component.device == ONEBIT_DEVICE_CPU ? component : registry.find(component.kind, component.name);
 }
 
 Rehearsal rehearse_fresh(const Registry& registry, const Configuration& configuration, const Layout& layout) {
-  const ComponentInfo& component = *configuration.optimizer.component;
+  const ComponentInfo& component = on_cpu(registry, *configuration.optimizer.component);
   const Rehearsal result = rehearse(*registry.make_optimizer(component, configuration.optimizer.options, true), layout);
   if (result.first_compressed > 0 && configuration.compressor.component == nullptr)
     throw Error(Code::invalid_argument, "optimizer '" + component.name +
@@ -124,20 +137,21 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
       verify_every(configuration.session.options().integer("verify_every")),
       configuration_hash(configuration.hash()),
       roles(roles_of(configuration, parameters)),
+      device(make_device(host, configuration, rendezvous)),
+      meter(device.get()),
       optimizer(make_optimizer(host, configuration)),
       compressor(make_compressor(host, configuration)),
       communicator(
           host.make_communicator(*configuration.communicator.component, configuration.communicator.options, rendezvous)),
+      staged(device ? std::make_unique<HostCommunicator>(communicator, *device, meter) : nullptr),
       trace(make_trace(host, configuration, communicator.rank())),
-      agreement(communicator),
-      machines(find_machines(agreement, communicator, configuration_hash, hierarchical(configuration))),
-      replicas(std::move(parameters), communicator),
-      state(*optimizer, TensorInfos(replicas.parameters(), roles).pointers()),
+      agreement(communicator, host_side()),
+      machines(find_machines(agreement, communicator, host_side(), configuration_hash, hierarchical(configuration))),
+      replicas(std::move(parameters), communicator, host_side(), device.get()),
+      state(*optimizer, TensorInfos(replicas.parameters(), roles, device.get()).pointers()),
       layout(replicas.elements(),
-             layout_options(configuration, compressor.get(), state.whole_tensors(), roles, machines.place())),
-      workers(static_cast<int>(configuration.session.options().integer("threads"))),
-      exchange(
-          {layout, state, *optimizer, compressor.get(), machines.rounds(), workers, meter, machines.inside(), trace.get()}),
+             layout_options(configuration, compressor.get(), state.whole_tensors(), roles, machines.place(), device.get())),
+      workers(device ? 1 : static_cast<int>(configuration.session.options().integer("threads"))),
       configured(configured_groups(configuration)),
       groups(configured) {
   (void)rehearse_fresh(host, configuration, layout);
@@ -148,7 +162,12 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
     largest_block = std::max(largest_block, block.count);
   }
   no_gradient = Buffer(meter, static_cast<size_t>(largest_block) * sizeof(float));
+  for (onebit_block& block : layout.blocks) block.gradient = no_gradient.as<float>();
   state.allocate(layout, meter);
+  if (device) on_device = std::make_unique<DeviceStep>(*device, layout, state, communicator, meter, groups.size());
+  exchange = std::make_unique<Exchange>(ExchangeParts{layout, state, *optimizer, compressor.get(), machines.rounds(), workers,
+                                                      meter, machines.inside(), trace.get(), device.get(),
+                                                      on_device ? on_device->blocks() : nullptr});
   pointed.assign(replicas.parameters().size(), nullptr);
   block_squares.assign(layout.blocks.size(), 0);
   worker_largest.assign(static_cast<size_t>(workers.count()), 0);
@@ -163,6 +182,12 @@ void Session::Impl::start() {
 
 // What local steps have moved is kept where the anchor was.
 void Session::Impl::swap_anchor() {
+  if (device) {
+    device->follow(embedder);
+    device->swap(on_device->blocks(), static_cast<int64_t>(layout.blocks.size()),
+                 static_cast<float*>(state.tile_slots()[state.anchor()]));
+    return device->settle();
+  }
   float* const anchor = static_cast<float*>(state.tile_slots()[state.anchor()]);
   workers.run(static_cast<int64_t>(layout.blocks.size()), [&](int, int64_t b) {
     const onebit_block& block = layout.blocks[static_cast<size_t>(b)];
@@ -184,7 +209,7 @@ Traffic Session::Impl::traffic() const {
 }
 
 Timings Session::Impl::all_timings() const {
-  Timings result = exchange.timings();
+  Timings result = exchange->timings();
   result.scan += timings.scan;
   result.wait += timings.wait;
   return result;
@@ -194,10 +219,10 @@ Footprint Session::Impl::footprint() const {
   Footprint result;
   for (const StateSlot& slot : state.slots())
     if (slot.memory.size() > 0) result.state.push_back({slot.name, slot.memory.size()});
-  result.worker_error = exchange.worker_error_bytes();
-  result.server_error = exchange.server_error_bytes();
-  result.retained = exchange.retained_bytes();
-  result.exchange_buffers = exchange.buffer_bytes() + no_gradient.size();
+  result.worker_error = exchange->worker_error_bytes();
+  result.server_error = exchange->server_error_bytes();
+  result.retained = exchange->retained_bytes();
+  result.exchange_buffers = exchange->buffer_bytes() + no_gradient.size();
   result.peak = meter.peak();
   return result;
 }
@@ -218,8 +243,8 @@ Cost cost_of(const Registry& registry, const Configuration& configuration, const
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(registry, configuration);
   const std::unique_ptr<Compressor> compressor = make_compressor(registry, configuration);
   const std::vector<TensorRole> roles = roles_of(configuration, parameters);
-  const StateStore state(*optimizer, TensorInfos(parameters, roles).pointers());
-  const Layout layout(elements, layout_options(configuration, compressor.get(), state.whole_tensors(), roles, place));
+  const StateStore state(*optimizer, TensorInfos(parameters, roles, nullptr).pointers());
+  const Layout layout(elements, layout_options(configuration, compressor.get(), state.whole_tensors(), roles, place, nullptr));
   const Rehearsal plans = rehearse_fresh(registry, configuration, layout);
   return price(layout, plans, compressor.get(), place);
 }

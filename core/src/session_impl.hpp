@@ -8,7 +8,10 @@
 
 #include "agreement.hpp"
 #include "buffer.hpp"
+#include "device.hpp"
+#include "device_step.hpp"
 #include "exchange.hpp"
+#include "host_communicator.hpp"
 #include "layout.hpp"
 #include "machines.hpp"
 #include "metered_communicator.hpp"
@@ -25,6 +28,7 @@ struct Session::Impl {
        std::vector<Parameter> parameters);
 
   ~Impl() {  // before the exchange frees buffers that other ranks may still be reading
+    if (device) device->abandon();
     machines.close();
     communicator.close();
   }
@@ -32,24 +36,32 @@ struct Session::Impl {
   Impl& operator=(const Impl&) = delete;
 
   void start();
-  StepReport step(const std::vector<const float*>& gradients);  // take_step, and its metrics
-  StepReport take_step(const std::vector<const float*>& gradients);
+  StepReport step(const std::vector<const float*>& gradients, void* stream);  // take_step, and its metrics
+  void take_step(const std::vector<const float*>& gradients, void* stream);
+  void step_on_cpu(const Step& now);
+  void step_on_device(const Step& now, void* stream);
   // Runs f; when it throws, the communicator is aborted, so that no other rank waits for this one, and the session ends.
   template <class F>
   auto guarded(F&& f);
 
   // The steps of a step, in order.
   void point_at(const std::vector<const float*>& gradients);
-  Ballot scan(const Plan& plan);
+  Ballot said() const;
+  Terms terms() const;
+  Ballot scanned();
   const std::vector<Ballot>& vote(const Ballot& own);
-  bool agree(const Plan& plan, StepReport& report);
-  void clip(const std::vector<Ballot>& ballots, StepReport& report);
-  bool fits_wire(const Plan& plan, const std::vector<Ballot>& ballots);
-  void commit(const Plan& plan, StepReport& report);
-  void tell_skipped();
-  uint64_t plan_hash(const Plan& plan) const;
+  void work(const Step& now, const Opening& opening, const Totals& whole, bool tiles);
+  // What the ballots come to, for the host: errors, warnings, the report, the commit.
+  void conclude();
+  void settle();   // concludes the last step, where that was left open
+  void settled();  // the same, guarded: for whoever asks for a state
+  void tell_missed() const;
+  void tell_skipped(const Verdict& verdict);
+  void commit();
+  uint64_t plan_hash() const;
   void swap_anchor();  // the parameters change places with the anchor
 
+  Communicator& host_side() { return staged ? static_cast<Communicator&>(*staged) : communicator; }
   Totals totals() const;
   Traffic traffic() const;
   Timings all_timings() const;
@@ -65,33 +77,37 @@ struct Session::Impl {
   const uint64_t configuration_hash;
   const std::vector<TensorRole> roles;  // by tensor
 
+  std::unique_ptr<Device> device;  // NULL: the CPU
   MemoryMeter meter;
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<Compressor> compressor;
   MeteredCommunicator communicator;
-  std::unique_ptr<Trace> trace;  // NULL: none
+  std::unique_ptr<HostCommunicator> staged;  // over it, for memory of the host; NULL: it takes that itself
+  std::unique_ptr<Trace> trace;              // NULL: none
   Agreement agreement;
   Machines machines;
   Replicas replicas;
   StateStore state;
   Layout layout;
   Workers workers;
-  Exchange exchange;
+  std::unique_ptr<DeviceStep> on_device;  // NULL: the CPU
+  std::unique_ptr<Exchange> exchange;
 
   const std::vector<Group> configured;
   std::vector<Group> groups;  // as configured, times the factor that was set last
   double gradient_scale = 1;
-  float applied_scale = 1;
   int64_t next_step = 1;
+  // of the last step
+  bool open = false;         // not concluded yet
+  void* embedder = nullptr;  // the stream
+  Terms terms_of_step;
+  std::vector<Ballot> ballots;
+  StepReport report;
   bool missed_local = false;
   bool sync_requested = false;
   bool apart = false;  // the last step was a local one: ranks have parameters of their own
   int64_t skipped_in_a_row = 0;
-  struct {
-    size_t rank = 0;
-    float value = 0;  // 0: no such gradient
-  } beyond_wire;      // what made this step skip, where it is the wire type's range
-  Plan plan;
+  Plan plan;                          // of the last step
   Timings timings;                    // of scans and agreements; the rest is the exchange's
   Traffic counts;                     // of steps; bytes are the communicator's
   Buffer no_gradient;                 // zeros, where the model gives none
@@ -115,6 +131,10 @@ auto Session::Impl::guarded(F&& f) {
     }
     throw;
   }
+}
+
+inline void Session::Impl::settled() {
+  if (open && device) guarded([&] { settle(); });
 }
 
 }  // namespace onebit

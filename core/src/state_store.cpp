@@ -70,6 +70,20 @@ uint64_t StateStore::bytes_kept(const StateSlot& slot, const Layout& layout) {
   return slot.extent == ONEBIT_PER_ELEMENT ? sizeof(float) * static_cast<uint64_t>(layout.flat_exempt) : 0;
 }
 
+// In one piece: on a device, one copy a step tells the host of it.
+void StateStore::allocate_model(MemoryMeter& meter) {
+  std::vector<double> values;
+  for (const StateSlot& slot : slots_) {
+    model_offsets_.push_back(values.size() * sizeof(double));
+    if (slot.extent == ONEBIT_PER_MODEL) values.resize(values.size() + static_cast<size_t>(slot.count), slot.initial);
+  }
+  model_bytes_ = values.size() * sizeof(double);
+  model_ = Buffer(meter, model_bytes_);
+  model_.set(values.data(), model_bytes_);
+  for (size_t i = 0; i < slots_.size(); ++i)
+    if (slots_[i].extent == ONEBIT_PER_MODEL) pointers_[i] = totals_pointers_[i] = model_.bytes() + model_offsets_[i];
+}
+
 void StateStore::allocate_slot(size_t index, const Layout& layout, MemoryMeter& meter) {
   StateSlot& slot = slots_[index];
   const uint64_t bytes = bytes_of(slot, layout);
@@ -79,18 +93,21 @@ void StateStore::allocate_slot(size_t index, const Layout& layout, MemoryMeter& 
   if (slot.extent != ONEBIT_PER_ELEMENT) totals_pointers_[index] = slot.memory.bytes();
   if (slot.initial == 0) return;
   if (slot.extent == ONEBIT_PER_ELEMENT)
-    std::fill_n(slot.memory.as<float>(), bytes / sizeof(float), static_cast<float>(slot.initial));
+    slot.memory.set(std::vector<float>(bytes / sizeof(float), static_cast<float>(slot.initial)).data(), bytes);
   else
-    std::fill_n(slot.memory.as<double>(), bytes / sizeof(double), slot.initial);
+    slot.memory.set(std::vector<double>(bytes / sizeof(double), slot.initial).data(), bytes);
 }
 
 void StateStore::allocate(const Layout& layout, MemoryMeter& meter) {
-  for (size_t i = 0; i < slots_.size(); ++i) allocate_slot(i, layout, meter);
+  allocate_model(meter);
+  for (size_t i = 0; i < slots_.size(); ++i)
+    if (slots_[i].extent != ONEBIT_PER_MODEL) allocate_slot(i, layout, meter);
 }
 
 void StateStore::allocate_totals(const Layout& layout, MemoryMeter& meter) {
+  allocate_model(meter);
   for (size_t i = 0; i < slots_.size(); ++i)
-    if (slots_[i].extent != ONEBIT_PER_ELEMENT) allocate_slot(i, layout, meter);
+    if (slots_[i].extent == ONEBIT_PER_BLOCK || slots_[i].extent == ONEBIT_PER_TENSOR) allocate_slot(i, layout, meter);
 }
 
 void StateStore::release(int slot) {
@@ -98,15 +115,23 @@ void StateStore::release(int slot) {
     throw Error(Code::invalid_argument, "the optimizer's plan releases slot " + std::to_string(slot) + ", but it declared " +
                                             std::to_string(slots_.size()));
   const auto index = static_cast<size_t>(slot);
+  if (slots_[index].extent == ONEBIT_PER_MODEL) return;  // a few bytes, in one piece with the others
   slots_[index].memory.shrink(slots_[index].kept);
   pointers_[index] = slots_[index].memory.bytes();
   totals_pointers_[index] = nullptr;
   if (slot == anchor_) anchor_ = -1;  // no more local steps: there is nothing to change places with
 }
 
+void StateStore::forget_partial_sums() {
+  for (StateSlot& slot : slots_)
+    if (slot.extent == ONEBIT_PER_BLOCK) slot.memory.zero();
+}
 void StateStore::set_partial_sums(double value) {
   for (StateSlot& slot : slots_)
-    if (slot.extent == ONEBIT_PER_BLOCK) std::fill_n(slot.memory.as<double>(), slot.memory.size() / sizeof(double), value);
+    if (slot.extent == ONEBIT_PER_BLOCK) {
+      const std::vector<double> values(slot.memory.size() / sizeof(double), value);
+      slot.memory.set(values.data(), slot.memory.size());
+    }
 }
 
 }  // namespace onebit

@@ -37,17 +37,26 @@ class StateStore {
   void allocate(const Layout& layout, MemoryMeter& meter);
   void allocate_totals(const Layout& layout, MemoryMeter& meter);  // all but per-element state: what plan and combine see
   void release(int slot);
-  void set_partial_sums(double value);
+  void forget_partial_sums();
+  void set_partial_sums(double value);  // for rehearsals
+  // Per-model state, of all slots together.
+  std::byte* model_memory() const { return model_.bytes(); }
+  size_t model_bytes() const { return model_bytes_; }
+  size_t model_offset(size_t slot) const { return model_offsets_[slot]; }
   void* const* tile_slots() const { return pointers_.data(); }
   void* const* totals_slots() const { return totals_pointers_.data(); }
 
  private:
   static int32_t declare(void* self, const onebit_state_desc* desc) noexcept;
   int32_t add(const onebit_state_desc& desc);
+  void allocate_model(MemoryMeter& meter);
   void allocate_slot(size_t index, const Layout& layout, MemoryMeter& meter);
 
   std::vector<StateSlot> slots_;
   std::vector<void*> pointers_, totals_pointers_;
+  Buffer model_;
+  size_t model_bytes_ = 0;
+  std::vector<size_t> model_offsets_;
   std::string refusal_;
   int anchor_ = -1;
   bool whole_tensors_ = false;

@@ -2,6 +2,8 @@
 // more to offer; everything else that is wrong refuses the library.
 #include "validate.hpp"
 
+#include "device.hpp"
+
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
@@ -112,6 +114,15 @@ std::vector<const onebit_schema*> checked_options(const onebit_component& compon
   return options;
 }
 
+// Called through a C++ interface: only one that was built with this core will do.
+void check_device(const onebit_component& component, const std::string& who) {
+  const auto& maker = *static_cast<const DeviceMaker*>(component.api);
+  check_size(maker.struct_size, sizeof(DeviceMaker), who);
+  if (maker.core_version == nullptr || std::string_view(maker.core_version) != ONEBIT_CORE_VERSION)
+    refuse(fmt::format("{} belongs to version {} of the core, this is {}; install both from one build", who,
+                       maker.core_version == nullptr ? "?" : maker.core_version, ONEBIT_CORE_VERSION));
+}
+
 ComponentInfo checked_component(const onebit_component& component) {
   const Kind kind = static_cast<Kind>(component.kind);
   const std::string what(name_of(kind));
@@ -128,12 +139,14 @@ ComponentInfo checked_component(const onebit_component& component) {
     check_optimizer(component, who);
   else if (kind == Kind::compressor)
     check_compressor(component, who);
-  else
+  else if (kind == Kind::communicator)
     check_communicator(component, who);
+  else
+    check_device(component, who);
   return info;
 }
 
-bool is_known(int64_t kind) { return kind >= ONEBIT_KIND_OPTIMIZER && kind <= ONEBIT_KIND_COMMUNICATOR; }
+bool is_known(int64_t kind) { return kind >= ONEBIT_KIND_OPTIMIZER && kind <= ONEBIT_KIND_DEVICE; }
 
 void check_head(const onebit_plugin& plugin) {
   check_size(plugin.struct_size, offsetof(onebit_plugin, probe), "the plugin's table");

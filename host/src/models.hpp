@@ -31,7 +31,14 @@ struct Judgement {
   int64_t correct = 0;  // answers that would be right
 };
 
-// A model of one rank, used by one thread at a time.
+// Where a model's tensors live. number: of a CUDA device; they are dealt out in turn, so that the first number that no device
+// has is device 0 again.
+struct Device {
+  int64_t type = ONEBIT_DEVICE_CPU;
+  int number = 0;
+};
+
+// A model of one rank, used by one thread at a time. Its tensors are where it was made; batches are in the CPU's memory.
 class Model {
  public:
   virtual ~Model() = default;
@@ -41,13 +48,16 @@ class Model {
   // call; with `add` they are added to those of the calls before.
   virtual double learn(const Batch& batch, bool add) = 0;
   virtual std::vector<const float*> gradients() = 0;
+  // The cudaStream_t in which gradients are made and parameters are used, of this model alone; NULL on the CPU.
+  virtual void* stream() const { return nullptr; }
   // Forward alone.
   virtual Judgement judge(const Batch& batch) = 0;
-  // What it runs on, for the summary: "libtorch 1.13.1".
+  // What it runs on, for the summary: "libtorch 1.13.1", "libtorch 2.15.0, cuda:0".
   virtual std::string backend() const = 0;
 };
 
-// Defined in host/train: with libtorch, or without it as an error that says how to get it.
-std::unique_ptr<Model> make_model(const std::string& model, uint64_t seed);
+// Defined in host/train: with libtorch, or without it as an error that says how to get it. Initial values are the same bits
+// everywhere. Throws Error(unavailable) where this libtorch has no CUDA, or finds no device.
+std::unique_ptr<Model> make_model(const std::string& model, uint64_t seed, const Device& device = {});
 
 }  // namespace onebit::host

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "models.hpp"
 #include "onebit/configuration.hpp"
 #include "ranks.hpp"
 
@@ -20,5 +22,9 @@ struct RanksAsked {
 // Throws Error where these do not fit. Does not return where ranks are processes and nobody has started them: this process
 // then becomes mpirun, with these arguments.
 Ranks place_ranks(const Selection& communicator, const RanksAsked& asked, const std::vector<std::string>& arguments);
+
+// Where the model of a rank lives that runs here: each rank of a machine has a device of its own, as far as there are so many.
+// device: session.device; place: as in Ranks.
+Device device_of(std::string_view device, size_t place);
 
 }  // namespace onebit::host

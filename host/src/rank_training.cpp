@@ -93,7 +93,8 @@ void RankTraining::step(int64_t step_of_epoch) {
   // Of steps tried, not committed: a skipped step has used its data, and its place in the schedule.
   session_.set_learning_rate_factor(learning_rate_share(settings_.schedule, taken_, steps()));
   if (taken_ + 1 == steps()) session_.request_sync();  // what local steps have learnt becomes part of the outcome
-  const StepReport report = session_.step(model_.gradients());
+  session_.step(model_.gradients(), model_.stream());
+  const StepReport report = session_.settle();
   timings_.add(report, Stopwatch::between(began, learned), Stopwatch::between(began, Stopwatch::Clock::now()),
                session_.timings());
   note(report, loss);

@@ -3,6 +3,7 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "command.hpp"
 #include "data_sets.hpp"
@@ -43,7 +44,9 @@ int run_train(const TrainArguments& arguments, const Run& run) {
       arguments.ranks_given ? RanksAsked{arguments.ranks, "--ranks", true} : RanksAsked{settings.ranks, "train.ranks =", false};
   const Ranks ranks = place_ranks(loaded.configuration.communicator, asked, run.arguments);
   Models models;  // first, for without libtorch nothing below makes sense
-  for (size_t place = 0; place < ranks.here(); ++place) models.push_back(make_model(settings.model, settings.seed));
+  const std::string_view device = loaded.configuration.session.options().text("device");
+  for (size_t place = 0; place < ranks.here(); ++place)
+    models.push_back(make_model(settings.model, settings.seed, device_of(device, place)));
   const DataSet data = read_data(settings.data, data_folder(loaded.manifest, settings));
   if (ranks.size() > 0) const Dealing checked(settings, data.train->count(), ranks.size());
   const std::string name = std::filesystem::path(arguments.source.config).stem().string();

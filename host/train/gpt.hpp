@@ -57,7 +57,8 @@ struct Gpt final : Net {
   }
   torch::Tensor forward(const torch::Tensor& symbols) override {
     const int64_t length = symbols.size(1);
-    const torch::Tensor mask = torch::full({length, length}, -std::numeric_limits<float>::infinity()).triu(1);
+    const auto floats = torch::TensorOptions(torch::kFloat32).device(symbols.device());
+    const torch::Tensor mask = torch::full({length, length}, -std::numeric_limits<float>::infinity(), floats).triu(1);
     torch::Tensor x = tokens(symbols) + positions->weight.slice(0, 0, length);
     for (const auto& block : blocks) x = block->forward(x, mask);
     return head(norm(x)).flatten(0, 1);

@@ -4,11 +4,13 @@
 
 #include <mutex>
 
+#include "cuda_device.hpp"
 #include "gpt.hpp"
 #include "models.hpp"
 #include "nets.hpp"
 #include "onebit/error.hpp"
 #include "onebit/torch.hpp"
+#include "telling.hpp"
 
 namespace onebit::host {
 namespace {
@@ -32,26 +34,19 @@ void use_one_thread() {
   static_cast<void>(set);
 }
 
-// libtorch's errors come with a C++ backtrace that helps nobody who runs a command.
-template <class F>
-auto telling(F&& f) {
-  try {
-    return f();
-  } catch (const c10::Error& e) {
-    throw Error(Code::internal, std::string("libtorch: ") + e.what_without_backtrace());
-  }
-}
-
 class TorchModel final : public Model {
  public:
-  TorchModel(const std::string& name, uint64_t seed) : tensors_(tensors_of(name)), net_(net_of(name)) {
-    use_one_thread();
+  TorchModel(const std::string& name, uint64_t seed, const Device& device)
+      : tensors_(tensors_of(name)), device_(torch_device(device)), own_stream_(new_stream(device_)), net_(net_of(name)) {
+    const auto working = work();
     const std::vector<Parameter> own = parameters_of(*net_);
     for (size_t i = 0; i < own.size(); ++i) initialize(name, i, seed, own[i].data);
+    net_->to(device_);
+    stream_ = torch_stream(device_);
   }
   std::vector<Parameter> parameters() override { return parameters_of(*net_); }
   double learn(const Batch& batch, bool add) override {
-    use_one_thread();
+    const auto working = work();
     return telling([&] {
       if (!add) net_->zero_grad();
       const torch::Tensor loss = torch::nn::functional::cross_entropy(net_->forward(inputs(batch)), targets(batch));
@@ -59,9 +54,13 @@ class TorchModel final : public Model {
       return loss.item<double>();
     });
   }
-  std::vector<const float*> gradients() override { return gradients_of(*net_); }
+  std::vector<const float*> gradients() override {
+    const auto working = work();
+    return telling([&] { return gradients_of(*net_); });
+  }
+  void* stream() const override { return stream_; }
   Judgement judge(const Batch& batch) override {
-    use_one_thread();
+    const auto working = work();
     const torch::NoGradGuard no_gradients;
     return telling([&] {
       const torch::Tensor scores = net_->forward(inputs(batch)), wanted = targets(batch);
@@ -69,27 +68,38 @@ class TorchModel final : public Model {
       return Judgement{losses.sum(torch::kFloat64).item<double>(), scores.argmax(1).eq(wanted).sum().item<int64_t>()};
     });
   }
-  std::string backend() const override { return std::string("libtorch ") + TORCH_VERSION; }
+  std::string backend() const override {
+    return std::string("libtorch ") + TORCH_VERSION + (device_.is_cpu() ? "" : ", " + device_.str());
+  }
 
  private:
-  // Views: libtorch does not write to them.
-  static torch::Tensor inputs(const Batch& batch) {
-    if (batch.symbols != nullptr) return view(batch.symbols, {batch.count, batch.answers});
-    return torch::from_blob(const_cast<float*>(batch.pixels), {batch.count, 1, batch.rows, batch.columns});
+  // As long as the answer lives, this thread works for this model: in its stream, on its device.
+  c10::OptionalStreamGuard work() const {
+    use_one_thread();
+    if (device_.is_cpu()) return c10::OptionalStreamGuard();
+    return c10::OptionalStreamGuard(own_stream_);
   }
-  static torch::Tensor targets(const Batch& batch) { return view(batch.targets, {batch.count * batch.answers}); }
-  static torch::Tensor view(const int64_t* numbers, torch::IntArrayRef shape) {
-    return torch::from_blob(const_cast<int64_t*>(numbers), shape, torch::kInt64);
+  // On the CPU they are views, to which libtorch does not write; to a device they are copied before this returns.
+  torch::Tensor inputs(const Batch& batch) const {
+    if (batch.symbols != nullptr) return there(batch.symbols, {batch.count, batch.answers}, torch::kInt64);
+    return there(batch.pixels, {batch.count, 1, batch.rows, batch.columns}, torch::kFloat32);
+  }
+  torch::Tensor targets(const Batch& batch) const { return there(batch.targets, {batch.count * batch.answers}, torch::kInt64); }
+  torch::Tensor there(const void* values, torch::IntArrayRef shape, torch::ScalarType type) const {
+    return torch::from_blob(const_cast<void*>(values), shape, type).to(device_);
   }
 
   const std::vector<Parameter> tensors_;  // first, for it refuses an unknown name
+  const torch::Device device_;
+  const c10::Stream own_stream_;
+  void* stream_ = nullptr;
   std::unique_ptr<Net> net_;
 };
 
 }  // namespace
 
-std::unique_ptr<Model> make_model(const std::string& model, uint64_t seed) {
-  return telling([&]() -> std::unique_ptr<Model> { return std::make_unique<TorchModel>(model, seed); });
+std::unique_ptr<Model> make_model(const std::string& model, uint64_t seed, const Device& device) {
+  return telling([&]() -> std::unique_ptr<Model> { return std::make_unique<TorchModel>(model, seed, device); });
 }
 
 }  // namespace onebit::host

@@ -1,7 +1,6 @@
 // The codec's loops, 32 elements at a time: their 32 lanes of a sum, or their one word of sign bits.
 #include "codec.hpp"
 
-#include <cmath>
 #include <cstring>
 
 #include "onebit/prefetch.hpp"
@@ -136,9 +135,8 @@ double sum(Norm norm, const float* values, const float* errors, int64_t count) {
   const float squares = HWY_DYNAMIC_DISPATCH(sum_squares)(values, errors, count);
   const int exponent = rescaling(squares);
   if (exponent == 0) return squares;
-  const float factor = std::ldexp(1.0F, exponent);
-  const float rescaled = HWY_DYNAMIC_DISPATCH(sum_scaled_squares)(values, errors, count, factor);
-  return std::ldexp(static_cast<double>(rescaled), -2 * exponent);
+  const float factor = rescaling_factor(exponent);
+  return without_rescaling(HWY_DYNAMIC_DISPATCH(sum_scaled_squares)(values, errors, count, factor), exponent);
 }
 
 }  // namespace codec

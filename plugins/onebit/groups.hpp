@@ -13,6 +13,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "arithmetic.hpp"
+
 HWY_BEFORE_NAMESPACE();
 namespace onebit {
 namespace HWY_NAMESPACE {
@@ -37,7 +39,7 @@ HWY_INLINE uint32_t encode_group(const float* values, const float* errors, float
   uint8_t negative[kLanes];
   for (int64_t k = 0; k < kLanes; ++k) x[k] = values[k] + errors[k];
   for (int64_t k = 0; k < kLanes; ++k) negative[k] = x[k] < 0.0F ? 1 : 0;
-  for (int64_t k = 0; k < kLanes; ++k) new_errors[k] = x[k] - (x[k] < 0.0F ? -scale : scale);
+  for (int64_t k = 0; k < kLanes; ++k) new_errors[k] = codec::new_error(x[k], scale);
   return ~pack(negative);
 }
 
@@ -52,7 +54,7 @@ template <bool add>
 HWY_INLINE void decode_group(uint32_t word, float scale, float* HWY_RESTRICT out) {
   static constexpr BitOfLane bit;
   for (int64_t k = 0; k < kLanes; ++k) {
-    const float x = (word & bit.mask[k]) != 0 ? scale : -scale;
+    const float x = codec::decoded((word & bit.mask[k]) == 0, scale);
     out[k] = add ? out[k] + x : x;
   }
 }

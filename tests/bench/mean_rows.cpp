@@ -54,7 +54,8 @@ class Rank {
     const Step step = {sizeof(Step), ++number_, communicator_.rank(), ranks, 0, nullptr, 0, nullptr};
     Plan plan;
     optimizer_.plan(step, {}, plan);
-    exchange_.run(step, plan, 1.0F);
+    const float one = 1;
+    exchange_.run(step, plan, {&one});
   }
 
  private:

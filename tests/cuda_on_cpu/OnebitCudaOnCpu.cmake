@@ -11,14 +11,15 @@ function(onebit_cuda_on_cpu target)
   target_link_libraries(${target} PRIVATE onebit_cuda_on_cpu)
 endfunction()
 
-# onebit_plugin_on_cpu(NAME source...): the plugin of that name with its CUDA sources on the CPU, as target NAME_on_cpu, in a
-# folder where no host looks by itself.
+# onebit_plugin_on_cpu(NAME source...): the plugin of that name with what it has for CUDA on the CPU, as target NAME_on_cpu, in a
+# folder where no host looks by itself. All its sources see ONEBIT_FOR_CUDA, as onebit_for_cuda() has it.
 function(onebit_plugin_on_cpu name)
-  set(sources ${ARGN})
-  list(FILTER sources INCLUDE REGEX "\\.cu$")
+  set(cuda_sources ${ARGN})
+  list(FILTER cuda_sources INCLUDE REGEX "\\.cu$")
   list(FILTER ARGN EXCLUDE REGEX "\\.cu$")
   onebit_add_plugin(${name}_on_cpu ${ARGN})
-  onebit_cuda_on_cpu(${name}_on_cpu ${sources})
+  onebit_cuda_on_cpu(${name}_on_cpu ${cuda_sources})
+  target_compile_definitions(${name}_on_cpu PRIVATE ONEBIT_FOR_CUDA)
   target_link_libraries(${name}_on_cpu PRIVATE onebit_flags)
   set_target_properties(${name}_on_cpu PROPERTIES
     OUTPUT_NAME ${name} LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/onebit/plugins_on_cpu)

@@ -240,12 +240,3 @@ TEST_CASE("a gradient in another memory format is brought in order") {
   const auto gradients = onebit::gradients_of(net);
   CHECK(gradients[2][1] == 5);  // row 0, column 1
 }
-
-TEST_CASE("tensors that a session can't take are named") {
-  Net doubles;
-  doubles.to(torch::kFloat64);
-  CHECK_THROWS_WITH_AS(onebit::parameters_of(doubles), doctest::Contains("parameter of 'first.weight' is"), onebit::Error);
-  Net strided;
-  strided.first->weight.set_data(torch::ones({7, 33}).t());
-  CHECK_THROWS_WITH_AS(onebit::parameters_of(strided), doctest::Contains("expected contiguous fp32"), onebit::Error);
-}

@@ -4,8 +4,6 @@
 // objects may outlive the registry that made them.
 #pragma once
 
-#include <spdlog/logger.h>
-
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -19,14 +17,20 @@
 #include "onebit/metrics.hpp"
 #include "onebit/optimizer.hpp"
 
+namespace spdlog {
+class logger;  // without its header, which would meet the fmt that pip's libtorch brings where somebody includes both
+}
+
 namespace onebit {
 
+class Device;
 class Traces;
 
 enum class Kind : int64_t {
   optimizer = ONEBIT_KIND_OPTIMIZER,
   compressor = ONEBIT_KIND_COMPRESSOR,
   communicator = ONEBIT_KIND_COMMUNICATOR,
+  device = ONEBIT_KIND_DEVICE,  // the core's own part for a device
 };
 std::string_view name_of(Kind kind);         // "optimizer"
 std::string_view device_name(int64_t type);  // "cpu", "cuda"
@@ -84,6 +88,9 @@ class Registry {
   std::unique_ptr<Compressor> make_compressor(const ComponentInfo& component, const ResolvedTable& options) const;
   std::unique_ptr<Communicator> make_communicator(const ComponentInfo& component, const ResolvedTable& options,
                                                   const onebit_rendezvous& rendezvous) const;
+
+  // ordinal: which of this machine's devices. For the core.
+  std::unique_ptr<Device> make_device(const ComponentInfo& component, int32_t ordinal) const;
 
   const std::shared_ptr<spdlog::logger>& logger() const;
   Metrics& metrics() const;

@@ -19,7 +19,8 @@
 
 namespace onebit {
 
-// A tensor of the model: contiguous fp32, owned by the embedder, alive and in place as long as the session.
+// A tensor of the model: contiguous fp32 in the memory of session.device, owned by the embedder, alive and in place as long as
+// the session.
 struct Parameter {
   std::string name;
   std::vector<int64_t> shape;
@@ -80,7 +81,14 @@ class Session {
 
   // Collective. gradients[i] belongs to parameters[i]: contiguous fp32, read-only, or NULL for a missing gradient (zeros).
   // Throws Error; after that the session is unusable on every rank, its communicator has been aborted.
-  StepReport step(const std::vector<const float*>& gradients);
+  //
+  // With session.device = "cuda" the host does not wait for the device. stream: the embedder's cudaStream_t, in which gradients
+  // have been computed and parameters will be used, NULL the legacy default stream; work that it is given after step() waits
+  // for the step. What depends on other ranks (skipped, gradient_norm, gradient_scale) is not known yet when step() returns;
+  // settle() waits for the last step and answers its full report, and throws what went wrong in it. Whatever asks a session for
+  // its state settles first, and so does the next step. On the CPU, settle() answers what step() did.
+  StepReport step(const std::vector<const float*>& gradients, void* stream = nullptr);
+  StepReport settle();
 
   int rank() const;
   int size() const;
@@ -109,7 +117,7 @@ class Session {
   // Gradients are multiplied by this, besides clipping: 1/k when k batches were accumulated. 1 at first.
   void set_gradient_scale(double value);
 
-  // For the embedder's own collectives, between steps. Counted as other_bytes.
+  // For the embedder's own collectives, between steps, on memory of the CPU. Counted as other_bytes.
   Communicator& communicator();
   Traffic traffic() const;
   Timings timings() const;

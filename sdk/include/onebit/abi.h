@@ -393,6 +393,9 @@ typedef struct onebit_optimizer_api {
 
 /* ---- the plugin ---------------------------------------------------------------------------------------------------------- */
 enum { ONEBIT_KIND_OPTIMIZER = 1, ONEBIT_KIND_COMPRESSOR = 2, ONEBIT_KIND_COMMUNICATOR = 3 };
+/* The core's own part for a device: private to the core, and no kind for third parties; its api belongs to one version of it.
+ */
+enum { ONEBIT_KIND_DEVICE = 4 };
 typedef struct onebit_component {
   uint64_t struct_size;
   int64_t kind;

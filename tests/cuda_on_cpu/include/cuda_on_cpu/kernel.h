@@ -6,6 +6,7 @@
 #define __host__
 #define __device__
 #define __global__
+#define __grid_constant__
 #define __launch_bounds__(...)
 #define __forceinline__ inline __attribute__((always_inline))
 // The blocks of a launch run one after another on one thread of the system: what is static to it is the block's.

@@ -1,0 +1,134 @@
+// The core's own kernels: the opening of a step, and what rounds do besides calling plugins.
+#include "cuda_device.hpp"
+#include "onebit/program_cuda.hpp"
+
+namespace onebit {
+namespace {
+
+using on_cuda::is_first;
+using on_cuda::kThreads;
+
+constexpr float kLargestGradient = 36028797018963968.0f;  // 2^55, as gradient_scan.hpp says
+
+__device__ bool is_skipped(const int32_t* skip) { return skip != nullptr && *skip != 0; }
+__device__ int64_t number_of_thread() { return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; }
+int64_t thread_blocks(int64_t threads) { return (threads + kThreads - 1) / kThreads; }
+
+// What the blocks of a scan come to. The largest magnitude is its bits, which order as unsigned numbers do.
+struct Scan {
+  unsigned largest;
+  unsigned reserved;
+  __host__ __device__ double* squares() { return reinterpret_cast<double*>(this + 1); }
+};
+
+template <bool want_squares>
+__global__ void scan_blocks(const Block* blocks, Scan* scan) {
+  const Block& block = blocks[blockIdx.x];
+  const float* __restrict__ gradient = block.gradient;
+  // NaN fails every comparison, so "not at most the limit" catches it.
+  const auto magnitude = [](float x) { return fabsf(x) <= kLargestGradient ? fabsf(x) : HUGE_VALF; };
+  float largest = 0;
+  if (want_squares) {
+    const on_cuda::Sums<2> found = on_cuda::sums_and_least<1>(block.count, [=](int64_t i) {
+      return on_cuda::Sums<2>{{gradient[i] * gradient[i], -magnitude(gradient[i])}};
+    });
+    if (is_first()) scan->squares()[blockIdx.x] = static_cast<double>(found.at[0]);
+    largest = -found.at[1];
+  } else {
+    for (auto i = static_cast<int64_t>(threadIdx.x); i < block.count; i += kThreads)
+      largest = fmaxf(largest, magnitude(gradient[i]));
+    for (unsigned width = 16; width > 0; width /= 2) largest = fmaxf(largest, __shfl_xor_sync(on_cuda::kAll, largest, width));
+  }
+  if (threadIdx.x % on_cuda::kLanes == 0) atomicMax(&scan->largest, __float_as_uint(largest));
+}
+
+// By one warp: the order of sum_by_lanes.
+template <bool want_squares>
+__global__ void finish_scan(Scan* scan, int64_t count, Ballot said, Ballot* own) {
+  double squares = 0;
+  if (want_squares) {
+    for (auto b = static_cast<int64_t>(threadIdx.x); b < count; b += on_cuda::kLanes) squares += scan->squares()[b];
+    for (unsigned width = 16; width > 0; width /= 2) squares += __shfl_down_sync(on_cuda::kAll, squares, width);
+  }
+  if (!is_first()) return;
+  said.largest = __uint_as_float(scan->largest);
+  said.squares = squares;
+  if (said.largest == HUGE_VALF) said.flags |= ballot_not_finite;
+  *own = said;
+}
+
+__global__ void judge_ballots(const Ballot* ballots, int64_t count, Terms terms, Verdict* verdict) {
+  *verdict = onebit::judge(ballots, count, terms);
+}
+
+__global__ void scale_blocks(const Block* blocks, const float* gradient_scale, float* message, const int32_t* skip) {
+  if (is_skipped(skip)) return;
+  const Block& block = blocks[blockIdx.x];
+  const float scale = *gradient_scale;
+  const float* __restrict__ from = block.gradient;
+  float* __restrict__ to = message + block.packed;
+  on_cuda::each(block.count, [=](int64_t i) { to[i] = from[i] * scale; });
+}
+
+__global__ void divide_values(float* values, int64_t count, float by, const int32_t* skip) {
+  if (is_skipped(skip)) return;
+  const int64_t i = number_of_thread();
+  if (i < count) values[i] /= by;
+}
+
+__global__ void spread_spans(const double* spans, const int32_t* span_of_block, int64_t blocks, int64_t width,
+                             double* statistics, const int32_t* skip) {
+  if (is_skipped(skip)) return;
+  const int64_t i = number_of_thread();
+  if (i >= blocks * width || span_of_block[i / width] < 0) return;
+  statistics[i] = spans[span_of_block[i / width] * width + i % width];
+}
+
+__global__ void swap_blocks(const Block* blocks, float* elements) {
+  const Block& block = blocks[blockIdx.x];
+  float* __restrict__ parameter = block.parameter;
+  float* __restrict__ other = elements + block.flat;
+  on_cuda::each(block.count, [=](int64_t i) {
+    const float kept = parameter[i];
+    parameter[i] = other[i];
+    other[i] = kept;
+  });
+}
+
+}  // namespace
+
+size_t CudaDevice::scan_scratch(int64_t blocks) const { return sizeof(Scan) + static_cast<size_t>(blocks) * sizeof(double); }
+
+void CudaDevice::scan(const onebit_block* blocks, int64_t count, bool want_squares, const Ballot& said, Ballot* own,
+                      void* scratch) const {
+  auto* const found = static_cast<Scan*>(scratch);
+  cuda::check(cudaMemsetAsync(found, 0, sizeof(Scan), stream_), "cudaMemsetAsync");
+  cuda::launch(want_squares ? scan_blocks<true> : scan_blocks<false>, count, kThreads, stream_, blocks, found);
+  cuda::launch(want_squares ? finish_scan<true> : finish_scan<false>, 1, on_cuda::kLanes, stream_, found, count, said, own);
+}
+
+void CudaDevice::judge(const Ballot* ballots, int64_t count, const Terms& terms, Verdict* verdict) const {
+  cuda::launch(judge_ballots, 1, 1, stream_, ballots, count, terms, verdict);
+}
+
+void CudaDevice::scale_gradients(const onebit_tile& tile, float* message) const {
+  cuda::launch(scale_blocks, static_cast<int64_t>(tile.block_count), kThreads, stream_, tile.device_blocks, tile.gradient_scale,
+               message, tile.skip);
+}
+
+void CudaDevice::divide(float* values, int64_t count, float by, const int32_t* skip) const {
+  cuda::launch(divide_values, thread_blocks(count), kThreads, stream_, values, count, by, skip);
+}
+
+void CudaDevice::spread(const double* spans, const int32_t* span_of_block, int64_t blocks, int64_t width, double* statistics,
+                        const int32_t* skip) const {
+  cuda::launch(spread_spans, thread_blocks(blocks * width), kThreads, stream_, spans, span_of_block, blocks, width, statistics,
+               skip);
+}
+
+void CudaDevice::swap(const onebit_block* blocks, int64_t count, float* elements) const {
+  use();
+  cuda::launch(swap_blocks, count, kThreads, stream_, blocks, elements);
+}
+
+}  // namespace onebit

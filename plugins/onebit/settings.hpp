@@ -1,0 +1,46 @@
+// What the compressor `onebit` can be told, on whatever device, and what follows from it.
+#pragma once
+
+#include <iterator>
+#include <string>
+
+#include "codec.hpp"
+#include "onebit/compressor.hpp"
+
+namespace onebit::codec {
+
+struct Settings {
+  static Slice<const onebit_schema> options() {
+    static const onebit_schema schema[] = {
+        text_option("scale", "\"block\"", "block|tensor|bucket",
+                    "what shares one scale: a block, a tensor or a bucket; tensor and bucket are the papers'"),
+        text_option("norm", "\"l2\"", "l2|l1",
+                    "the scale: l2, the root mean square; l1, the mean magnitude, which has the least error"),
+        integer_option("block", "4096", 32, 65536,
+                       "elements a block, a multiple of 32; 4096 cost 1.008 bits an element and fit L1")};
+    return {schema, std::size(schema)};
+  }
+
+  explicit Settings(const Options& options)
+      : span(span_of(options.text("scale"))),
+        norm(options.text("norm") == "l1" ? Norm::l1 : Norm::l2),
+        block(options.integer("block")) {
+    if (block < 32 || block > 65536 || block % 32 != 0)
+      throw Error(Code::invalid_argument,
+                  "block is " + std::to_string(block) + "; it must be a multiple of 32 from 32 to 65536");
+  }
+
+  // Two statistics a block: its sum, and its elements.
+  Codec describe() const { return {sizeof(Codec), block, 2, static_cast<int32_t>(span), 1}; }
+
+  const Span span;
+  const Norm norm;
+  const int64_t block;
+
+ private:
+  static Span span_of(std::string_view scale) {
+    return scale == "tensor" ? Span::tensor : scale == "bucket" ? Span::bucket : Span::block;
+  }
+};
+
+}  // namespace onebit::codec
