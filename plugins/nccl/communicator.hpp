@@ -3,8 +3,8 @@
 //
 // Streams.  A collective begins after what its call's stream was given before, on a stream of the communicator's own.
 //   wait makes the call's stream wait, and not the host, but for the first collective of each signature. What fails later
-//   is told by the next call, or by test. Limits count from the call. barrier is between the hosts: it waits for no
-//   stream. Calls can't be captured into CUDA graphs: each is also a word between hosts.
+//   is told by the next call, or by test. Limits count from the first wait or test. barrier is between the hosts: it
+//   waits for no stream. Calls can't be captured into CUDA graphs: each is also a word between hosts.
 // Device.  The one that is current when the communicator is made; tensors and streams of another are refused.
 // Failures.  After any, a mismatch or a refused call included, the communicator is at its end.
 #pragma once

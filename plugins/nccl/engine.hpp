@@ -88,6 +88,7 @@ class Engine {
   void retire();
   const Failure* failure_of(const Operation& operation) const;
   [[noreturn]] void raise(const Operation& operation) const;
+  void limit(Operation& operation, int64_t timeout_ns);
   void let_go(Lock& lock, const Operation& operation);
   void check_held(const Operation& operation) const;
   void leave(Lock& lock);
