@@ -45,7 +45,7 @@ Ranks place_ranks(const Selection& communicator, const RanksAsked& asked, const 
   return Ranks::process(1);
 }
 
-Device device_of(std::string_view device, size_t place) {
+ModelDevice device_of(std::string_view device, size_t place) {
   if (device != device_name(ONEBIT_DEVICE_CUDA)) return {};
   const auto self = launched();
   return {ONEBIT_DEVICE_CUDA, static_cast<int>(place) + (self ? self->local : 0)};
