@@ -189,6 +189,29 @@ TEST_CASE("onebit on CUDA gives the CPU's bits for spans of a tensor and of a bu
   }
 }
 
+TEST_CASE("onebit on CUDA adds the blocks of a span in their order") {
+  std::mt19937 generator(1);
+  std::uniform_real_distribution<double> exponent(-60, 60);
+  std::vector<double> blocks(2 * 300);
+  for (double& statistic : blocks) statistic = (generator() % 2 == 0 ? 1 : -1) * std::exp2(exponent(generator));
+  const std::vector<onebit_run> runs = {{0, 1},    {1, 31},  {32, 32}, {64, 0}, {64, 33},
+                                        {97, 200}, {297, 3}, {0, 300}, {5, 64}, {7, 65}};
+  std::vector<double> expected(2 * runs.size()), backwards(2);
+  const Folding folding = {sizeof folding, runs.size(), runs.data(), nullptr, nullptr, nullptr};
+  make_compressor("onebit", options("tensor", "l2", 64))->fold(folding, blocks.data(), expected.data());
+  for (size_t i = 300; i-- > 0;) backwards[0] += blocks[2 * i];
+  CHECK(backwards[0] != expected[2 * 7]);  // so the order shows
+  const TestStream stream;
+  const onebit_stream named = {sizeof named, {ONEBIT_DEVICE_CUDA, 0}, static_cast<cudaStream_t>(stream)};
+  const DeviceArray<double> in(blocks), out(2 * runs.size());
+  const DeviceArray<onebit_run> device_runs(runs);
+  make_cuda_compressor("onebit", options("tensor", "l2", 64))
+      ->fold({sizeof folding, runs.size(), nullptr, device_runs.data(), nullptr, &named}, in.data(), out.data());
+  REQUIRE(cudaStreamSynchronize(stream) == cudaSuccess);
+  CHECK(same(out.get(), expected));
+  CHECK(out.intact());
+}
+
 TEST_CASE("onebit on CUDA gives the CPU's bits among denormals, tiny and huge values") {
   for (const float deviation : {1e-42F, 1e-30F, 1e-20F, 1e-15F, 1e18F, 1e20F, 1e37F})
     for (const std::string norm : {"l2", "l1"}) {

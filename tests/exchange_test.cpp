@@ -8,6 +8,7 @@
 #include <memory>
 #include <random>
 
+#include "dense_codec.hpp"
 #include "exchange.hpp"
 #include "sessions.hpp"
 #include "trace.hpp"

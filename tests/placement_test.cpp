@@ -6,12 +6,9 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <map>
 #include <string>
-#include <utility>
-#include <vector>
 
+#include "environment.hpp"
 #include "launcher.hpp"
 #include "onebit/error.hpp"
 #include "scratch_folder.hpp"
@@ -22,50 +19,24 @@ using onebit::host::place_ranks;
 using onebit::host::Ranks;
 using onebit::host::RanksAsked;
 using onebit::host::speaker;
+using onebit::test::Environment;
+using onebit::test::Variables;
 
 namespace {
 
-using Variables = std::vector<std::pair<const char*, std::string>>;
-
-// The environment of a launched process, as long as it lives; nothing of a launcher that runs the tests shows through.
-class Environment {
- public:
-  explicit Environment(const Variables& variables) {
-    for (const char* name : {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE", "SLURM_PROCID",
-                             "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "PMIX_RANK", "OMPI_COMM_WORLD_LOCAL_RANK",
-                             "MPI_LOCALRANKID", "SLURM_LOCALID", "ONEBIT_STARTED_MPIRUN", "PATH"}) {
-      const char* value = std::getenv(name);
-      if (value != nullptr) before_[name] = value;
-      names_.emplace_back(name);
-      if (value != nullptr && std::string(name) != "PATH") ::unsetenv(name);
-    }
-    for (const auto& [name, value] : variables) ::setenv(name, value.c_str(), 1);
-  }
-  ~Environment() {
-    for (const std::string& name : names_) ::unsetenv(name.c_str());
-    for (const auto& [name, value] : before_) ::setenv(name.c_str(), value.c_str(), 1);
-  }
-  Environment(const Environment&) = delete;
-  Environment& operator=(const Environment&) = delete;
-
- private:
-  std::map<std::string, std::string> before_;
-  std::vector<std::string> names_;
-};
-
 // A communicator that was selected; only what placing looks at.
 struct Selected {
-  explicit Selected(bool processes) {
-    component.name = processes ? "mpi" : "threads";
-    component.capabilities = processes ? ONEBIT_CAPABILITY_PROCESSES : 0;
+  explicit Selected(const std::string& name) {
+    component.name = name;
+    component.capabilities = name == "mpi" ? ONEBIT_CAPABILITY_PROCESSES : 0;
     selection.component = &component;
   }
   onebit::ComponentInfo component{};
   onebit::Selection selection;
 };
 
-Ranks place(bool processes, const RanksAsked& asked) {
-  const Selected selected(processes);
+Ranks place(const std::string& communicator, const RanksAsked& asked) {
+  const Selected selected(communicator);
   return place_ranks(selected.selection, asked, {"train", "a file.toml", "--ranks", "3"});
 }
 const RanksAsked four_typed = {4, "--ranks", true}, four_configured = {4, "train.ranks =", false};
@@ -111,50 +82,118 @@ TEST_CASE("ranks of a machine have a CUDA device each, counted by threads or by 
 
 TEST_CASE("threads run here, all of them, unless a launcher has started copies of this process") {
   const Environment nobody(Variables{});
-  CHECK(place(false, four_typed).here() == 4);
-  CHECK(place(false, four_configured).size() == 4);
-  CHECK_THROWS_WITH_AS(place(false, {65, "--ranks", true}), "--ranks 65: expected a number of ranks from 1 to 64", Error);
-  CHECK_THROWS_WITH_AS(place(false, {0, "train.ranks =", false}), "train.ranks = 0: expected a number of ranks from 1 to 64",
-                       Error);
+  CHECK(place("threads", four_typed).here() == 4);
+  CHECK(place("threads", four_configured).size() == 4);
+  CHECK_THROWS_WITH_AS(place("threads", {65, "--ranks", true}), "--ranks 65: expected a number of ranks from 1 to 64", Error);
+  CHECK_THROWS_WITH_AS(place("threads", {0, "train.ranks =", false}),
+                       "train.ranks = 0: expected a number of ranks from 1 to 64", Error);
   const Environment alone(Variables{{"PMI_RANK", "0"}, {"PMI_SIZE", "1"}});
-  CHECK(place(false, four_typed).here() == 4);
+  CHECK(place("threads", four_typed).here() == 4);
   const Environment copies(Variables{{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "4"}});
-  CHECK_THROWS_WITH_AS(place(false, four_typed), doctest::Contains("add --set communicator.plugin=mpi"), Error);
+  CHECK_THROWS_WITH_AS(place("threads", four_typed), doctest::Contains("add --set communicator.plugin=mpi"), Error);
 }
 
 TEST_CASE("a launched process is one rank of as many as its launcher started") {
   const Environment four(Variables{{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "4"}});
   for (const RanksAsked& asked : {four_typed, four_configured, RanksAsked{2, "train.ranks =", false}}) {
-    const Ranks ranks = place(true, asked);
+    const Ranks ranks = place("mpi", asked);
     CHECK(ranks.here() == 1);
     CHECK(ranks.size() == 4);
   }
-  CHECK_THROWS_WITH_AS(place(true, {2, "--ranks", true}), doctest::Contains("--ranks 2, but mpirun started 4 processes"),
-                       Error);
+  CHECK_THROWS_WITH_AS(place("mpi", {2, "--ranks", true}), doctest::Contains("--ranks 2, but mpirun started 4"), Error);
   const Environment unknown(Variables{{"PMIX_RANK", "1"}, {"OMPI_COMM_WORLD_RANK", ""}});
-  CHECK(place(true, four_typed).size() == 0);
+  CHECK(place("mpi", four_typed).size() == 0);
+}
+
+namespace {
+
+// As torchrun starts rank 1 of 4.
+const Variables kTorchrun = {
+    {"RANK", "1"},           {"WORLD_SIZE", "4"}, {"LOCAL_RANK", "1"}, {"LOCAL_WORLD_SIZE", "2"}, {"MASTER_ADDR", "node0"},
+    {"MASTER_PORT", "29500"}};
+
+Variables and_also(Variables variables, const Variables& more) {
+  variables.insert(variables.end(), more.begin(), more.end());
+  return variables;
+}
+
+}  // namespace
+
+TEST_CASE("communicators that meet at a rendezvous are one rank of those that torchrun started") {
+  const Environment four(kTorchrun);
+  for (const RanksAsked& asked : {four_typed, four_configured, RanksAsked{2, "train.ranks =", false}}) {
+    const Ranks ranks = place("nccl", asked);
+    CHECK(ranks.here() == 1);
+    CHECK(ranks.size() == 4);
+  }
+  CHECK_THROWS_WITH_AS(place("nccl", {2, "--ranks", true}),
+                       "--ranks 2, but a launcher such as torchrun (WORLD_SIZE) started 4; leave --ranks out: the "
+                       "launcher's number is the one that counts",
+                       Error);
+  CHECK(speaker() == "[rank 1 of 4] ");
+  const Environment many(and_also(kTorchrun, {{"WORLD_SIZE", "5000"}}));
+  CHECK_THROWS_WITH_AS(place("nccl", four_configured), "WORLD_SIZE 5000: expected a number of ranks from 1 to 4096", Error);
+  const Environment half(and_also(kTorchrun, {{"MASTER_ADDR", ""}}));
+  CHECK_THROWS_WITH_AS(place("nccl", four_configured), doctest::Contains("MASTER_ADDR is not set"), Error);
+}
+
+TEST_CASE("communicators that meet at a rendezvous have threads where nobody started processes") {
+  const Environment nobody(Variables{});
+  CHECK(place("nccl", four_typed).here() == 4);
+  const Environment alone(Variables{{"RANK", "0"}, {"WORLD_SIZE", "1"}});
+  CHECK(place("nccl", four_configured).size() == 1);
+  CHECK_THROWS_WITH_AS(place("nccl", four_typed), doctest::Contains("--ranks 4, but a launcher such as torchrun"), Error);
+}
+
+TEST_CASE("copies of one run that know nothing of each other are refused") {
+  {
+    const Environment four(kTorchrun);
+    CHECK_THROWS_WITH_AS(place("threads", four_typed), doctest::Contains("choose a communicator that joins processes"), Error);
+    CHECK_THROWS_WITH_AS(place("mpi", four_typed), doctest::Contains("start it with mpirun -n 4, or choose a communicator"),
+                         Error);
+  }
+  const Environment by_mpirun(Variables{{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "4"}});
+  CHECK_THROWS_WITH_AS(place("nccl", four_typed),
+                       doctest::Contains("mpirun started 4 processes, but communicator 'nccl' does not know of them by itself"),
+                       Error);
+  const Environment nonsense(Variables{{"RANK", "one"}, {"WORLD_SIZE", "4"}});
+  CHECK_THROWS_WITH_AS(place("threads", four_typed), doctest::Contains("RANK is 'one'"), Error);
+  const Environment half(Variables{{"RANK", "1"}});
+  CHECK_THROWS_WITH_AS(place("threads", four_typed), doctest::Contains("WORLD_SIZE is not set, but RANK is"), Error);
+  const Environment alone(
+      Variables{{"RANK", "0"}, {"WORLD_SIZE", "1"}, {"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "4"}});
+  CHECK_THROWS_WITH_AS(place("threads", four_typed), doctest::Contains("mpirun started 4 processes"), Error);
+}
+
+TEST_CASE("of several launchers the innermost is believed") {
+  const Environment nested(and_also(kTorchrun, {{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "2"}}));
+  CHECK(place("nccl", four_typed).size() == 4);
+  CHECK(launched()->rank == 1);
+  CHECK(launched()->size == 4);
+  const Environment torch_inside(Variables{{"RANK", "0"}, {"WORLD_SIZE", "1"}, {"PMI_RANK", "1"}, {"PMI_SIZE", "2"}});
+  CHECK(place("mpi", {2, "--ranks", true}).size() == 2);
 }
 
 TEST_CASE("one rank needs no launcher, and too many are refused") {
   const Environment nobody(Variables{});
-  CHECK(place(true, {1, "--ranks", true}).size() == 1);
-  CHECK_THROWS_WITH_AS(place(true, {4097, "--ranks", true}), doctest::Contains("from 1 to 4096"), Error);
+  CHECK(place("mpi", {1, "--ranks", true}).size() == 1);
+  CHECK_THROWS_WITH_AS(place("mpi", {4097, "--ranks", true}), doctest::Contains("from 1 to 4096"), Error);
 }
 
 TEST_CASE("without mpirun, it is said what to install and what to type") {
   const ScratchFolder folder;
   const std::string path = folder.path().string();
   const Environment nobody(Variables{{"PATH", path}});
-  CHECK_THROWS_WITH_AS(place(true, four_typed), doctest::Contains("apt-get install openmpi-bin"), Error);
-  CHECK_THROWS_WITH_AS(place(true, four_typed), doctest::Contains("mpirun -n 4 /"), Error);
-  CHECK_THROWS_WITH_AS(place(true, four_typed), doctest::Contains(" train 'a file.toml' --ranks 3"), Error);
+  CHECK_THROWS_WITH_AS(place("mpi", four_typed), doctest::Contains("apt-get install openmpi-bin"), Error);
+  CHECK_THROWS_WITH_AS(place("mpi", four_typed), doctest::Contains("mpirun -n 4 /"), Error);
+  CHECK_THROWS_WITH_AS(place("mpi", four_typed), doctest::Contains(" train 'a file.toml' --ranks 3"), Error);
   folder.file("mpirun", "not executable");
-  CHECK_THROWS_WITH_AS(place(true, four_typed), doctest::Contains("no mpirun in PATH"), Error);
+  CHECK_THROWS_WITH_AS(place("mpi", four_typed), doctest::Contains("no mpirun in PATH"), Error);
 }
 
 TEST_CASE("an mpirun that gives no rank is not started again and again") {
   const Environment nobody(Variables{{"ONEBIT_STARTED_MPIRUN", "1"}});
-  CHECK_THROWS_WITH_AS(place(true, four_typed), doctest::Contains("finds no rank in its environment"), Error);
+  CHECK_THROWS_WITH_AS(place("mpi", four_typed), doctest::Contains("finds no rank in its environment"), Error);
 }
 
 TEST_CASE("this process becomes mpirun, with its own arguments") {
@@ -170,7 +209,7 @@ TEST_CASE("this process becomes mpirun, with its own arguments") {
     const std::string path = folder.path().string() + ":/usr/bin:/bin";
     const Environment nobody(Variables{{"PATH", path}});
     try {
-      place(true, four_configured);
+      place("mpi", four_configured);
     } catch (const Error&) {
     }
     ::_exit(1);

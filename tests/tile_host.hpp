@@ -21,9 +21,20 @@ class TileHost {
   // The mean of a message (or of a gradient, dense) over the ranks.
   using Mean = std::function<Vector(const Vector& message, bool compressed)>;
 
-  // flags: ONEBIT_TENSOR_ bits, one number a tensor; none: all 0.
-  TileHost(Optimizer& optimizer, std::vector<Vector> initial, int64_t block = 4096, std::vector<uint64_t> flags = {})
-      : parameters(std::move(initial)), groups(parameters.size(), {1e-3, 0}), optimizer_(optimizer), flags_(std::move(flags)) {
+  // A stream whose memory is the CPU's: that of a device that is pretended.
+  struct Stream {
+    onebit_stream table;
+    std::function<void()> wait;
+  };
+
+  // flags: ONEBIT_TENSOR_ bits, one number a tensor; none: all 0. stream: for optimizers of a device; it outlives the host.
+  TileHost(Optimizer& optimizer, std::vector<Vector> initial, int64_t block = 4096, std::vector<uint64_t> flags = {},
+           const Stream* stream = nullptr)
+      : parameters(std::move(initial)),
+        groups(parameters.size(), {1e-3, 0}),
+        optimizer_(optimizer),
+        stream_(stream),
+        flags_(std::move(flags)) {
     flags_.resize(parameters.size());
     cut(block);
     declare_tensors();
@@ -36,13 +47,15 @@ class TileHost {
   // One step; answers its plan. gradients: one a tensor.
   const Plan& step(const std::vector<Vector>& gradients) {
     for (Block& block : blocks_) block.gradient = gradients[static_cast<size_t>(block.tensor)].data() + block.first;
-    const Step step = {sizeof step, number, 0, ranks, step_flags, groups.data(), groups.size(), nullptr};
+    const Step step = {
+        sizeof step, number, 0, ranks, step_flags, groups.data(), groups.size(), stream_ == nullptr ? nullptr : groups.data()};
     plan_.clear();
     optimizer_.plan(step, totals(), plan_);
     for (Slot& slot : slots_)
       if (slot.extent == ONEBIT_PER_BLOCK) std::fill(slot.doubles.begin(), slot.doubles.end(), 0.0);
     Vector kept = plan_.rounds().size > 0 ? run_rounds(step) : run_locally(step);
     optimizer_.combine(step, totals());
+    wait();
     if (plan_.mean_in_apply && kept.empty()) throw std::runtime_error("there is no mean for apply: no round was retained");
     if (plan_.apply)
       for_blocks([&](Tile tile) {
@@ -57,6 +70,20 @@ class TileHost {
 
   const Vector& elements(const std::string& name) const { return find(name).floats; }
   const std::vector<double>& numbers(const std::string& name) const { return find(name).doubles; }
+  // All that the optimizer keeps from step to step, as bytes; and, if asked, the partial sums of the last one.
+  std::vector<unsigned char> all_state(bool with_partial_sums = false) const {
+    std::vector<unsigned char> bytes;
+    const auto add = [&](const void* data, size_t size) {
+      const auto* first = static_cast<const unsigned char*>(data);
+      bytes.insert(bytes.end(), first, first + size);
+    };
+    for (const Slot& slot : slots_) {
+      if (slot.extent == ONEBIT_PER_BLOCK && !with_partial_sums) continue;
+      add(slot.floats.data(), slot.floats.size() * sizeof(float));
+      add(slot.doubles.data(), slot.doubles.size() * sizeof(double));
+    }
+    return bytes;
+  }
 
   std::vector<Vector> parameters;
   std::vector<Group> groups;  // one a tensor
@@ -64,6 +91,7 @@ class TileHost {
   int32_t ranks = 2;
   uint64_t step_flags = 0;
   float gradient_scale = 1;
+  int32_t skip = 0;  // on a device
   Mean mean;
   Vector message;   // of the last round
   Vector previous;  // the retained mean; empty: none
@@ -150,22 +178,24 @@ class TileHost {
   }
 
   Totals totals() {
-    return {sizeof(Totals),
-            static_cast<int64_t>(parameters.size()),
-            first_block_.data(),
-            elements_.data(),
-            flags_.data(),
-            pointers(false),
-            nullptr,
-            nullptr};
+    return {sizeof(Totals),      static_cast<int64_t>(parameters.size()),
+            first_block_.data(), elements_.data(),
+            flags_.data(),       pointers(false),
+            skipped(),           stream_ == nullptr ? nullptr : &stream_->table};
+  }
+  const int32_t* skipped() const { return stream_ == nullptr ? nullptr : &skip; }
+  void wait() const {
+    if (stream_ != nullptr) stream_->wait();
   }
 
   // Two blocks a tile, so that tiles of several blocks and of one are seen.
   void for_blocks(const std::function<void(Tile)>& call) {
     void* const* const slots = pointers(true);
     for (size_t b = 0; b < blocks_.size(); b += 2)
-      call({sizeof(Tile), std::min<size_t>(2, blocks_.size() - b), blocks_.data() + b, nullptr, nullptr, nullptr, nullptr,
-            slots, &gradient_scale, nullptr, nullptr});
+      call({sizeof(Tile), std::min<size_t>(2, blocks_.size() - b), blocks_.data() + b,
+            stream_ == nullptr ? nullptr : blocks_.data() + b, nullptr, nullptr, nullptr, slots, &gradient_scale, skipped(),
+            stream_ == nullptr ? nullptr : &stream_->table});
+    wait();
   }
   const float* kept_mean() const { return previous.empty() ? nullptr : previous.data(); }
 
@@ -207,6 +237,7 @@ class TileHost {
   }
 
   Optimizer& optimizer_;
+  const Stream* stream_;
   std::vector<uint64_t> flags_;
   std::vector<Block> blocks_;
   std::vector<int64_t> first_block_, elements_;

@@ -19,11 +19,11 @@ namespace {
 
 const char* const kConfigs[] = {"adam", "onebit_adam"};  // those that are run here
 
-// All that there are, by name.
+// All that there are, by name; but for those of GPUs, whose components are not to be had on every machine.
 std::vector<std::string> all_configs() {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(std::string(ONEBIT_SOURCE_DIR) + "/configs"))
-    names.push_back(entry.path().stem().string());
+    if (entry.path().stem() != "nccl") names.push_back(entry.path().stem().string());
   REQUIRE(names.size() >= std::size(kConfigs));
   return names;
 }

@@ -2,18 +2,13 @@
 #include "onebit/rendezvous.hpp"
 
 #include <algorithm>
-#include <chrono>
-#include <cstring>
 
-#include "onebit/error.hpp"
+#include "rendezvous_rules.hpp"
 
 namespace onebit {
 namespace {
 
-constexpr int64_t kDefaultTimeout = 300'000'000'000;            // ns
-constexpr int64_t kLongestTimeout = 1'000'000'000'000'000'000;  // 30 years: the clock does not overflow
-
-std::string quoted(onebit_str key) { return '\'' + std::string(view(key)) + '\''; }
+constexpr int64_t kDefaultTimeout = 300'000'000'000;  // ns
 
 }  // namespace
 
@@ -26,8 +21,7 @@ LocalRendezvous::LocalRendezvous(int ranks) {
 // A key that is put again has the new value from then on.
 onebit_code LocalRendezvous::put(void* self, onebit_str key, const void* value, size_t size, onebit_error* err) {
   return detail::guard(err, [&] {
-    if (value == nullptr && size > 0)
-      throw Error(Code::invalid_argument, "rendezvous key " + quoted(key) + " was put with a value that is NULL");
+    require_value(view(key), value, size);
     auto& meeting = *static_cast<LocalRendezvous*>(self);
     const char* bytes = static_cast<const char*>(value);
     std::vector<char> copy(bytes, bytes + size);
@@ -48,14 +42,9 @@ onebit_code LocalRendezvous::get(void* self, onebit_str key, void* value, size_t
     if (limit == 0) {
       meeting.arrived_.wait(lock, is_there);
     } else if (!meeting.arrived_.wait_for(lock, std::chrono::nanoseconds(limit), is_there)) {
-      throw Error(Code::timeout, "no rank has put rendezvous key " + quoted(key) + " within " +
-                                     std::to_string(static_cast<double>(limit) * 1e-9) + " s");
+      throw Error(Code::timeout, timeout_text(view(key), limit));
     }
-    *size = found->second.size();
-    if (*size > capacity)
-      throw Error(Code::invalid_argument, "the value of rendezvous key " + quoted(key) + " has " + std::to_string(*size) +
-                                              " bytes, more than the " + std::to_string(capacity) + " that were asked for");
-    if (*size > 0) std::memcpy(value, found->second.data(), *size);
+    hand_over(view(key), {found->second.data(), found->second.size()}, value, capacity, size);
   });
 }
 

@@ -18,29 +18,36 @@ int number_in(const char* variable) {
   return error == std::errc() && end == view.data() + view.size() ? value : -1;
 }
 
-// A launcher by the variables in which it puts rank, size, and the rank among the processes of a machine. SLURM_NTASKS would be
-// wrong: a batch script has it, too, which runs once.
+// A launcher by the variables in which it puts rank, size, and the rank among the processes of a machine.
 struct Dialect {
   const char *by, *rank, *size, *local;
+  bool mpi;
 };
+// torchrun's kin first: where srun starts one torchrun a machine, the ranks are torchrun's. SLURM_NTASKS would be wrong: a
+// batch script has it, too, which runs once.
 constexpr Dialect kDialects[] = {
-    {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"},  // Open MPI
-    {"mpirun", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"},                                     // MPICH and its kin
-    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"},
-    {"a launcher", "PMIX_RANK", nullptr, nullptr},
+    {"a launcher such as torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", false},
+    {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", true},  // Open MPI
+    {"mpirun", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", true},                                     // MPICH and its kin
+    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", true},
+    {"a launcher", "PMIX_RANK", nullptr, nullptr, true},
 };
 
-}  // namespace
-
-std::optional<Launched> launched() {
+std::optional<Launched> find(bool only_mpi) {
   for (const Dialect& dialect : kDialects) {
+    if (only_mpi && !dialect.mpi) continue;
     const int rank = number_in(dialect.rank), size = number_in(dialect.size);
     if (rank < 0 || (dialect.size != nullptr && size <= rank)) continue;
     const int local = number_in(dialect.local);
-    return Launched{dialect.by, rank, size > 0 ? size : 0, local < 0 ? rank : local};
+    return Launched{dialect.by, rank, size > 0 ? size : 0, local < 0 ? rank : local, dialect.mpi};
   }
   return std::nullopt;
 }
+
+}  // namespace
+
+std::optional<Launched> launched() { return find(false); }
+std::optional<Launched> launched_by_mpi() { return find(true); }
 
 std::string speaker() {
   const auto self = launched();

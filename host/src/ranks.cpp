@@ -8,8 +8,8 @@
 #include <thread>
 #include <utility>
 
+#include "launcher.hpp"
 #include "onebit/error.hpp"
-#include "onebit/rendezvous.hpp"
 
 namespace onebit::host {
 namespace {
@@ -42,13 +42,15 @@ class Failures {
   std::vector<std::exception_ptr> failures_;  // in the order in which they happened
 };
 
-// What a process brings that knows of no other: its communicator finds them.
+// What a process brings that knows of no other: its communicator finds them. Which of the machine's devices is its own, the
+// launcher tells.
 onebit_rendezvous no_rendezvous() {
+  const auto self = launched();
   constexpr const char* reason = "ranks that are processes have no rendezvous";
   return {sizeof(onebit_rendezvous),
           0,
           0,
-          0,
+          self ? self->local : 0,
           0,
           nullptr,
           [](void*, onebit_str, const void*, size_t, onebit_error* err) {
@@ -63,6 +65,10 @@ onebit_rendezvous no_rendezvous() {
 
 void Ranks::run(const Registry& registry, const Configuration& configuration, const Parameters& parameters,
                 const Body& body) const {
+  if (self_) {
+    const TcpRendezvous rendezvous(*self_);
+    return live(Session(registry, configuration, rendezvous.view(), parameters(0)), 0, body);
+  }
   if (processes_) return live(Session(registry, configuration, no_rendezvous(), parameters(0)), 0, body);
   LocalRendezvous rendezvous(size_);
   run_ranks(size_, [&](int rank) {

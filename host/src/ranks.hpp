@@ -3,17 +3,21 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <vector>
 
+#include "onebit/rendezvous.hpp"
 #include "onebit/session.hpp"
 
 namespace onebit::host {
 
 class Ranks {
  public:
-  static Ranks threads(int n) { return {n, false}; }
-  // size: ranks in all; 0: as many as the communicator finds.
-  static Ranks process(int size) { return {size, true}; }
+  static Ranks threads(int n) { return {n, false, std::nullopt}; }
+  // For communicators that know of the others by themselves. size: ranks in all; 0: as many as the communicator finds.
+  static Ranks process(int size) { return {size, true, std::nullopt}; }
+  // For those that do not: the processes meet at rank 0's TCP store.
+  static Ranks process(const LaunchedRank& self) { return {self.size, true, self}; }
 
   // 0: not known before there is a session.
   int size() const { return size_; }
@@ -28,12 +32,14 @@ class Ranks {
   void run(const Registry& registry, const Configuration& configuration, const Parameters& parameters, const Body& body) const;
 
  private:
-  Ranks(int size, bool processes) : size_(size), processes_(processes) {}
+  Ranks(int size, bool processes, std::optional<LaunchedRank> self)
+      : size_(size), processes_(processes), self_(std::move(self)) {}
   void live(Session session, size_t place, const Body& body) const;
   void check_size(int found) const;
 
   int size_;
   bool processes_;
+  std::optional<LaunchedRank> self_;
 };
 
 // Runs f(rank) for ranks 0 to n - 1, each on a thread of its own, and returns when all have ended. When some threw, throws what

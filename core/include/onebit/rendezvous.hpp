@@ -1,9 +1,14 @@
-// Where the ranks of one process meet: a key/value store shared by N threads, for the communicator `threads`.
+// Where ranks meet before they have a communicator: a key/value store, which N threads of one process share, or which rank 0
+// serves to other processes over TCP.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,7 +16,7 @@
 
 namespace onebit {
 
-// One for all ranks of a process; must outlive their sessions.
+// For ranks that are threads: one for all ranks of a process; must outlive their sessions.
 class LocalRendezvous {
  public:
   explicit LocalRendezvous(int ranks);
@@ -31,6 +36,57 @@ class LocalRendezvous {
   std::condition_variable arrived_;
   std::map<std::string, std::vector<char>, std::less<>> values_;
   std::vector<onebit_rendezvous> views_;
+};
+
+// This process as one rank of a job that a launcher such as torchrun, or a person, started.
+struct LaunchedRank {
+  int rank = 0;
+  int size = 1;
+  int local_rank = 0;  // among the ranks of this machine: which GPU is its own
+  int local_size = 1;
+  std::string host = "localhost";  // rank 0's name or address
+  uint16_t port = 0;               // of rank 0's store
+  uint16_t ports = 1;              // from there on, of which rank 0 takes the first that is free; the others look for it
+  std::string job;                 // tells this job from another that calls at the same port; the same on all ranks
+};
+
+// What torchrun and its kin put into the environment; none where neither RANK nor WORLD_SIZE is set. Throws
+// Error(invalid_argument) that names the variable where they are incomplete or make no sense. Nothing else here reads it.
+//   RANK, WORLD_SIZE               this rank, of so many
+//   LOCAL_RANK, LOCAL_WORLD_SIZE   the same among the ranks of its machine; both left out: each rank has a machine of its own
+//   MASTER_ADDR, MASTER_PORT       where rank 0 is; one rank alone needs neither
+//   ONEBIT_PORT                    the port of the store, where it is not to be MASTER_PORT
+//   TORCHELASTIC_USE_AGENT_STORE   "True": torchrun's own store is at MASTER_PORT. Unless ONEBIT_PORT is set, ours is then at
+//                                  the first free one of the 8 ports after it.
+//   TORCHELASTIC_RUN_ID            the job
+std::optional<LaunchedRank> launched_rank_from_environment();
+
+// For ranks that are processes: one in each. Rank 0 serves the store, on all interfaces, or on the loopback one alone where
+// host is "localhost" or such an address; whoever reaches it can read and write what ranks put there, as with torch's. Names,
+// IPv4 and IPv6. Values have 16 MiB at the most, keys 4 KiB. Calls are thread-safe.
+//
+// Rank 0's outlives the other ranks' need of it: its destructor waits until they have come and gone, for `farewell` at the
+// most, and not while an exception unwinds. Who still waits for a key then is told so (peer_failed).
+class TcpRendezvous {
+ public:
+  // Rank 0: begins to serve; port 0: a free one. Others: return when rank 0 has taken them in; they may come before it. Throws
+  // Error: unavailable (the port is taken), timeout (no rank 0 there), state_mismatch (something else there, another job,
+  // version or number of ranks, or a rank that is there already), invalid_argument. timeout: also of put, and of get unless
+  // told.
+  explicit TcpRendezvous(const LaunchedRank& self, std::chrono::nanoseconds timeout = std::chrono::minutes(5),
+                         std::chrono::nanoseconds farewell = std::chrono::seconds(10));
+  ~TcpRendezvous();
+  TcpRendezvous(const TcpRendezvous&) = delete;
+  TcpRendezvous& operator=(const TcpRendezvous&) = delete;
+
+  // Where rank 0 serves.
+  uint16_t port() const;
+  // What this rank gives to its Session; good as long as this lives.
+  const onebit_rendezvous& view() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace onebit

@@ -27,12 +27,18 @@ inline cudaStream_t stream_of(const onebit_stream* stream) {
 
 // Throws Error(unavailable) where nothing can run here: no driver, one too old for this runtime, or no device.
 inline void probe() {
-  int devices = 0;
+  int devices = 0, driver = 0, runtime = 0;
   const cudaError_t code = cudaGetDeviceCount(&devices);
   if (code != cudaSuccess) (void)cudaGetLastError();  // else it would be told again, of another call
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
+    throw Error(Code::unavailable, "no CUDA device can be used: there is no NVIDIA driver");
+  const auto text = [](int version) { return std::to_string(version / 1000) + '.' + std::to_string(version % 1000 / 10); };
+  if (code == cudaErrorInsufficientDriver && cudaRuntimeGetVersion(&runtime) == cudaSuccess)
+    throw Error(Code::unavailable, "no CUDA device can be used: the NVIDIA driver knows CUDA " + text(driver) +
+                                       " and is too old for CUDA " + text(runtime) + ", which this was built with");
   if (code != cudaSuccess)
     throw Error(Code::unavailable, std::string("no CUDA device can be used: ") + cudaGetErrorString(code));
-  if (devices == 0) throw Error(Code::unavailable, "there is no CUDA device");
+  if (devices == 0) throw Error(Code::unavailable, "no CUDA device can be used: there is none");
 }
 
 // One dimension; 0 blocks: nothing.

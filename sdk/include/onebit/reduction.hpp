@@ -1,5 +1,5 @@
-// The arithmetic of all_reduce, for authors of communicators. Elements are combined over ranks 0 to n-1 in this order, so every
-// rank gets the same bits.
+// The arithmetic of all_reduce, for authors of communicators, on the CPU and, element by element, on a GPU. Elements are
+// combined over ranks 0 to n-1 in this order, so every rank gets the same bits.
 //
 // Integers are added in 64 bits and cut to their own width at the end (sums wrap around, as unsigned arithmetic does); their
 // average is cut towards zero. A NaN on any rank is the result of min and max, wherever it stands.
@@ -11,6 +11,12 @@
 #include <type_traits>
 
 #include "onebit/communicator.hpp"
+
+#if defined(__CUDACC__)
+#define ONEBIT_REDUCTION_FUNCTION __host__ __device__
+#else
+#define ONEBIT_REDUCTION_FUNCTION
+#endif
 
 namespace onebit {
 
@@ -33,25 +39,8 @@ template <class T>
 using Sum =
     std::conditional_t<std::is_floating_point_v<T>, T, std::conditional_t<std::is_same_v<T, int64_t>, uint64_t, int64_t>>;
 
-template <class A, class T, class Fold, class Finish>
-void reduce_as(const Reduction& r, int64_t first, int64_t count, Fold fold, Finish finish) {
-  A folded[kReductionBlock];
-  T result[kReductionBlock];
-  for (const int64_t end = first + count; first < end; first += kReductionBlock) {
-    const int64_t n = std::min(kReductionBlock, end - first);
-    const T* in = static_cast<const T*>(r.in[0]) + first;
-    for (int64_t i = 0; i < n; ++i) folded[i] = static_cast<A>(in[i]);
-    for (int rank = 1; rank < r.ranks; ++rank) {
-      in = static_cast<const T*>(r.in[rank]) + first;
-      for (int64_t i = 0; i < n; ++i) folded[i] = fold(folded[i], static_cast<A>(in[i]));
-    }
-    for (int64_t i = 0; i < n; ++i) result[i] = finish(folded[i]);
-    for (int o = 0; o < r.outs; ++o) std::memcpy(static_cast<T*>(r.out[o]) + first, result, static_cast<size_t>(n) * sizeof(T));
-  }
-}
-
 template <class T>
-T average(Sum<T> sum, int ranks) {
+ONEBIT_REDUCTION_FUNCTION T average(Sum<T> sum, int ranks) {
   if constexpr (std::is_floating_point_v<T>) {
     return sum / static_cast<T>(ranks);
   } else {
@@ -59,23 +48,59 @@ T average(Sum<T> sum, int ranks) {
   }
 }
 
+// What becomes of one element: begin with that of rank 0, fold in that of each rank, finish.
 template <class T>
-void reduce_typed(const Reduction& r, int64_t first, int64_t count) {
-  using S = Sum<T>;
-  const int ranks = r.ranks;
-  const auto add = [](S a, S b) { return static_cast<S>(a + b); };
-  const auto keep = [](T a) { return a; };
-  switch (r.op) {
+struct SumFold {
+  ONEBIT_REDUCTION_FUNCTION static Sum<T> begin(T first) { return static_cast<Sum<T>>(first); }
+  ONEBIT_REDUCTION_FUNCTION static Sum<T> fold(Sum<T> so_far, T next) {
+    return static_cast<Sum<T>>(so_far + static_cast<Sum<T>>(next));
+  }
+  ONEBIT_REDUCTION_FUNCTION static T finish(Sum<T> folded, int) { return static_cast<T>(folded); }
+};
+template <class T>
+struct AverageFold : SumFold<T> {
+  ONEBIT_REDUCTION_FUNCTION static T finish(Sum<T> folded, int ranks) { return average<T>(folded, ranks); }
+};
+template <class T>
+struct MinimumFold {
+  ONEBIT_REDUCTION_FUNCTION static T begin(T first) { return first; }
+  ONEBIT_REDUCTION_FUNCTION static T fold(T so_far, T next) { return next < so_far || next != next ? next : so_far; }
+  ONEBIT_REDUCTION_FUNCTION static T finish(T folded, int) { return folded; }
+};
+template <class T>
+struct MaximumFold : MinimumFold<T> {
+  ONEBIT_REDUCTION_FUNCTION static T fold(T so_far, T next) { return next > so_far || next != next ? next : so_far; }
+};
+
+// Calls f with the operation's fold.
+template <class T, class F>
+void with_fold(ReduceOp op, F&& f) {
+  switch (op) {
     case ReduceOp::sum:
-      return reduce_as<S, T>(r, first, count, add, [](S a) { return static_cast<T>(a); });
+      return f(SumFold<T>{});
     case ReduceOp::avg:
-      return reduce_as<S, T>(r, first, count, add, [ranks](S a) { return average<T>(a, ranks); });
+      return f(AverageFold<T>{});
     case ReduceOp::min:
-      return reduce_as<T, T>(
-          r, first, count, [](T a, T b) { return b < a || b != b ? b : a; }, keep);
+      return f(MinimumFold<T>{});
     case ReduceOp::max:
-      return reduce_as<T, T>(
-          r, first, count, [](T a, T b) { return b > a || b != b ? b : a; }, keep);
+      return f(MaximumFold<T>{});
+  }
+}
+
+template <class Fold, class T>
+void reduce_as(const Reduction& r, int64_t first, int64_t count) {
+  decltype(Fold::begin(T{})) folded[kReductionBlock];
+  T result[kReductionBlock];
+  for (const int64_t end = first + count; first < end; first += kReductionBlock) {
+    const int64_t n = std::min(kReductionBlock, end - first);
+    const T* in = static_cast<const T*>(r.in[0]) + first;
+    for (int64_t i = 0; i < n; ++i) folded[i] = Fold::begin(in[i]);
+    for (int rank = 1; rank < r.ranks; ++rank) {
+      in = static_cast<const T*>(r.in[rank]) + first;
+      for (int64_t i = 0; i < n; ++i) folded[i] = Fold::fold(folded[i], in[i]);
+    }
+    for (int64_t i = 0; i < n; ++i) result[i] = Fold::finish(folded[i], r.ranks);
+    for (int o = 0; o < r.outs; ++o) std::memcpy(static_cast<T*>(r.out[o]) + first, result, static_cast<size_t>(n) * sizeof(T));
   }
 }
 
@@ -101,7 +126,10 @@ inline bool can_reduce(onebit_dtype dtype) {
 
 // Elements [first, first + count).
 inline void reduce(const Reduction& reduction, int64_t first, int64_t count) {
-  detail::with_type(reduction.dtype, [&](auto zero) { detail::reduce_typed<decltype(zero)>(reduction, first, count); });
+  detail::with_type(reduction.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    detail::with_fold<T>(reduction.op, [&](auto fold) { detail::reduce_as<decltype(fold), T>(reduction, first, count); });
+  });
 }
 
 }  // namespace onebit

@@ -1,0 +1,59 @@
+// What a store knows: values by key, who waits for them, which ranks are there. Used by the store's one thread alone.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace onebit::store {
+
+using Value = std::shared_ptr<const std::string>;
+
+class Board {
+ public:
+  Board(int size, uint64_t job) : size_(size), job_(job), absent_(size), came_(static_cast<size_t>(size)) {}
+  int size() const { return size_; }
+  uint64_t job() const { return job_; }
+
+  // NULL: nobody has put it.
+  Value find(std::string_view key) const;
+  // Tells those who wait. Throws Error(out_of_memory) when all values together are too many bytes.
+  void put(const std::string& key, std::string value);
+  // Calls `tell` once, when the key is put; until then, or until forget, under the number that it answers.
+  using Tell = std::function<void(const Value&)>;
+  uint64_t wait(const std::string& key, Tell tell);
+  void forget(uint64_t number) { waiting_.erase(number); }
+
+  // Throws Error(state_mismatch) where the rank is there already.
+  void come(int rank, const std::string& from);
+  void leave(int rank) { present_.erase(rank); }
+  // All ranks have come, and gone.
+  bool done() const { return present_.empty() && absent_ == 0; }
+  void note_refusal(const std::string& caller, const std::string& why);
+
+  // After a wait in vain: which ranks have not come, or have gone, and who was refused.
+  std::string missing_text() const;
+
+ private:
+  struct Waiting {
+    std::string key;
+    Tell tell;
+  };
+  const int size_;
+  const uint64_t job_;
+  std::map<std::string, Value, std::less<>> values_;
+  size_t stored_ = 0;  // bytes of keys and values
+  std::map<uint64_t, Waiting> waiting_;
+  uint64_t last_ = 0;
+  std::map<int, std::string> present_;  // by rank: where it calls from
+  int absent_;                          // ranks that never came
+  std::vector<bool> came_;
+  int64_t refusals_ = 0;
+  std::string last_refusal_;
+};
+
+}  // namespace onebit::store

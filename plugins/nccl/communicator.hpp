@@ -1,0 +1,54 @@
+// The communicator `nccl`: ranks with a GPU each, whose tensors never leave it. This class checks what a rank brings;
+// engine.hpp says how collectives run and fail.
+//
+// Stream-ordered: a collective begins after what its call's stream was given before, on a stream of the communicator's own;
+// wait makes that stream wait, and not the host, but for the first collective of each signature. What fails later is told by
+// the next call, or by test. Limits count from the call. barrier is between the hosts: it waits for no stream. The device is
+// the one that is current when the communicator is made; tensors of another are refused. Calls can't be captured into CUDA
+// graphs: each is also a word between hosts. After any failure, a mismatch included, the communicator is at its end.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "engine.hpp"
+#include "onebit/communicator.hpp"
+
+namespace onebit::nccl {
+
+class NcclCommunicator final : public Communicator {
+ public:
+  // Returns when all ranks are connected.
+  NcclCommunicator(const Services& services, const Options& options, const Rendezvous& rendezvous);
+  NcclCommunicator(const Library& library, Connection connection, std::string address, int64_t timeout_ns);
+  static Slice<const onebit_schema> options();
+  static void probe();
+
+  int rank() const override { return engine_->rank(); }
+  int size() const override { return engine_->size(); }
+
+  Request* all_reduce(const Tensor& in, Tensor& out, ReduceOp op, const Call& call) override;
+  Request* all_gather(const void* in, void* out, const Part* out_parts, const Call& call) override;
+  Request* all_to_all(const void* in, const Part* in_parts, void* out, const Part* out_parts, const Call& call) override;
+  Request* broadcast(Tensor& io, int root, const Call& call) override;
+  void barrier(const Call& call) override;
+
+  bool test(Request* request) override;
+  void wait(Request* request, int64_t timeout_ns) override;
+  std::unique_ptr<Communicator> split(int color, int key) override;
+  void abort(std::string_view reason) override;
+  uint64_t machine() const override { return machine_number(); }
+
+ private:
+  template <class F>
+  Request* start(Collective kind, const Call& call, F&& fill);
+  Tensor as_host(const char* name, const Tensor& tensor) const;
+  Operation& own(Request* request) const;
+
+  int64_t timeout_ns_;
+  std::string address_;
+  const Library& library_;
+  std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace onebit::nccl

@@ -1,0 +1,20 @@
+// What an operation is called in errors.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "onebit/collective_signature.hpp"
+
+namespace onebit::nccl {
+
+// A communicator's first operations are those of its making: the ranks meet, and say that they are connected.
+constexpr uint64_t kCreateOperations = 2;
+
+// "all_gather (operation 7)"
+inline std::string title(Collective kind, uint64_t sequence) {
+  if (sequence <= kCreateOperations) return "create";
+  return std::string(name_of(kind)) + " (operation " + std::to_string(sequence - kCreateOperations) + ')';
+}
+
+}  // namespace onebit::nccl

@@ -1,0 +1,6 @@
+// The plugin `nccl`: the communicator of ranks that have a GPU each.
+#include "onebit/plugin.hpp"
+
+#include "communicator.hpp"
+
+ONEBIT_PLUGIN("nccl", "0.1.0", onebit::component<onebit::nccl::NcclCommunicator>("nccl", ONEBIT_DEVICE_CUDA))
