@@ -6,8 +6,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 deps=${ONEBIT_DEPS:-.deps}
-packages=("$(dpkg -S /usr/include/boost/version.hpp | cut -d : -f 1)" libspdlog-dev libfmt-dev libtoml11-dev libhwy-dev nlohmann-json3-dev libcli11-dev libxxhash-dev zlib1g-dev
-  doctest-dev libbenchmark-dev fortunes fortunes-min)
+packages=("$(dpkg -S /usr/include/boost/version.hpp | cut -d : -f 1)" libspdlog-dev libfmt-dev libtoml11-dev libhwy-dev
+  nlohmann-json3-dev libcli11-dev libxxhash-dev zlib1g-dev doctest-dev libbenchmark-dev fortunes fortunes-min)
 trees=(spdlog fmt toml toml.hpp hwy nlohmann CLI doctest benchmark) # all of them: which headers count depends on the compiler
 readonly text=/usr/share/games/fortunes
 
