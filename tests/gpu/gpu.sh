@@ -94,7 +94,7 @@ configure() {
 }
 
 build() { # WHAT TARGET...
-  local seconds=$SECONDS log=$logs/build-$2.log target
+  local seconds=$SECONDS log=$logs/build-${2//\//-}.log target
   local wanted=()
   for target in "${@:2}"; do wanted+=(--target "$target"); done
   say "building $1 (log: $log)"
@@ -122,7 +122,7 @@ configure_all() { # what torch brings into CMake is not in our hands
 build_all() {
   configure_all
   build plugins onebit_all_plugins
-  build 'GPU tests' gpu_test
+  build 'GPU tests' tests/gpu/all # whatever that folder's lists name
   if has_target onebit_gpu_bench; then build 'GPU benchmark' onebit_gpu_bench; fi
   build 'command onebit' onebit_command
 }
