@@ -79,7 +79,7 @@ finish() { # also where something ended us early: what is known by then
     [[ ! -s "$logs/$stage.log" ]] || printf '\n%s:\n%s\n' "$stage" "$(tail -n 80 "$logs/$stage.log")"
   done
   printf '\n%d failed; logs: %s\n' "$failures" "$logs"
-  ((status == 0)) || exit "$status"
+  ((status == 0)) || die "$status" 'ended early: the table has only what was done by then'
   ((failures == 0)) || exit 1
   [[ -n "$gpu" ]] || die $no_gpu "there is NO GPU here: nothing above has run on one"
 }

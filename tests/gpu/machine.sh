@@ -44,7 +44,8 @@ find_nccl() { # sets nccl: the folder of libnccl.so.2, that of a Python package 
     nccl_version=$(ask_python 'import ctypes, sys
 version = ctypes.c_int()
 ctypes.CDLL(sys.argv[1]).ncclGetVersion(ctypes.byref(version))
-print(version.value)' "$nccl/libnccl.so.2") || nccl_version=unknown
+value = version.value
+print(".".join(str(part) for part in (value // 10000, value // 100 % 100, value % 100)))' "$nccl/libnccl.so.2") || nccl_version=unknown
     return
   done
 }
