@@ -67,7 +67,7 @@ parse() {
 rows=() failures=0
 row() { # NAME RESULT [NOTE]; RESULT: found, MISSING, left out, passed, FAILED or SKIPPED
   rows+=("$(printf '%-9s %-60s %s' "$2" "$1" "${3:-}")")
-  say "$2: $1${3:+ ($3)}"
+  say "$1: $2${3:+ ($3)}"
   [[ "$2" != FAILED ]] || failures=$((failures + 1))
 }
 
