@@ -1,11 +1,12 @@
 // The communicator `nccl`: ranks with a GPU each, whose tensors never leave it. This class checks what a rank brings;
 // engine.hpp says how collectives run and fail.
 //
-// Stream-ordered: a collective begins after what its call's stream was given before, on a stream of the communicator's own;
-// wait makes that stream wait, and not the host, but for the first collective of each signature. What fails later is told by
-// the next call, or by test. Limits count from the call. barrier is between the hosts: it waits for no stream. The device is
-// the one that is current when the communicator is made; tensors of another are refused. Calls can't be captured into CUDA
-// graphs: each is also a word between hosts. After any failure, a mismatch included, the communicator is at its end.
+// Streams.  A collective begins after what its call's stream was given before, on a stream of the communicator's own.
+//   wait makes the call's stream wait, and not the host, but for the first collective of each signature. What fails later
+//   is told by the next call, or by test. Limits count from the first wait or test. barrier is between the hosts: it
+//   waits for no stream. Calls can't be captured into CUDA graphs: each is also a word between hosts.
+// Device.  The one that is current when the communicator is made; tensors and streams of another are refused.
+// Failures.  After any, a mismatch or a refused call included, the communicator is at its end.
 #pragma once
 
 #include <memory>

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "onebit/cuda.hpp"
@@ -35,6 +36,7 @@ Engine::Engine(const Library& library, Connection connection, int64_t timeout_ns
       hub_(std::move(connection.hub)),
       link_(std::move(connection.link)),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  if (wake_ < 0) throw Error(Code::unavailable, std::string("create: eventfd: ") + std::strerror(errno), errno);
   watcher_ = std::thread([this] { run_watcher(); });
   issuer_ = std::thread([this] { run_issuer(); });
   try {
@@ -113,7 +115,6 @@ Operation& Engine::begin(Collective kind, const Call& call) {
   operation.signature.kind = kind;
   operation.signature.tag = call.tag;
   operation.timeout_ns = call.timeout_ns < 0 ? timeout_ns_ : call.timeout_ns;
-  operation.deadline = after(operation.timeout_ns);
   if (failure_of(operation) != nullptr) raise(operation);
   free_.pop_back();
   current_.push_back(&operation);
@@ -136,9 +137,11 @@ void Engine::tell(const Operation& operation, const Sizes& sizes, std::string_vi
 
 // Without this the other ranks would wait for the call that this one can't make. NCCL may have it from them already, so that
 // the communicator ends.
-void Engine::refuse(const Operation& operation, const Error& why) {
-  const std::string text = "the call of rank " + std::to_string(rank_) + " was refused: " + why.what();
-  fail_here(why.code(), title(operation.signature.kind, operation.sequence) + ": " + text);
+void Engine::refuse(const Operation& operation, const std::exception& why) {
+  const auto* error = dynamic_cast<const Error*>(&why);
+  fail_here(error != nullptr ? error->code() : Code::out_of_memory, title(operation.signature.kind, operation.sequence) +
+                                                                        ": the call of rank " + std::to_string(rank_) +
+                                                                        " was refused: " + why.what());
 }
 
 Operation& Engine::post(Collective kind, const Call& call, Fill fill) {
@@ -152,7 +155,7 @@ Operation& Engine::post(Collective kind, const Call& call, Fill fill) {
     operation.caller = cuda::stream_of(call.stream);
     operation.ready.record(operation.caller);
     sizes = sizes_of(operation, rank_);
-  } catch (const Error& why) {
+  } catch (const std::exception& why) {
     operation.state = State::done;
     refuse(operation, why);
     throw;
@@ -174,6 +177,7 @@ std::vector<std::string> Engine::exchange(Collective kind, const Call& call, std
   }
   operation.held = true;
   tell(operation, {}, blob);
+  limit(operation, -1);
   changed_.wait(lock, [&] { return operation.cleared || failure_of(operation) != nullptr; });
   operation.held = false;
   if (!operation.cleared) raise(operation);
@@ -185,9 +189,19 @@ void Engine::check_held(const Operation& operation) const {
     throw Error(Code::invalid_argument, "the request was given back already: wait may be called once for each");
 }
 
+// From now on, unless it was already told; a limit of its own, from 0 on, in any case.
+void Engine::limit(Operation& operation, int64_t timeout_ns) {
+  if (timeout_ns < 0 && operation.deadline != Operation::kNever) return;
+  if (timeout_ns >= 0) operation.timeout_ns = timeout_ns;
+  operation.deadline = operation.timeout_ns > 0 ? after(operation.timeout_ns) : Operation::kNever;
+  operation.told_late = false;
+  if (asleep_) wake();
+}
+
 bool Engine::test(Operation& operation) {
   Lock lock(mutex_);
   check_held(operation);
+  limit(operation, -1);
   find_finished();
   if (operation.state == State::done) return true;
   if (failure_of(operation) == nullptr) return false;
@@ -198,12 +212,7 @@ bool Engine::test(Operation& operation) {
 void Engine::wait(Operation& operation, int64_t timeout_ns) {
   Lock lock(mutex_);
   check_held(operation);
-  if (timeout_ns >= 0) {
-    operation.timeout_ns = timeout_ns;
-    operation.deadline = after(timeout_ns);
-    operation.told_late = false;
-    wake();
-  }
+  limit(operation, timeout_ns);
   changed_.wait(lock, [&] { return operation.state != State::waiting || failure_of(operation) != nullptr; });
   if (failure_) find_finished();
   if (failure_of(operation) != nullptr) {

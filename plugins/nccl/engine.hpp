@@ -1,20 +1,17 @@
 // A rank's part in a communicator: its operations, from the call until their results are there, and how they fail.
 //
-// Order.     Every operation has a number, the same on all ranks. A rank tells the hub that it has come to it, and what it
-// means
-//   by it. NCCL would hang, or write where it should not, if ranks meant different things; so the first time that a rank sees a
-//   signature (the kind, sizes and types, not the tag) NCCL gets the operation only when the hub has said that all mean the
-//   same: then wait blocks the host until it has. Later, operations of that signature go to NCCL at once, and the hub's no, if
-//   it comes to that, ends the communicator.
-// Threads.   One mutex guards all state. The caller's thread posts, and issues what may be issued at once; the issuer issues
-// what
-//   was cleared later; the watcher listens to the hub, looks for finished operations, limits that have passed and NCCL's
-//   errors, and is the one that aborts NCCL. NCCL is called outside of the mutex, by one thread at a time but for abort.
-// Failures.  The first is kept, and every operation that it concerns, and every later call, answers it. wait does not block
-// until
-//   an operation is finished: its stream does. So what fails after wait is told by the next call.
-// Leaving.   A rank that is destroyed waits until the others are done with what it was part of; those that wait for more from
-// it
+// Order.  Every operation has a number, the same on all ranks. A rank tells the hub that it has come to it, and what it
+//   means by it. NCCL would hang, or write where it should not, if ranks meant different things; so the first time that a
+//   rank sees a signature (kind, sizes and types, not the tag) NCCL gets the operation only when the hub has said that
+//   all mean the same: wait blocks the host until it has. Later, operations of that signature go to NCCL at once, and if
+//   the hub then finds that another rank means something else, the communicator ends, and what was received is void.
+// Threads.  One mutex guards all state. The caller's thread posts, and issues what may be issued at once; the issuer
+//   issues what was cleared later; the watcher listens to the hub, looks for what is finished, for limits that have
+//   passed and for NCCL's errors, and is the one that aborts NCCL. NCCL is called outside of the mutex, by one thread at
+//   a time but for abort.
+// Failures.  The first is kept; every operation that it concerns, and every later call, answers it. wait does not block
+//   until an operation is finished: its stream does. So what fails after wait is told by the next call.
+// Leaving.  A rank that is destroyed waits until the others are done with what it was part of; those that want more of it
 //   are told.
 #pragma once
 
@@ -87,10 +84,11 @@ class Engine {
   Operation& post(Collective kind, const Call& call, Fill fill);
   Operation& begin(Collective kind, const Call& call);
   void tell(const Operation& operation, const Sizes& sizes, std::string_view blob);
-  void refuse(const Operation& operation, const Error& why);
+  void refuse(const Operation& operation, const std::exception& why);
   void retire();
   const Failure* failure_of(const Operation& operation) const;
   [[noreturn]] void raise(const Operation& operation) const;
+  void limit(Operation& operation, int64_t timeout_ns);
   void let_go(Lock& lock, const Operation& operation);
   void check_held(const Operation& operation) const;
   void leave(Lock& lock);

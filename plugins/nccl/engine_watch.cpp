@@ -82,7 +82,7 @@ void Engine::find_finished() {
 void Engine::look_at_limits() {
   const auto now = Clock::now();
   for (Operation* operation : current_) {
-    if (operation->state == State::done || operation->timeout_ns <= 0 || now < operation->deadline) continue;
+    if (operation->state == State::done || now < operation->deadline) continue;
     if (failure_of(*operation) != nullptr) return;
     const std::string waited =
         seconds_text(operation->timeout_ns) + " in " + title(operation->signature.kind, operation->sequence);
@@ -102,12 +102,13 @@ void Engine::look_at_limits() {
 
 // How long to wait for the hub's next word before there is something else to look at, in ms; -1: for ever.
 int Engine::patience() const {
-  auto soonest = Clock::time_point::max();
+  auto soonest = Operation::kNever;
   for (const Operation* operation : current_) {
+    if (failure_of(*operation) != nullptr) break;  // and all after it
     if (operation->state == State::issued) return kLook;
-    if (operation->state == State::waiting && operation->timeout_ns > 0) soonest = std::min(soonest, operation->deadline);
+    if (operation->state == State::waiting) soonest = std::min(soonest, operation->deadline);
   }
-  if (soonest == Clock::time_point::max()) return -1;
+  if (soonest == Operation::kNever) return -1;
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(soonest - Clock::now()).count();
   return static_cast<int>(std::clamp<int64_t>(left + 1, 1, 10'000));
 }

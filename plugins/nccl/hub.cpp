@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "onebit/error.hpp"
@@ -33,6 +34,7 @@ Hub::Hub(Listener listener)
       roll_(listener_.place().ranks),
       seats_(static_cast<size_t>(roll_.ranks())),
       stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  if (stop_ < 0) throw Error(Code::unavailable, std::string("create: eventfd: ") + std::strerror(errno), errno);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -120,9 +122,6 @@ void Hub::take(int rank, const Message& message, std::string_view body) {
   switch (message.type) {
     case Type::post:
       return take_post(rank, message, body);
-    case Type::refused:
-      return fail(static_cast<Code>(message.code), rank,
-                  "the call of rank " + std::to_string(rank) + " was refused: " + std::string(body));
     case Type::parts:
       return take_sizes(rank, message, body);
     case Type::late:

@@ -15,7 +15,6 @@ enum class Type : uint32_t {
   // to the hub
   hello = 1,  // the first of a connection: rank, code: how many ranks it expects; body: the place's token
   post,       // rank comes to operation `sequence`; body: its blob
-  refused,    // rank can't make the call that would be operation `sequence`; code; body: why
   parts,      // the sizes of `sequence` as rank has them; body: bytes that it sends to each rank, then those it gets from each
   late,       // rank has waited too long for `sequence`; body: in words how long
   done,       // rank has finished all operations up to `sequence`
@@ -27,7 +26,7 @@ enum class Type : uint32_t {
   left,     // rank has left after `sequence`: say when all up to it is done
   quiet,    // all are done with what a leaving rank was part of: it can go
   // both ways
-  failure,  // the end: code and rank; operations up to `sequence` may still be finished; body: why
+  failure,  // the end: code and rank; body: why
 };
 
 constexpr uint32_t kMagic = 0x31434e4f;  // "ONC1": changes with the layout below
@@ -48,7 +47,7 @@ static_assert(std::is_trivially_copyable_v<Message>);
 
 constexpr uint64_t kLargestBody = uint64_t{1} << 24;
 
-// A connection: messages in and out, none of which blocks. Sending and receiving may be two threads' work.
+// A connection: messages in and out; nothing blocks.
 class Link {
  public:
   Link() = default;

@@ -1,5 +1,5 @@
-// What moves the bytes: a communicator of NCCL's, on a stream of its own. One thread at a time issues; abort may come
-// meanwhile.
+// What moves the bytes: a communicator of NCCL's, on a stream of its own. One thread at a time issues; abort may come in
+// between.
 #pragma once
 
 #include <atomic>

@@ -48,6 +48,7 @@ void Operation::reset(uint64_t number) {
   held = cleared = on_device = told_late = false;
   sequence = number;
   signature = {};
+  deadline = kNever;
   caller = nullptr;
   in = out = nullptr;
   bytes = 0;

@@ -35,6 +35,7 @@ class Event {
 enum class State : uint8_t { waiting, issued, done };
 
 struct Operation final : Request {
+  static constexpr Clock::time_point kNever = Clock::time_point::max();
   explicit Operation(const Engine* owner) : engine(owner) {}
   void reset(uint64_t number);
 
@@ -47,8 +48,8 @@ struct Operation final : Request {
   uint64_t sequence = 0;
   uint64_t own = 0;  // of its Sizes
   CollectiveSignature signature{};
-  int64_t timeout_ns = 0;  // 0: no limit
-  Clock::time_point deadline;
+  int64_t timeout_ns = 0;               // 0: no limit
+  Clock::time_point deadline = kNever;  // once somebody waits for it, or asks
 
   cudaStream_t caller = nullptr;
   Event ready, finished;  // of the caller's stream, and of the communicator's
