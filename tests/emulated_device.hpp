@@ -15,7 +15,7 @@ class TestStream {
   ~TestStream() { cudaStreamDestroy(stream_); }
   TestStream(const TestStream&) = delete;
   TestStream& operator=(const TestStream&) = delete;
-  operator cudaStream_t() const { return stream_; }
+  operator cudaStream_t() const { return stream_; }  // NOLINT(google-explicit-constructor): it stands for its handle
 
  private:
   cudaStream_t stream_ = nullptr;
