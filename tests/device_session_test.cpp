@@ -2,6 +2,7 @@
 // allocated in a step, no wait of the host inside one, and what goes wrong told at the next.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -85,6 +86,9 @@ void compare(int ranks, const std::string& tables, const std::string& session = 
     CHECK(rank.parameters.intact());
   });
   CHECK(on_cpu == on_cuda);
+  const bool one_bit = tables.find("[compressor]") != std::string::npos;
+  CHECK((std::count(on_cpu.compressed.begin(), on_cpu.compressed.end(), true) > 0) == one_bit);
+  CHECK(std::count(on_cpu.skipped.begin(), on_cpu.skipped.end(), true) == (broken >= 0 ? 1 : 0));
   for (size_t rank = 0; rank < cpu.size(); ++rank) CHECK(same(cpu[rank], cuda[rank]));
 }
 

@@ -1,6 +1,7 @@
 // 1-bit LAMB through sessions with the real compressor: how far a step may reach, that it learns, when it freezes by itself,
 // and that exempt tensors and skipped steps are as they should be.
 #include <doctest/doctest.h>
+#include <spdlog/logger.h>
 #include <spdlog/sinks/ostream_sink.h>
 
 #include <cmath>

@@ -73,9 +73,9 @@ TEST_CASE("the port: torchrun's own store is left alone, and a port that was ask
 TEST_CASE("what may be left out") {
   const Environment nobody(Variables{{"MASTER_ADDR", "node0"}, {"MASTER_PORT", "29500"}, {"LOCAL_RANK", "0"}});
   CHECK(!launched_rank_from_environment());
-  const LaunchedRank apart = read({{"LOCAL_RANK", ""}, {"LOCAL_WORLD_SIZE", ""}});
-  CHECK(apart.local_rank == 0);
-  CHECK(apart.local_size == 1);
+  const LaunchedRank untold = read({{"LOCAL_RANK", ""}, {"LOCAL_WORLD_SIZE", ""}});
+  CHECK(untold.local_rank == 5);
+  CHECK(untold.local_size == 8);
   const Environment alone(Variables{{"RANK", "0"}, {"WORLD_SIZE", "1"}});
   const LaunchedRank self = launched_rank_from_environment().value();
   CHECK(self.size == 1);

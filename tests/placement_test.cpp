@@ -65,7 +65,7 @@ TEST_CASE("launchers tell rank and size, each in its own way") {
 TEST_CASE("ranks of a machine have a CUDA device each, counted by threads or by the launcher") {
   const auto number = [](const Variables& variables, size_t place) {
     const Environment environment(variables);
-    const onebit::host::Device device = onebit::host::device_of("cuda", place);
+    const onebit::host::ModelDevice device = onebit::host::device_of("cuda", place);
     return device.type == ONEBIT_DEVICE_CUDA ? device.number : -1;
   };
   CHECK(number({}, 0) == 0);

@@ -1,6 +1,7 @@
 // What a session promises: every gradient counts, the freeze is exact, a bad gradient changes nothing anywhere, ranks that do
 // not belong together are told so.
 #include <doctest/doctest.h>
+#include <spdlog/logger.h>
 #include <spdlog/sinks/ostream_sink.h>
 
 #include <chrono>

@@ -244,6 +244,22 @@ TEST_CASE("tcp rendezvous: rank 0 waits for the others to go, and answers what t
   other.join();
 }
 
+TEST_CASE("tcp rendezvous: ranks meet again and again at one place, without waiting for each other in between") {
+  const HeldPort held;
+  std::atomic<int> right{0};
+  run_ranks(3, [&](int rank) {
+    for (int time = 0; time < 10; ++time) {
+      const TcpRendezvous meeting(rank_of(rank, 3, held.port()), 20s);
+      const Rendezvous rendezvous(&meeting.view());
+      if (rank == time % 3) rendezvous.put("time", &time, sizeof time);
+      int found = -1;
+      rendezvous.get("time", &found, sizeof found);
+      right += found == time;
+    }
+  });
+  CHECK(right == 30);
+}
+
 TEST_CASE("tcp rendezvous: ranks that are processes") {
   constexpr int size = 4;
   const HeldPort held;

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <sstream>
 
+#include <spdlog/logger.h>
 #include <spdlog/sinks/ostream_sink.h>
 
 #include "gradients.hpp"

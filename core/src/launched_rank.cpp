@@ -46,7 +46,11 @@ int rank_in(const char* variable, int size, const char* size_variable) {
   return rank;
 }
 
+// Where nobody told them, ranks count on as if all were on one machine: those of each still differ, and devices are dealt out
+// in turn.
 void read_local(LaunchedRank& self) {
+  self.local_rank = self.rank;
+  self.local_size = self.size;
   if (!is_set("LOCAL_RANK") && !is_set("LOCAL_WORLD_SIZE")) return;
   require("LOCAL_RANK", "LOCAL_WORLD_SIZE", "this rank's number among those of its machine");
   require("LOCAL_WORLD_SIZE", "LOCAL_RANK", "the number of ranks on this machine");

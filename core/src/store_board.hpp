@@ -28,8 +28,10 @@ class Board {
   uint64_t wait(const std::string& key, Tell tell);
   void forget(uint64_t number) { waiting_.erase(number); }
 
-  // Throws Error(state_mismatch) where the rank is there already.
-  void come(int rank, const std::string& from);
+  // NULL: the rank is there now; else from where another process is it already. A rank that has gone does not come again: it
+  // means another store, which rank 0 will open at the same place when it has closed this one.
+  const std::string* come(int rank, const std::string& from);
+  bool has_gone(int rank) const { return came_[static_cast<size_t>(rank)] && present_.count(rank) == 0; }
   void leave(int rank) { present_.erase(rank); }
   // All ranks have come, and gone.
   bool done() const { return present_.empty() && absent_ == 0; }

@@ -85,12 +85,14 @@ std::string Call::ask(Request request, std::string_view key, std::string_view va
   std::string bytes(reply.bytes, '\0');
   receive(bytes.data(), bytes.size());
   if (reply.code == kElsewhere) throw Elsewhere(bytes);
+  if (reply.code == kTaken) throw Taken(bytes);
+  if (reply.code == kGone) throw Lost(bytes);
   if (reply.code != ONEBIT_OK) throw Error(static_cast<Code>(static_cast<uint32_t>(reply.code)), bytes);
   return bytes;
 }
 
 void Call::check_reply(const Reply& reply) const {
-  if (reply.magic != kMagic || reply.bytes > kMostValue || reply.code > kElsewhere)
+  if (reply.magic != kMagic || reply.bytes > kMostValue || reply.code > kGone)
     throw Elsewhere(
         "what answers is not a rendezvous of onebit: another program has that port; set ONEBIT_PORT to one that is free on "
         "rank "

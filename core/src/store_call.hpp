@@ -36,6 +36,12 @@ class Elsewhere : public Lost {
   using Lost::Lost;
 };
 
+// Another process is this rank.
+class Taken : public Lost {
+ public:
+  using Lost::Lost;
+};
+
 class Call {
  public:
   // To the first port of the place. Throws Lost.
@@ -44,7 +50,7 @@ class Call {
   Call& operator=(const Call&) = delete;
 
   // The bytes of the answer. Throws Error with what the store refuses, or state_mismatch where it is of another version; Lost,
-  // Elsewhere.
+  // Elsewhere, Taken.
   std::string ask(Request request, std::string_view key, std::string_view value, Clock::time_point deadline);
 
  private:

@@ -13,6 +13,7 @@ namespace {
 constexpr auto kFirstPause = std::chrono::milliseconds(10);
 constexpr auto kLongestPause = std::chrono::seconds(1);
 constexpr auto kLook = std::chrono::seconds(3);        // at one port of several
+constexpr auto kInsist = std::chrono::seconds(2);      // on being a rank: one that has just gone may seem to be there
 constexpr auto kRoundTrip = std::chrono::seconds(10);  // of the network, besides what a request itself waits for
 
 std::string seconds_text(std::chrono::nanoseconds time) {
@@ -59,6 +60,10 @@ bool Client::try_ports(Clock::time_point deadline, std::string& why) {
     } catch (const Elsewhere& other) {
       if (place_.ports == 1) throw Error(Code::state_mismatch, cannot_join(one) + other.what());
       why = "at " + std::to_string(one.port) + " " + other.what();
+    } catch (const Taken& taken) {
+      if (taken_ == Clock::time_point()) taken_ = Clock::now();
+      if (Clock::now() - taken_ > kInsist) throw Error(Code::state_mismatch, cannot_join(one) + taken.what());
+      why = taken.what();
     } catch (const Lost& lost) {
       if (i == 0) why = lost.what();
     } catch (const Error& refused) {

@@ -37,6 +37,7 @@ class Client {
   void try_join(const Place& place, Clock::time_point deadline);
   std::string cannot_join(const Place& place) const;
 
+  Clock::time_point taken_;  // when this rank was first found taken
   Place place_;
   const int rank_, size_;
   const uint64_t job_;

@@ -50,7 +50,7 @@ auto Connection::then(Step next) {
     try {
       (*self.*next)();
     } catch (const Error& why) {
-      self->refuse(why);
+      self->refuse(static_cast<uint32_t>(why.code()), why.what());
     }
   };
 }
@@ -84,10 +84,7 @@ void Connection::check_head() const {
 
 // The body grows with what arrives, not with what was announced.
 void Connection::on_head() {
-  if (request_.head.job != board_.job()) {
-    board_.note_refusal(caller_, "it is of another job");
-    return answer(kElsewhere, std::make_shared<const std::string>(kOtherJob));
-  }
+  if (request_.head.job != board_.job()) return refuse(kElsewhere, kOtherJob);
   check_head();
   const size_t bytes = size_t{request_.head.key_bytes} + request_.head.value_bytes;
   boost::asio::async_read(socket_, boost::asio::dynamic_buffer(body_, bytes), boost::asio::transfer_exactly(bytes),
@@ -117,7 +114,12 @@ void Connection::serve() {
 }
 
 void Connection::join() {
-  board_.come(static_cast<int>(request_.head.rank), caller_);
+  const auto rank = static_cast<int>(request_.head.rank);
+  const std::string name = "rank " + std::to_string(rank);
+  if (board_.has_gone(rank)) return refuse(kGone, name + " has been there and gone: rank 0 has not begun anew since");
+  if (const std::string* other = board_.come(rank, caller_))
+    return refuse(kTaken, "another process is " + name + " already, at " + *other +
+                              ": was RANK given twice, or is an older run still going on?");
   joined_ = true;
   error_code ignored;
   socket_.set_option(boost::asio::socket_base::keep_alive(true), ignored);
@@ -133,9 +135,9 @@ void Connection::get(const std::string& key) {
   watch();
 }
 
-void Connection::refuse(const Error& why) {
-  board_.note_refusal(caller_, why.what());
-  answer(static_cast<uint32_t>(why.code()), std::make_shared<const std::string>(why.what()));
+void Connection::refuse(uint32_t code, const std::string& why) {
+  board_.note_refusal(caller_, why);
+  answer(code, std::make_shared<const std::string>(why));
 }
 
 void Connection::answer(uint32_t code, Value bytes) {

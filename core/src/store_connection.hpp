@@ -41,7 +41,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void join();
   void get(const std::string& key);
   void answer(uint32_t code, Value bytes);
-  void refuse(const Error& why);
+  void refuse(uint32_t code, const std::string& why);
   void on_answered();
   void watch();
   void limit(std::chrono::nanoseconds time);

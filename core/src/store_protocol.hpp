@@ -3,7 +3,8 @@
 //   A connection carries one request and its answer; the one of a join then stays open, idle, until its rank leaves.
 //   request  Prefix, Head, key, value     the same first 16 bytes in every version of the protocol
 //   answer   Reply, bytes                 code ONEBIT_OK and the value of a get, or another code and its text
-//   join     rank `rank` of `size` is there; refused where another process is that rank already
+//   join     rank `rank` of `size` is there. kTaken: another process is that rank; kGone: it has been there, and the store for
+//            another time is not yet open: in both cases it may come again
 //   put      key has this value from now on
 //   get      waits for the key up to timeout_ns, 0 without limit; answered TIMEOUT with who is missing
 //   Refused in words: another version, job (code kElsewhere), number of ranks; sizes beyond the limits below. Who does not
@@ -53,7 +54,8 @@ struct Reply {
 };
 static_assert(sizeof(Prefix) == 16 && sizeof(Request) == 48 && sizeof(Reply) == 20, "no padding on the wire");
 
-constexpr uint32_t kElsewhere = ONEBIT_INTERNAL + 1;  // a reply's code: this is not the store that you look for
+// Codes of a reply besides ONEBIT_'s. kElsewhere: this is not the store that the caller looks for.
+constexpr uint32_t kElsewhere = ONEBIT_INTERNAL + 1, kTaken = kElsewhere + 1, kGone = kTaken + 1;
 constexpr uint32_t kMostKey = 4096;
 constexpr uint32_t kMostValue = 16 << 20;
 constexpr size_t kMostStored = 64 << 20;                     // all values together

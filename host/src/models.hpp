@@ -33,7 +33,7 @@ struct Judgement {
 
 // Where a model's tensors live. number: of a CUDA device; they are dealt out in turn, so that the first number that no device
 // has is device 0 again.
-struct Device {
+struct ModelDevice {
   int64_t type = ONEBIT_DEVICE_CPU;
   int number = 0;
 };
@@ -58,6 +58,6 @@ class Model {
 
 // Defined in host/train: with libtorch, or without it as an error that says how to get it. Initial values are the same bits
 // everywhere. Throws Error(unavailable) where this libtorch has no CUDA, or finds no device.
-std::unique_ptr<Model> make_model(const std::string& model, uint64_t seed, const Device& device = {});
+std::unique_ptr<Model> make_model(const std::string& model, uint64_t seed, const ModelDevice& device = {});
 
 }  // namespace onebit::host

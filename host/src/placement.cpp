@@ -87,7 +87,7 @@ Ranks place_ranks(const Selection& communicator, const RanksAsked& asked, const 
   return is_of_threads(communicator) ? threads(communicator, asked) : meeting(communicator, asked);
 }
 
-Device device_of(std::string_view device, size_t place) {
+ModelDevice device_of(std::string_view device, size_t place) {
   if (device != device_name(ONEBIT_DEVICE_CUDA)) return {};
   const auto self = launched();
   return {ONEBIT_DEVICE_CUDA, static_cast<int>(place) + (self ? self->local : 0)};

@@ -25,6 +25,6 @@ Ranks place_ranks(const Selection& communicator, const RanksAsked& asked, const 
 
 // Where the model of a rank lives that runs here: each rank of a machine has a device of its own, as far as there are so many.
 // device: session.device; place: as in Ranks.
-Device device_of(std::string_view device, size_t place);
+ModelDevice device_of(std::string_view device, size_t place);
 
 }  // namespace onebit::host

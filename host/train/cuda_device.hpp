@@ -48,7 +48,7 @@ inline c10::Stream new_cuda_stream(const torch::Device& device) { return c10::St
 
 #endif
 
-inline torch::Device torch_device(const Device& device) {
+inline torch::Device torch_device(const ModelDevice& device) {
   return device.type == ONEBIT_DEVICE_CUDA ? cuda_device(device.number) : torch::Device(torch::kCPU);
 }
 inline c10::Stream new_stream(const torch::Device& device) {

@@ -36,7 +36,7 @@ void use_one_thread() {
 
 class TorchModel final : public Model {
  public:
-  TorchModel(const std::string& name, uint64_t seed, const Device& device)
+  TorchModel(const std::string& name, uint64_t seed, const ModelDevice& device)
       : tensors_(tensors_of(name)), device_(torch_device(device)), own_stream_(new_stream(device_)), net_(net_of(name)) {
     const auto working = work();
     const std::vector<Parameter> own = parameters_of(*net_);
@@ -98,7 +98,7 @@ class TorchModel final : public Model {
 
 }  // namespace
 
-std::unique_ptr<Model> make_model(const std::string& model, uint64_t seed, const Device& device) {
+std::unique_ptr<Model> make_model(const std::string& model, uint64_t seed, const ModelDevice& device) {
   return telling([&]() -> std::unique_ptr<Model> { return std::make_unique<TorchModel>(model, seed, device); });
 }
 

@@ -4,7 +4,7 @@
 
 namespace onebit::host {
 
-std::unique_ptr<Model> make_model(const std::string&, uint64_t, const Device&) {
+std::unique_ptr<Model> make_model(const std::string&, uint64_t, const ModelDevice&) {
   throw Error(
       Code::unavailable,
       "this onebit was built without libtorch and can't train; install libtorch (`apt-get install libtorch-dev`), configure "

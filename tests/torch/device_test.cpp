@@ -1,6 +1,5 @@
 // Where tensors are: what a session can take, what a model says that can't be on CUDA, and a model there against the same on
 // the CPU, where there is a GPU.
-#include <c10/core/StreamGuard.h>
 #include <torch/torch.h>
 #undef CHECK  // libtorch's, which would end the program
 #include <doctest/doctest.h>
@@ -14,13 +13,14 @@
 #include "onebit/torch.hpp"
 #include "running.hpp"
 #include "scratch_folder.hpp"
+#include "sessions.hpp"
 #include "text.hpp"
 
 using onebit::Error;
 using onebit::host::Batch;
-using onebit::host::Device;
 using onebit::host::make_model;
 using onebit::host::Model;
+using onebit::host::ModelDevice;
 
 namespace {
 
@@ -33,7 +33,7 @@ struct Net : torch::nn::Module {
   torch::nn::Linear second{33, 5};
 };
 
-constexpr Device kCuda = {ONEBIT_DEVICE_CUDA, 0};
+constexpr ModelDevice kCuda = {ONEBIT_DEVICE_CUDA, 0};
 
 // Why nothing runs on CUDA here; "" where it does.
 std::string missing() {
@@ -186,6 +186,38 @@ TEST_CASE("a module's tensors on CUDA are told as they are") {
   CHECK(values(gradients[2], parameters[2], torch::kCUDA)[0][1].item<float>() == 5);
   net.first->to(torch::kCPU);
   CHECK_THROWS_WITH_AS(onebit::parameters_of(net), doctest::Contains("on cuda:0; expected it on cpu"), Error);
+}
+
+namespace {
+
+// A rank alone, whose gradients are drawn on the CPU and brought to the module; what it has after some steps. Nothing waits for
+// the session but libtorch's own stream.
+std::vector<torch::Tensor> train(Net& net, const std::string& device, const std::string& communicator) {
+  const onebit::Configuration configuration = onebit::test::configure(
+      "[session]\ndevice = \"" + device + "\"\n[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 10\nlr = 0.01\n" +
+      "[compressor]\nplugin = \"onebit\"\n[communicator]\nplugin = \"" + communicator + "\"\n");
+  onebit::LocalRendezvous rendezvous(1);
+  onebit::Session session(onebit::test::plugins(), configuration, rendezvous.at(0), onebit::parameters_of(net));
+  const torch::Device home = net.first->weight.device();
+  for (int step = 0; step < 30; ++step) {
+    for (torch::Tensor& parameter : net.parameters())
+      parameter.mutable_grad() = torch::sin(torch::arange(parameter.numel()) * 0.7 + step).reshape(parameter.sizes()).to(home);
+    session.step(onebit::gradients_of(net), onebit::torch_stream(home));
+  }
+  std::vector<torch::Tensor> values;
+  for (const torch::Tensor& parameter : net.parameters()) values.push_back(parameter.detach().cpu().clone());
+  return values;
+}
+
+}  // namespace
+
+TEST_CASE("a session gives a module on CUDA the bits that it has on the CPU") {
+  NEEDS_GPU();
+  Net here, there;
+  for (size_t i = 0; i < 4; ++i) there.parameters()[i].set_data(here.parameters()[i].detach().clone());
+  there.to(torch::kCUDA);
+  const auto expected = train(here, "cpu", "threads"), found = train(there, "cuda", "nccl");
+  for (size_t i = 0; i < 4; ++i) CHECK(torch::equal(expected[i], found[i]));
 }
 
 TEST_CASE("train on CUDA runs, or says what is missing") {

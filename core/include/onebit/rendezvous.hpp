@@ -53,7 +53,7 @@ struct LaunchedRank {
 // What torchrun and its kin put into the environment; none where neither RANK nor WORLD_SIZE is set. Throws
 // Error(invalid_argument) that names the variable where they are incomplete or make no sense. Nothing else here reads it.
 //   RANK, WORLD_SIZE               this rank, of so many
-//   LOCAL_RANK, LOCAL_WORLD_SIZE   the same among the ranks of its machine; both left out: each rank has a machine of its own
+//   LOCAL_RANK, LOCAL_WORLD_SIZE   the same among the ranks of its machine; both left out: as if all were on one
 //   MASTER_ADDR, MASTER_PORT       where rank 0 is; one rank alone needs neither
 //   ONEBIT_PORT                    the port of the store, where it is not to be MASTER_PORT
 //   TORCHELASTIC_USE_AGENT_STORE   "True": torchrun's own store is at MASTER_PORT. Unless ONEBIT_PORT is set, ours is then at
@@ -71,8 +71,8 @@ class TcpRendezvous {
  public:
   // Rank 0: begins to serve; port 0: a free one. Others: return when rank 0 has taken them in; they may come before it. Throws
   // Error: unavailable (the port is taken), timeout (no rank 0 there), state_mismatch (something else there, another job,
-  // version or number of ranks, or a rank that is there already), invalid_argument. timeout: also of put, and of get unless
-  // told.
+  // version or number of ranks, or a rank that is there already), invalid_argument. timeout: of this, and of get unless told.
+  // Ranks may meet again at the same place, each when its last TcpRendezvous is gone.
   explicit TcpRendezvous(const LaunchedRank& self, std::chrono::nanoseconds timeout = std::chrono::minutes(5),
                          std::chrono::nanoseconds farewell = std::chrono::seconds(10));
   ~TcpRendezvous();

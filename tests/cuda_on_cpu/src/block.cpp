@@ -47,17 +47,19 @@ std::string Block::run(const Launch& launch, uint3 index) {
   launch_ = &launch;
   blockIdx = index;
   count_ = alive_ = static_cast<int>(launch.block.x * launch.block.y * launch.block.z);
-  waiting_ = votes_ = 0;
+  waiting_ = votes_ = opened_ = 0;
   trouble_.clear();
   threads_.assign(static_cast<size_t>(count_), {});
+  show_writes_to(&launch_);
   run_threads();
+  see_writes_before(&alive_);
   return trouble_;
 }
 
 void Block::run_threads() {
   while (alive_ > 0 && trouble_.empty())
     if (!pass() && trouble_.empty()) trouble_ = who_waits();
-  if (!trouble_.empty()) abandon();
+  if (!trouble_.empty()) fibers_.clear();  // some stand in the middle of the kernel
 }
 
 // Once over all threads; false: none could go on.
@@ -76,38 +78,32 @@ bool Block::pass() {
 
 void Block::go_on(int index) {
   Thread& thread = threads_[static_cast<size_t>(index)];
-  if (thread.state == State::fresh) {
-    thread.fiber = take_fiber();
-    thread.fiber->start([](void* launch) { static_cast<const Launch*>(launch)->thread(); }, const_cast<Launch*>(launch_));
-  }
+  Fiber& fiber = fiber_of(index);
+  if (thread.state == State::fresh) fiber.start(&Block::run_thread, this);
   thread.state = State::running;
   current_ = index;
   threadIdx = coordinates(static_cast<uint64_t>(index), launch_->block);
-  if (thread.fiber->resume()) thread_returned(index);
+  if (fiber.resume()) thread_returned(index);
 }
 
 void Block::thread_returned(int index) {
-  Thread& thread = threads_[static_cast<size_t>(index)];
-  thread.state = State::returned;
-  free_fibers_.push_back(thread.fiber);
+  threads_[static_cast<size_t>(index)].state = State::returned;
   --alive_;
   if (alive_ > 0 && waiting_ == alive_) open_barrier();
   meet_others(index / warpSize);
 }
 
-void Block::abandon() {
-  free_fibers_.clear();
-  fibers_.clear();
+// What a fiber begins with.
+void Block::run_thread(void* self) {
+  const Block& block = *static_cast<const Block*>(self);
+  see_writes_before(&block.launch_);
+  block.launch_->thread();
+  show_writes_to(&block.alive_);
 }
 
-Fiber* Block::take_fiber() {
-  if (free_fibers_.empty()) {
-    fibers_.push_back(std::make_unique<Fiber>());
-    return fibers_.back().get();
-  }
-  Fiber* fiber = free_fibers_.back();
-  free_fibers_.pop_back();
-  return fiber;
+Fiber& Block::fiber_of(int index) {
+  while (fibers_.size() <= static_cast<size_t>(index)) fibers_.push_back(std::make_unique<Fiber>());
+  return *fibers_[static_cast<size_t>(index)];
 }
 
 // Leaves the thread until somebody has set it ready; not at all when that has happened already.
@@ -123,8 +119,11 @@ int Block::barrier(const char* name, bool predicate) {
   self.barrier = name;
   ++waiting_;
   votes_ += predicate ? 1 : 0;
+  const char* place = &barriers_[opened_ % 2];
+  show_writes_to(place);
   if (waiting_ == alive_) open_barrier();
   wait(State::at_barrier);
+  see_writes_before(place);
   return result_;
 }
 
@@ -132,6 +131,7 @@ void Block::open_barrier() {
   for (Thread& thread : threads_)
     if (thread.state == State::at_barrier) thread.state = State::ready;
   result_ = votes_;
+  ++opened_;
   waiting_ = votes_ = 0;
 }
 

@@ -37,7 +37,6 @@ class Block {
   enum class State { fresh, running, ready, at_barrier, at_warp, returned };
   struct Thread {
     State state = State::fresh;
-    Fiber* fiber = nullptr;
     const char* barrier = "";
     WarpCall call = WarpCall::none;
     unsigned mask = 0;
@@ -49,9 +48,9 @@ class Block {
   void run_threads();
   bool pass();
   void go_on(int index);
+  static void run_thread(void* self);
   void thread_returned(int index);
-  void abandon();
-  Fiber* take_fiber();
+  Fiber& fiber_of(int index);
   void open_barrier();
   bool meet(int warp, unsigned mask, WarpCall call);
   bool all_there(int warp, unsigned mask, WarpCall call) const;
@@ -63,11 +62,12 @@ class Block {
 
   const Launch* launch_ = nullptr;
   std::vector<Thread> threads_;
-  std::vector<std::unique_ptr<Fiber>> fibers_;
-  std::vector<Fiber*> free_fibers_;
+  std::vector<std::unique_ptr<Fiber>> fibers_;  // by thread
   std::minstd_rand generator_;
-  int count_ = 0, alive_ = 0, waiting_ = 0, votes_ = 0, result_ = 0, current_ = 0;
+  int count_ = 0, alive_ = 0, waiting_ = 0, votes_ = 0, result_ = 0, current_ = 0, opened_ = 0;
   std::string trouble_;
+  // Their addresses stand for barriers: of the block, which some have left for the next when others still leave it; of warps.
+  char barriers_[2] = {}, warps_[32] = {};
 };
 
 }  // namespace onebit::cuda_on_cpu

@@ -8,19 +8,15 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #define ONEBIT_ADDRESS_SANITIZER
-#elif defined(__SANITIZE_THREAD__)
-#define ONEBIT_THREAD_SANITIZER
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define ONEBIT_ADDRESS_SANITIZER
-#elif __has_feature(thread_sanitizer)
-#define ONEBIT_THREAD_SANITIZER
 #endif
 #endif
 #if defined(ONEBIT_ADDRESS_SANITIZER)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
-#elif defined(ONEBIT_THREAD_SANITIZER)
+#elif defined(ONEBIT_THREAD_SANITIZER)  // defined by who builds this, for this file itself is built without
 #include <sanitizer/tsan_interface.h>
 #endif
 
@@ -31,6 +27,14 @@ constexpr size_t guard_size = 4096, stack_size = 128 << 10;  // only the pages t
 thread_local Fiber* current = nullptr;
 
 }  // namespace
+
+#if defined(ONEBIT_THREAD_SANITIZER)
+void show_writes_to(const void* place) { __tsan_release(const_cast<void*>(place)); }
+void see_writes_before(const void* place) { __tsan_acquire(const_cast<void*>(place)); }
+#else
+void show_writes_to(const void*) {}
+void see_writes_before(const void*) {}
+#endif
 
 Fiber::Fiber() {
   void* memory =
@@ -97,7 +101,7 @@ bool Fiber::resume() {
   __sanitizer_finish_switch_fiber(outer_stack_, nullptr, nullptr);
 #elif defined(ONEBIT_THREAD_SANITIZER)
   outer_thread_ = __tsan_get_current_fiber();
-  __tsan_switch_to_fiber(inner_thread_, 0);
+  __tsan_switch_to_fiber(inner_thread_, __tsan_switch_to_fiber_no_sync);
   switch_in();
 #else
   switch_in();
@@ -113,7 +117,7 @@ void Fiber::suspend() {
   self.switch_out();
   __sanitizer_finish_switch_fiber(self.inner_stack_, &self.outer_bottom_, &self.outer_size_);
 #elif defined(ONEBIT_THREAD_SANITIZER)
-  __tsan_switch_to_fiber(self.outer_thread_, 0);
+  __tsan_switch_to_fiber(self.outer_thread_, __tsan_switch_to_fiber_no_sync);
   self.switch_out();
 #else
   self.switch_out();

@@ -8,6 +8,11 @@
 
 namespace onebit::cuda_on_cpu {
 
+// For ThreadSanitizer, to which fibers are threads that nothing orders but this: who calls see_writes_before(place) sees all
+// that others did before they called show_writes_to(place). So it finds races among the threads of a block.
+void show_writes_to(const void* place);
+void see_writes_before(const void* place);
+
 class Fiber {
  public:
   using Function = void (*)(void*);

@@ -61,8 +61,10 @@ uint64_t Block::warp_call(WarpCall call, unsigned mask, uint64_t value, int oper
   self.mask = mask;
   self.value = value;
   self.source = source_lane(call, lane, operand, width);
+  if (call == WarpCall::sync) show_writes_to(&warps_[warp]);
   meet(warp, mask, call);
   wait(State::at_warp);
+  if (call == WarpCall::sync) see_writes_before(&warps_[warp]);  // votes and shuffles order no writes
   return self.value;
 }
 
