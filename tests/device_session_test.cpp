@@ -63,6 +63,34 @@ TEST_CASE("cuda session: nothing is allocated in a step, and the host waits for 
   });
 }
 
+// The bytes a parameter that README promises, where a model is large enough that nothing else counts.
+TEST_CASE("cuda session: device memory is what the footprint says, and a parameter costs what it costs on the CPU") {
+  const Tensors model(1, std::vector<float>(1 << 20, 0.5F));
+  for (const auto& [optimizer, state] : {std::pair{"onebit_adam", 4.0}, {"zeroone_adam", 16.0}, {"onebit_lamb", 8.0}}) {
+    CAPTURE(optimizer);
+    const std::string freeze = std::string(optimizer) == "zeroone_adam" ? "var_freeze_step = 1\n" : "freeze_step = 1\n";
+    const std::string tables =
+        std::string("[optimizer]\nplugin = \"") + optimizer + "\"\n" + freeze + "[compressor]\nplugin = \"onebit\"\n";
+    run_device_sessions(2, made_of(tables).manifest("cuda"), model, [&](DeviceRank rank) {
+      for (int step = 0; step < 3; ++step) rank.session.step(rank.gradients.pointers(), rank.stream);
+      rank.session.settle();
+      const Footprint footprint = rank.session.footprint();
+      double held = 0;
+      for (const StateBytes& slot : footprint.state) held += static_cast<double>(slot.bytes);
+      const double parameters = static_cast<double>(model[0].size());
+      CHECK(held / parameters == doctest::Approx(state).epsilon(0.01));
+      CHECK(static_cast<double>(footprint.worker_error) / parameters == doctest::Approx(4).epsilon(0.01));
+      CHECK(static_cast<double>(footprint.server_error) / parameters == doctest::Approx(2).epsilon(0.02));
+      rank.session.communicator().barrier(Call());
+      const auto bytes = static_cast<double>(cuda_on_cpu::counters().device_bytes);
+      rank.session.communicator().barrier(Call());
+      const double tensors = 2 * 2 * 4 * parameters;  // of two ranks, with gradients
+      const double sessions = 2 * static_cast<double>(footprint.held() + footprint.exchange_buffers);
+      CHECK(bytes - tensors == doctest::Approx(sessions).epsilon(0.02));
+    });
+  }
+}
+
 TEST_CASE("cuda session: launches grow with buckets, not with tensors") {
   const auto launches = [](size_t tensors) {
     const Tensors model(tensors, std::vector<float>(64, 0.5F));
