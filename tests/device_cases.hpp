@@ -21,9 +21,9 @@ struct DeviceCase {
   int steps = 9;
   int broken = 4;  // the step in which the last rank has a gradient that is not finite; -1: none
 
-  // The communicator, and where tensors are.
-  std::string manifest(const std::string& device) const {
-    const std::string communicator = device == "cuda" ? "nccl" : "threads";
+  // Where tensors are, and the communicator of such.
+  std::string manifest(const std::string& device) const { return manifest(device, device == "cuda" ? "nccl" : "threads"); }
+  std::string manifest(const std::string& device, const std::string& communicator) const {
     return tables + "\n[communicator]\nplugin = \"" + communicator + "\"\n\n[session]\ndevice = \"" + device + "\"\n" + session;
   }
 };
