@@ -24,9 +24,10 @@ struct Kernel {
 cudaError_t submit(const char* call, const cudaLaunchConfig_t* config, Kernel kernel);
 
 template <class... P, size_t... I>
-std::function<void()> bind(void (*kernel)(P...), void** args, std::index_sequence<I...>) {
-  return [](void (*f)(P...), P... copied) -> std::function<void()> { return [=] { f(copied...); }; }(
-                                              kernel, *static_cast<P*>(args[I])...);
+Kernel bind(void (*kernel)(P...), void** args, std::index_sequence<I...>) {
+  return [](void (*function)(P...), P... copied) -> Kernel {
+    return {reinterpret_cast<const void*>(function), [=] { function(copied...); }};
+  }(kernel, *static_cast<P*>(args[I])...);
 }
 
 }  // namespace onebit::cuda_on_cpu
