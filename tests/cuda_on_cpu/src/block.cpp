@@ -32,6 +32,7 @@ uint3 coordinates(uint64_t index, const dim3& size) {
 std::string Block::run_grid(const Launch& launch) {
   static thread_local Block block;
   running = &block;
+  launch.kernel.prepare();
   blockDim = launch.block;
   gridDim = launch.grid;
   const uint64_t blocks = uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
@@ -97,7 +98,7 @@ void Block::thread_returned(int index) {
 void Block::run_thread(void* self) {
   const Block& block = *static_cast<const Block*>(self);
   see_writes_before(&block.launch_);
-  block.launch_->thread();
+  block.launch_->kernel.thread();
   show_writes_to(&block.alive_);
 }
 

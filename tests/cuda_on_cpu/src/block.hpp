@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "cuda_on_cpu/launch.h"
 #include "cuda_on_cpu/warp.h"
 #include "fiber.hpp"
 #include "vector_types.h"
@@ -17,9 +17,8 @@ namespace onebit::cuda_on_cpu {
 const char* name_of(WarpCall call);
 
 struct Launch {
-  const void* kernel;
+  Kernel kernel;
   dim3 grid, block;
-  std::function<void()> thread;
 };
 
 class Block {
