@@ -109,7 +109,7 @@ Fiber& Block::fiber_of(int index) {
 // Leaves the thread until somebody has set it ready; not at all when that has happened already.
 void Block::wait(State state) {
   const auto index = static_cast<size_t>(current_);
-  if (threads_[index].state == state) Fiber::suspend();
+  if (threads_[index].state == state) suspend();
   threads_[index].state = State::running;
 }
 
@@ -137,8 +137,13 @@ void Block::open_barrier() {
 
 void Block::note(const std::string& what) { trouble_ = where(current_) + ": " + what; }
 void Block::leave() {
-  Fiber::suspend();
+  suspend();
   std::abort();
+}
+// For who runs the block: it may never come back.
+void Block::suspend() {
+  show_writes_to(&alive_);
+  Fiber::suspend();
 }
 
 std::string Block::where(int thread) const {
@@ -169,8 +174,9 @@ uint64_t warp_call(WarpCall call, unsigned mask, uint64_t value, int operand, in
   return running_block(name_of(call)).warp_call(call, mask, value, operand, width);
 }
 void trap(const char* what) {
-  running_block(what).note(std::string(what) + " was called");
-  Block::leave();
+  Block& block = running_block(what);
+  block.note(std::string(what) + " was called");
+  block.leave();
 }
 void fence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 

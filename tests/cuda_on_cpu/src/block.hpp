@@ -31,7 +31,7 @@ class Block {
   int barrier(const char* name, bool predicate);
   uint64_t warp_call(WarpCall call, unsigned mask, uint64_t value, int operand, int width);
   void note(const std::string& what);  // what went wrong in it
-  [[noreturn]] static void leave();    // for good, so nothing may need a destructor
+  [[noreturn]] void leave();           // for good, so nothing may need a destructor
 
  private:
   enum class State { fresh, running, ready, at_barrier, at_warp, returned };
@@ -57,6 +57,7 @@ class Block {
   void answer(int warp, unsigned mask, WarpCall call);
   void meet_others(int warp);
   void wait(State state);
+  void suspend();
   std::string who_waits() const;
   std::string where(int thread) const;
 

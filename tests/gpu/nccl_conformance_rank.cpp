@@ -1,11 +1,11 @@
-// One rank of the communicator conformance on `nccl`, a process on the current CUDA device; ../nccl_gpu_test.cpp starts them.
-// Arguments: rank, ranks, the first of the ports to meet at, a name that the ranks have in common; then the cases to run; none:
-// all. Exit status: 0 when this rank found what it expects in every case; 77 when there is no GPU or no NCCL.
+// One rank of the communicator conformance on `nccl`, a process on the current CUDA device; nccl_conformance_test.cpp starts
+// them. Arguments: rank, ranks, the first of the ports to meet at, a name that the ranks have in common; then the cases to run;
+// none: all. Exit status: 0 when this rank found what it expects in every case; 77 when there is no GPU or no NCCL.
 #include <cstdio>
 #include <cstdlib>
 
-#include "conformance.hpp"
 #include "device_rank.hpp"
+#include "mpi/conformance.hpp"
 #include "onebit/configuration.hpp"
 #include "onebit/registry.hpp"
 #include "onebit/rendezvous.hpp"
