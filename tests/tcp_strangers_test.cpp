@@ -46,6 +46,11 @@ class Stranger {
     boost::asio::write(socket_, boost::asio::buffer(bytes, count), ignored);
   }
   void say(const std::string& text) { say(text.data(), text.size()); }
+  uint32_t hears_code() {
+    store::Reply reply;
+    boost::asio::read(socket_, boost::asio::buffer(&reply, sizeof reply));
+    return reply.code;
+  }
   // All that comes until the other side closes.
   std::string hears() {
     std::string all;
@@ -204,6 +209,32 @@ TEST_CASE("tcp rendezvous: strangers neither stop nor hold nor leak") {
     CHECK(value == 'v');
   }
   CHECK(open_files() == before);
+}
+
+TEST_CASE("tcp rendezvous: a rank that has lost its connection comes again, another in its place does not") {
+  const Hasty first(rank_of(0, 2));
+  const auto join = [&first](uint64_t visitor) {
+    auto caller = std::make_unique<Stranger>(first.port());
+    store::Request request;
+    request.prefix.verb = static_cast<uint32_t>(store::Verb::join);
+    request.head.rank = 1;
+    request.head.size = 2;
+    request.head.job = kNoJob;
+    request.head.visitor = visitor;
+    caller->say(&request, sizeof request);
+    return caller;
+  };
+  auto once = join(7);
+  CHECK(once->hears_code() == ONEBIT_OK);
+  auto again = join(7);
+  CHECK(again->hears_code() == ONEBIT_OK);
+  once.reset();
+  CHECK(join(8)->hears_code() == store::kTaken);
+  again.reset();
+  uint32_t code = store::kTaken;
+  for (int i = 0; i < 1000 && code == store::kTaken; ++i) code = join(8)->hears_code();
+  CHECK(code == store::kGone);
+  CHECK(join(7)->hears_code() == ONEBIT_OK);
 }
 
 TEST_CASE("tcp rendezvous: callers that say anything at all") {

@@ -1,3 +1,4 @@
+// Listening, and closing when all are served.
 #include "store_server.hpp"
 
 #include <fcntl.h>
