@@ -52,5 +52,6 @@ function(onebit_for_cuda name)
   target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE CUDA::cudart_static)
   target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-fmad=false -prec-div=true -prec-sqrt=true -ftz=false
-    -Xcompiler=-ffp-contract=off,-Wall,-Wextra,-Werror --Werror=all-warnings>)
+    -Xcompiler=-ffp-contract=off,-Wall,-Wextra$<$<BOOL:${ONEBIT_WERROR}>:$<COMMA>-Werror>
+    $<$<BOOL:${ONEBIT_WERROR}>:--Werror=all-warnings>>)
 endfunction()

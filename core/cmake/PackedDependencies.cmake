@@ -1,0 +1,50 @@
+# Answers find_package() from ONEBIT_DEPS, a folder that `./dev gpu --pack` filled: for machines that have a compiler, but neither
+# our dependencies nor a network. What is not in the folder is looked for as ever. The libraries are used as headers alone, but
+# for Highway's and Google Benchmark's.
+if(NOT EXISTS "${ONEBIT_DEPS}/include/toml.hpp")
+  message(FATAL_ERROR "ONEBIT_DEPS is '${ONEBIT_DEPS}', and that is no folder with our dependencies: there is no include/toml.hpp in "
+                      "it. `./dev gpu --pack` fills one, on Debian with a network.")
+endif()
+set(XXHASH_INCLUDE_DIR "${ONEBIT_DEPS}/include")
+
+set(onebit_packed Boost spdlog toml11 hwy nlohmann_json CLI11 doctest benchmark ZLIB)
+
+# onebit_packed_library(TARGET [LIBRARY]): LIBRARY is how the name of a file in the folder's lib/ begins
+function(onebit_packed_library target)
+  if(TARGET ${target})
+    return()
+  endif()
+  if(ARGC EQUAL 1)
+    add_library(${target} INTERFACE IMPORTED GLOBAL)
+  else()
+    file(GLOB file "${ONEBIT_DEPS}/lib/${ARGV1}*")
+    add_library(${target} UNKNOWN IMPORTED GLOBAL)
+    set_target_properties(${target} PROPERTIES IMPORTED_LOCATION "${file}")
+  endif()
+  target_include_directories(${target} SYSTEM INTERFACE "${ONEBIT_DEPS}/include")
+endfunction()
+
+macro(onebit_provide_package method package)
+  if("${package}" IN_LIST onebit_packed)
+    if("${package}" STREQUAL Boost)
+      onebit_packed_library(Boost::filesystem)
+      target_compile_definitions(Boost::filesystem INTERFACE BOOST_DLL_USE_STD_FS) # the standard's instead of the one to link
+    elseif("${package}" STREQUAL spdlog)
+      onebit_packed_library(spdlog::spdlog)
+      target_compile_definitions(spdlog::spdlog INTERFACE SPDLOG_FMT_EXTERNAL FMT_HEADER_ONLY)
+    elseif("${package}" STREQUAL hwy)
+      onebit_packed_library(hwy::hwy libhwy.so)
+    elseif("${package}" STREQUAL benchmark)
+      onebit_packed_library(benchmark::benchmark libbenchmark.so)
+    elseif("${package}" STREQUAL ZLIB)
+      onebit_packed_library(ZLIB::ZLIB libz.a)
+    else()
+      onebit_packed_library(${package}::${package})
+      if("${package}" STREQUAL doctest)
+        list(PREPEND CMAKE_MODULE_PATH "${ONEBIT_DEPS}/cmake") # doctest_discover_tests()
+      endif()
+    endif()
+    set(${package}_FOUND TRUE)
+  endif()
+endmacro()
+cmake_language(SET_DEPENDENCY_PROVIDER onebit_provide_package SUPPORTED_METHODS FIND_PACKAGE)
