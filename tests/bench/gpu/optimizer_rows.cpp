@@ -1,0 +1,62 @@
+// Passes of optimizers, tile by tile.
+#include <memory>
+
+#include "bench.hpp"
+#include "passes.hpp"
+
+namespace onebit::gpu_bench {
+namespace {
+
+struct Stage {
+  const char *optimizer, *options;
+  int steps;      // that come before it
+  double memory;  // bytes an element, the model's own included
+};
+constexpr Stage compressed = {"onebit_adam", "freeze_step = 1\n", 2, 25};
+constexpr Stage freeze = {"onebit_adam", "freeze_step = 1\n", 0, 25};
+constexpr Stage adam = {"adam", "", 1, 25};
+constexpr Stage lamb = {"lamb", "", 1, 25};
+
+class Rows {
+ public:
+  explicit Rows(Bench& bench) : bench_(bench) {}
+
+  void add(const Stage& stage, double (Passes::*pass)(), const char* what, double bytes, const char* terms, double goal,
+           Between between = Between::in_memory) {
+    Bench& bench = bench_;
+    bench.add({what, bytes, terms, goal, stage.memory}, [&bench, stage, pass, between](int64_t elements) -> Work {
+      auto passes = std::make_shared<Passes>(bench, elements, stage.optimizer, stage.options, between, stage.steps);
+      return [passes, pass] { return ((*passes).*pass)(); };
+    });
+  }
+
+ private:
+  Bench& bench_;
+};
+
+// Partial sums are one double a block: what combining costs is no matter of bandwidth, but of time.
+constexpr double sum = 8.0 / 4096;
+
+}  // namespace
+
+void add_optimizer_rows(Bench& bench) {
+  Rows rows(bench);
+  rows.add(compressed, &Passes::open, "scan and agreement", 4, "gradient 4", 0);
+  rows.add(compressed, &Passes::produce, "1-bit Adam: produce", 16, "gradient 4, reciprocal 4, previous mean 4, message 4",
+           0.85);
+  rows.add(compressed, &Passes::consume, "1-bit Adam: consume", 12, "mean 4, parameter 4+4", 0.85);
+  rows.add(compressed, &Passes::produce, "  produce, as in a step", 8,
+           "gradient 4, reciprocal 4; in cache: previous mean, message", 0, Between::in_cache);
+  rows.add(compressed, &Passes::consume, "  consume, as in a step", 8, "parameter 4+4; in cache: mean", 0, Between::in_cache);
+  rows.add(compressed, &Passes::combine, "  combine", sum, "counters", 0);
+  rows.add(freeze, &Passes::consume, "  consume of the freeze step", 28, "mean 4, momentum 4+4, variance 4+4, parameter 4+4",
+           0);
+  rows.add(freeze, &Passes::combine, "  combine of the freeze step", 2 * sum, "two sums a block", 0);
+  rows.add(freeze, &Passes::apply, "  apply of the freeze step", 8, "variance 4+4", 0);
+  rows.add(adam, &Passes::consume, "Adam: consume", 28, "mean 4, momentum 4+4, variance 4+4, parameter 4+4", 0.85);
+  rows.add(lamb, &Passes::consume, "LAMB: consume", 24, "mean 4, momentum 4+4, variance 4+4, parameter 4", 0.85);
+  rows.add(lamb, &Passes::combine, "  combine", 2 * sum, "two sums a block", 0);
+  rows.add(lamb, &Passes::apply, "  apply", 16, "momentum 4, variance 4, parameter 4+4", 0.85);
+}
+
+}  // namespace onebit::gpu_bench

@@ -1,0 +1,125 @@
+// Whole steps of a session: all that one rank of two does in a step, the other being its mirror image, and no network.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bench.hpp"
+#include "components.hpp"
+#include "kernels.hpp"
+#include "onebit/session.hpp"
+
+namespace onebit::gpu_bench {
+namespace {
+
+struct Run {
+  const char *optimizer, *options;
+  int64_t tensors = 1;
+  int64_t bucket_bytes = 25'000'000;
+  bool marks = false;  // told apart, and not only as a whole
+};
+
+double gauge(const std::string& name) {
+  for (const MetricSnapshot& metric : registry().metrics().snapshot())
+    if (metric.name == name) return metric.value;
+  throw Error(Code::internal, "no metric " + name);
+}
+
+class LocalWork {
+ public:
+  LocalWork(Bench& bench, int64_t elements, const Run& run)
+      : stream_(bench.stream()),
+        parameters_(bench.meter(), static_cast<size_t>(elements) * sizeof(float)),
+        gradients_(bench.meter(), static_cast<size_t>(elements) * sizeof(float)) {
+    fill(parameters_.as<float>(), elements, 6, stream_);
+    fill(gradients_.as<float>(), elements, 7, stream_);
+    bench.device().settle();
+    const std::string tables = fmt::format("[exchange]\nbucket_bytes = {}\n", run.bucket_bytes);
+    session_ = std::make_unique<Session>(
+        registry(), configuration_of(run.optimizer, run.options, tables, run.marks ? "marks = true\n" : ""), nowhere(),
+        tensors(elements, run.tensors));
+    for (int step = 0; step < 3; ++step) (void)whole();
+  }
+
+  double whole() {
+    const double seconds = stopwatch_.seconds(stream_, [&] { session_->step(pointers_, stream_); });
+    if (session_->settle().skipped) throw Error(Code::internal, "a step was skipped");
+    return seconds;
+  }
+  // Without the server's part and what the mirror takes to copy.
+  double worker() {
+    const double all = whole();
+    return all - served() - gauge("mirror.copy_seconds");
+  }
+  double server() {
+    (void)whole();
+    return served();
+  }
+
+ private:
+  double served() {
+    session_->communicator().barrier(Call());
+    return gauge("mirror.serve_seconds");
+  }
+
+  std::vector<Parameter> tensors(int64_t elements, int64_t count) {
+    std::vector<Parameter> parameters;
+    const int64_t each = std::max<int64_t>(elements / count / 64 * 64, 1);
+    for (int64_t t = 0, first = 0; t < count && first < elements; ++t) {
+      const int64_t size = t + 1 == count ? elements - first : std::min(each, elements - first);
+      parameters.push_back({"t" + std::to_string(t), {size}, parameters_.as<float>() + first});
+      pointers_.push_back(gradients_.as<float>() + first);
+      first += size;
+    }
+    return parameters;
+  }
+
+  cudaStream_t stream_;  // the embedder's
+  Buffer parameters_, gradients_;
+  std::vector<const float*> pointers_;
+  std::unique_ptr<Session> session_;
+  Stopwatch stopwatch_;
+};
+
+Maker local(Bench& bench, const Run& run, double (LocalWork::*part)()) {
+  return [&bench, run, part](int64_t elements) -> Work {
+    auto work = std::make_shared<LocalWork>(bench, elements, run);
+    return [work, part] { return ((*work).*part)(); };
+  };
+}
+
+}  // namespace
+
+void add_session_rows(Bench& bench) {
+  const double bits = payload_per_element(), memory = 24;
+  // Bits: written, read as the mean, and read again as the next step's previous one. The server's: read from both ranks and
+  // written, for half of the elements. The mirror's: two copies of half of them there, and one back, each read and written.
+  const double worker = 28 + 3 * bits, server = 4 + 1.5 * bits, mirror = 3 * bits;
+  const Run onebit = {"onebit_adam", "freeze_step = 1\n"}, adam = {"adam", ""};
+  const auto with = [](Run run, int64_t tensors, int64_t bucket_bytes, bool marks) {
+    run.tensors = tensors;
+    run.bucket_bytes = bucket_bytes;
+    run.marks = marks;
+    return run;
+  };
+  const int64_t usual = onebit.bucket_bytes, large = 4 * usual;
+  bench.add({"1-bit Adam, compressed step", worker, "scan 4, gradient 4, reciprocal 4, worker error 4+4, parameter 4+4, bits",
+             0.8, memory},
+            local(bench, with(onebit, 1, usual, true), &LocalWork::worker));
+  bench.add({"  of 400 tensors", worker, "the same", 0.8, memory},
+            local(bench, with(onebit, 400, usual, true), &LocalWork::worker));
+  bench.add({"  in buckets of 100 MB", worker, "the same", 0, memory},
+            local(bench, with(onebit, 1, large, true), &LocalWork::worker));
+  bench.add({"  its server's part", server, "half the elements: server error 4+4, bits", 0, memory},
+            local(bench, with(onebit, 1, usual, true), &LocalWork::server));
+  bench.add({"  all of it", worker + server + mirror, "both, and the mirror's copies of bits", 0, memory},
+            local(bench, onebit, &LocalWork::whole));
+  bench.add({"Adam, dense step", 40, "scan 4, gradient 4, payload 4+4, momentum 4+4, variance 4+4, parameter 4+4", 0, memory},
+            local(bench, with(adam, 1, usual, true), &LocalWork::worker));
+  bench.add({"  all of it", 58, "that, and: half the payload of two ranks 4, its mean 2, the mirror's copies 12", 0, memory},
+            local(bench, adam, &LocalWork::whole));
+}
+
+}  // namespace onebit::gpu_bench
