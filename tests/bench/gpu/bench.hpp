@@ -43,6 +43,7 @@ struct Result {
 
 struct Settings {
   int64_t elements = 256 * mega;
+  int64_t bucket_bytes = 25'000'000;  // of fp32, as exchange.bucket_bytes
   int samples = 9;
   std::string only;  // rows whose names have it
 };

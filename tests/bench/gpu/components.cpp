@@ -65,6 +65,8 @@ Configuration configuration_of(const std::string& optimizer, const std::string& 
   return {registry(), manifest_of(text)};
 }
 
+std::string exchange_of(int64_t bucket_bytes) { return "[exchange]\nbucket_bytes = " + std::to_string(bucket_bytes) + "\n"; }
+
 onebit_rendezvous nowhere() { return {sizeof(onebit_rendezvous), 0, 2, 0, 2, nullptr, nullptr, nullptr}; }
 
 }  // namespace onebit::gpu_bench

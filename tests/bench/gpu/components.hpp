@@ -25,6 +25,9 @@ std::unique_ptr<Optimizer> make_optimizer(const std::string& name, const std::st
 Configuration configuration_of(const std::string& optimizer, const std::string& options, const std::string& tables = "",
                                const std::string& mirror = "");
 
+// The table [exchange].
+std::string exchange_of(int64_t bucket_bytes);
+
 // Of rank 0 of 2, which meets nobody.
 onebit_rendezvous nowhere();
 

@@ -1,23 +1,23 @@
-// So many elements as the exchange cuts them: one tensor, in the default buckets, each some tiles of as many blocks as the
+// So many elements as the exchange cuts them: one tensor, in buckets, each some tiles of as many blocks as the
 // device's cache is good for, with the arrays that kernels read. Rank 0 of 2 has them.
 #pragma once
 
 #include <cstdint>
 
-#include "buffer.hpp"
-#include "device.hpp"
+#include "bench.hpp"
 #include "layout.hpp"
 #include "mirror.hpp"
 
 namespace onebit::gpu_bench {
 
-// Where a pass finds what lies between two passes: in arrays as large as the model, or, as in a step, in memory for one tile,
-// which stays in the cache.
-enum class Between { in_memory, in_cache };
+// How a pass over the model is called: tile by tile, as the exchange does, or in one launch, which tells the kernels from what
+// launching them costs. What lies between two passes, messages and means, is in arrays as large as the model; or, as in a step,
+// in memory for one tile, which stays in the cache.
+enum class Calls { by_tile, by_tile_in_cache, at_once };
 
 class Cut {
  public:
-  Cut(Device& device, MemoryMeter& meter, const Compressor& compressor, int64_t elements);
+  Cut(Bench& bench, const Compressor& compressor, int64_t elements, Calls calls);
 
   // f(bucket, tile), in order. For all of them together.
   template <class F>
@@ -26,14 +26,10 @@ class Cut {
       for (const TileRange& tile : bucket.tiles) f(bucket, tile);
   }
   onebit_batch batch(const Bucket& bucket, const TileRange& tile) const;
-  // Of an array of values, a tile's part.
-  static float* at(const Buffer& values, const TileRange& tile, Between between) {
-    return values.as<float>() + (between == Between::in_memory ? tile.base : 0);
-  }
+  // A tile's part of an array that lies between two passes.
+  float* at(const Buffer& values, const TileRange& tile) const { return values.as<float>() + (in_cache() ? 0 : tile.base); }
   // Elements that such an array has.
-  size_t extent(Between between) const {
-    return static_cast<size_t>(between == Between::in_memory ? layout.flat : layout.largest_tile);
-  }
+  size_t extent() const { return static_cast<size_t>(in_cache() ? layout.largest_tile : layout.flat); }
   // Where a bucket's payload begins in one for all.
   int64_t payload_of(const Bucket& bucket) const { return offsets_[static_cast<size_t>(&bucket - layout.buckets.data())]; }
   int64_t payload_bytes() const { return offsets_.back(); }
@@ -41,6 +37,9 @@ class Cut {
   Layout layout;
 
  private:
+  bool in_cache() const { return calls_ == Calls::by_tile_in_cache; }
+
+  Calls calls_;
   const onebit_stream* stream_;
   Mirror pieces_;
   std::vector<int64_t> offsets_;

@@ -1,5 +1,6 @@
 // onebit_gpu_bench: how near the work on a CUDA device comes to what its memory allows, and how much of that memory it takes.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <exception>
 #include <fstream>
 #include <iostream>
@@ -33,7 +34,7 @@ bool run(const gpu_bench::Settings& settings, bool memory, const std::string& js
   }
   if (memory) {
     report.begin_memory();
-    gpu_bench::measure_memory(std::min(settings.elements, most_elements_for_memory),
+    gpu_bench::measure_memory(std::min(settings.elements, most_elements_for_memory), settings.bucket_bytes,
                               [&](const gpu_bench::Held& held) { report.add(held); });
   }
   if (!json.empty()) write(json, report.json());
@@ -47,6 +48,10 @@ int main_or_throw(int argc, char** argv) {
   bool memory = true;
   app.add_option("--elements", settings.elements, "of each row's arrays; fewer where the device's memory is short")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 31))
+      ->capture_default_str();
+  app.add_option("--bucket-bytes", settings.bucket_bytes,
+                 "exchange.bucket_bytes: what one collective carries, before compression")
+      ->check(CLI::Range(int64_t{4096}, int64_t{1'000'000'000}))
       ->capture_default_str();
   app.add_option("--samples", settings.samples, "of each row, which quotes their median")
       ->check(CLI::Range(1, 1001))

@@ -30,8 +30,8 @@ class Model {
     device.settle();
   }
 
-  void measure(const std::string& optimizer, const std::function<void(const Held&)>& say) {
-    const Configuration configuration = configuration_of(optimizer, options_of(optimizer));
+  void measure(const std::string& optimizer, int64_t bucket_bytes, const std::function<void(const Held&)>& say) {
+    const Configuration configuration = configuration_of(optimizer, options_of(optimizer), exchange_of(bucket_bytes));
     const std::vector<Parameter> parameters = {{"model", {elements_}, parameters_.as<float>()}};
     const Cost cost = cost_of(registry(), configuration, parameters, 2);
     const uint64_t before = free_memory();
@@ -68,12 +68,12 @@ class Model {
 
 }  // namespace
 
-void measure_memory(int64_t elements, const std::function<void(const Held&)>& say) {
+void measure_memory(int64_t elements, int64_t bucket_bytes, const std::function<void(const Held&)>& say) {
   const std::unique_ptr<Device> device = make_device();
   // What kernels take themselves is not of the model: they are loaded before.
-  for (const char* optimizer : optimizers) Model(*device, 4096).measure(optimizer, [](const Held&) {});
+  for (const char* optimizer : optimizers) Model(*device, 4096).measure(optimizer, bucket_bytes, [](const Held&) {});
   Model model(*device, fitting(elements, 40));
-  for (const char* optimizer : optimizers) model.measure(optimizer, say);
+  for (const char* optimizer : optimizers) model.measure(optimizer, bucket_bytes, say);
 }
 
 }  // namespace onebit::gpu_bench

@@ -19,6 +19,6 @@ struct Held {
 };
 
 // Of each optimizer and stage, for a model of so many elements, or fewer.
-void measure_memory(int64_t elements, const std::function<void(const Held&)>& say);
+void measure_memory(int64_t elements, int64_t bucket_bytes, const std::function<void(const Held&)>& say);
 
 }  // namespace onebit::gpu_bench

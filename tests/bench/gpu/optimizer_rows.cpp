@@ -22,10 +22,10 @@ class Rows {
   explicit Rows(Bench& bench) : bench_(bench) {}
 
   void add(const Stage& stage, double (Passes::*pass)(), const char* what, double bytes, const char* terms, double goal,
-           Between between = Between::in_memory) {
+           Calls calls = Calls::by_tile) {
     Bench& bench = bench_;
-    bench.add({what, bytes, terms, goal, stage.memory}, [&bench, stage, pass, between](int64_t elements) -> Work {
-      auto passes = std::make_shared<Passes>(bench, elements, stage.optimizer, stage.options, between, stage.steps);
+    bench.add({what, bytes, terms, goal, stage.memory}, [&bench, stage, pass, calls](int64_t elements) -> Work {
+      auto passes = std::make_shared<Passes>(bench, elements, stage.optimizer, stage.options, calls, stage.steps);
       return [passes, pass] { return ((*passes).*pass)(); };
     });
   }
@@ -41,22 +41,26 @@ constexpr double sum = 8.0 / 4096;
 
 void add_optimizer_rows(Bench& bench) {
   Rows rows(bench);
+  const char* const produced = "gradient 4, reciprocal 4, previous mean 4, message 4";
+  const char* const consumed = "mean 4, parameter 4+4";
+  const char* const dense = "mean 4, momentum 4+4, variance 4+4, parameter 4+4";
   rows.add(compressed, &Passes::open, "scan and agreement", 4, "gradient 4", 0);
-  rows.add(compressed, &Passes::produce, "1-bit Adam: produce", 16, "gradient 4, reciprocal 4, previous mean 4, message 4",
-           0.85);
-  rows.add(compressed, &Passes::consume, "1-bit Adam: consume", 12, "mean 4, parameter 4+4", 0.85);
+  rows.add(compressed, &Passes::produce, "1-bit Adam: produce", 16, produced, 0.85);
+  rows.add(compressed, &Passes::consume, "1-bit Adam: consume", 12, consumed, 0.85);
+  rows.add(compressed, &Passes::produce, "  produce, in one launch", 16, produced, 0.85, Calls::at_once);
+  rows.add(compressed, &Passes::consume, "  consume, in one launch", 12, consumed, 0.85, Calls::at_once);
   rows.add(compressed, &Passes::produce, "  produce, as in a step", 8,
-           "gradient 4, reciprocal 4; in cache: previous mean, message", 0, Between::in_cache);
-  rows.add(compressed, &Passes::consume, "  consume, as in a step", 8, "parameter 4+4; in cache: mean", 0, Between::in_cache);
+           "gradient 4, reciprocal 4; in cache: previous mean, message", 0, Calls::by_tile_in_cache);
+  rows.add(compressed, &Passes::consume, "  consume, as in a step", 8, "parameter 4+4; in cache: mean", 0,
+           Calls::by_tile_in_cache);
   rows.add(compressed, &Passes::combine, "  combine", sum, "counters", 0);
-  rows.add(freeze, &Passes::consume, "  consume of the freeze step", 28, "mean 4, momentum 4+4, variance 4+4, parameter 4+4",
-           0);
-  rows.add(freeze, &Passes::combine, "  combine of the freeze step", 2 * sum, "two sums a block", 0);
-  rows.add(freeze, &Passes::apply, "  apply of the freeze step", 8, "variance 4+4", 0);
-  rows.add(adam, &Passes::consume, "Adam: consume", 28, "mean 4, momentum 4+4, variance 4+4, parameter 4+4", 0.85);
+  rows.add(freeze, &Passes::consume, "  the freeze step: consume", 28, dense, 0);
+  rows.add(freeze, &Passes::combine, "  the freeze step: combine", 2 * sum, "two sums a block", 0);
+  rows.add(freeze, &Passes::apply, "  the freeze step: apply", 8, "variance 4+4", 0);
+  rows.add(adam, &Passes::consume, "Adam: consume", 28, dense, 0.85);
   rows.add(lamb, &Passes::consume, "LAMB: consume", 24, "mean 4, momentum 4+4, variance 4+4, parameter 4", 0.85);
-  rows.add(lamb, &Passes::combine, "  combine", 2 * sum, "two sums a block", 0);
-  rows.add(lamb, &Passes::apply, "  apply", 16, "momentum 4, variance 4, parameter 4+4", 0.85);
+  rows.add(lamb, &Passes::combine, "LAMB: combine", 2 * sum, "two sums a block", 0);
+  rows.add(lamb, &Passes::apply, "LAMB: apply", 16, "momentum 4, variance 4, parameter 4+4", 0.85);
 }
 
 }  // namespace onebit::gpu_bench

@@ -5,24 +5,23 @@
 
 namespace onebit::gpu_bench {
 
-Passes::Passes(Bench& bench, int64_t elements, const std::string& name, const std::string& options, Between between, int steps)
+Passes::Passes(Bench& bench, int64_t elements, const std::string& name, const std::string& options, Calls calls, int steps)
     : bench_(bench),
-      between_(between),
       compressor_(make_onebit()),
       optimizer_(make_optimizer(name, options)),
       communicator_(make_mirror()),
-      cut_(bench.device(), bench.meter(), *compressor_, elements),
+      cut_(bench, *compressor_, elements, calls),
       parameters_(bench.meter(), static_cast<size_t>(elements) * sizeof(float)),
       gradients_(bench.meter(), static_cast<size_t>(elements) * sizeof(float)),
-      messages_(bench.meter(), cut_.extent(between) * sizeof(float)),
-      previous_(bench.meter(), cut_.extent(between) * sizeof(float)),
+      messages_(bench.meter(), cut_.extent() * sizeof(float)),
+      previous_(bench.meter(), cut_.extent() * sizeof(float)),
       shape_(elements),
       tensor_{parameters_.bytes(), bench.device().where(), 1, {ONEBIT_DTYPE_FLOAT, 32, 1}, &shape_, &stride_, 0},
       info_{sizeof(onebit_tensor_info), str("model"), &tensor_, 0, 0},
       state_(*optimizer_, {&info_}) {
   fill(parameters_.as<float>(), elements, 3, bench.stream());
   fill(gradients_.as<float>(), elements, 4, bench.stream());
-  fill(previous_.as<float>(), static_cast<int64_t>(cut_.extent(between)), 5, bench.stream());
+  fill(previous_.as<float>(), static_cast<int64_t>(cut_.extent()), 5, bench.stream());
   for (onebit_block& block : cut_.layout.blocks) {
     block.parameter = parameters_.as<float>() + block.first;
     block.gradient = gradients_.as<float>() + block.first;
@@ -60,7 +59,11 @@ void Passes::finish() {
 double Passes::open() {
   Ballot said;
   said.step = number_;
-  return stopwatch_.seconds(bench_.stream(), [&] { opening_ = on_device_->open(said, Terms()); });
+  const double seconds = stopwatch_.seconds(bench_.stream(), [&] { opening_ = on_device_->open(said, Terms()); });
+  int32_t skipped = 0;
+  bench_.device().read(&skipped, opening_.skip, sizeof skipped);
+  if (skipped != 0) throw Error(Code::internal, "the step is to be skipped: no pass of it does what is to be timed");
+  return seconds;
 }
 
 double Passes::produce() {
@@ -89,10 +92,10 @@ double Passes::apply() {
 
 void Passes::write(const TileRange& range, onebit_tile tile) const {
   tile.mean = nullptr;
-  float* const message = Cut::at(messages_, range, between_);
+  float* const message = cut_.at(messages_, range);
   if (plan_.rounds().begin()->of == Of::gradient) return bench_.device().scale_gradients(tile, message);
   tile.message = message;
-  tile.previous = Cut::at(previous_, range, between_);
+  tile.previous = cut_.at(previous_, range);
   optimizer_->produce(now_, 0, tile);
 }
 
@@ -103,7 +106,7 @@ onebit_tile Passes::tile_of(const Bucket& bucket, const TileRange& range) const 
           cut_.layout.blocks.data() + first,
           on_device_->blocks() + first,
           nullptr,
-          Cut::at(messages_, range, between_),
+          cut_.at(messages_, range),
           nullptr,
           state_.tile_slots(),
           opening_.gradient_scale,

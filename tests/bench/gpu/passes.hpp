@@ -17,7 +17,7 @@ namespace onebit::gpu_bench {
 class Passes {
  public:
   // After so many whole steps the next one begins: what is timed are its passes.
-  Passes(Bench& bench, int64_t elements, const std::string& name, const std::string& options, Between between, int steps);
+  Passes(Bench& bench, int64_t elements, const std::string& name, const std::string& options, Calls calls, int steps);
 
   // Seconds.
   double open();  // the pass over the gradients, and the agreement
@@ -35,7 +35,6 @@ class Passes {
   void each_tile(F&& f) const;
 
   Bench& bench_;
-  const Between between_;
   std::unique_ptr<Compressor> compressor_;
   std::unique_ptr<Optimizer> optimizer_;
   MeteredCommunicator communicator_;

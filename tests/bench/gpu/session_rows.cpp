@@ -1,6 +1,4 @@
 // Whole steps of a session: all that one rank of two does in a step, the other being its mirror image, and no network.
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -16,8 +14,8 @@ namespace {
 
 struct Run {
   const char *optimizer, *options;
+  int64_t bucket_bytes;
   int64_t tensors = 1;
-  int64_t bucket_bytes = 25'000'000;
   bool marks = false;  // told apart, and not only as a whole
 };
 
@@ -36,10 +34,10 @@ class LocalWork {
     fill(parameters_.as<float>(), elements, 6, stream_);
     fill(gradients_.as<float>(), elements, 7, stream_);
     bench.device().settle();
-    const std::string tables = fmt::format("[exchange]\nbucket_bytes = {}\n", run.bucket_bytes);
     session_ = std::make_unique<Session>(
-        registry(), configuration_of(run.optimizer, run.options, tables, run.marks ? "marks = true\n" : ""), nowhere(),
-        tensors(elements, run.tensors));
+        registry(),
+        configuration_of(run.optimizer, run.options, exchange_of(run.bucket_bytes), run.marks ? "marks = true\n" : ""),
+        nowhere(), tensors(elements, run.tensors));
     for (int step = 0; step < 3; ++step) (void)whole();
   }
 
@@ -83,7 +81,9 @@ class LocalWork {
   Stopwatch stopwatch_;
 };
 
-Maker local(Bench& bench, const Run& run, double (LocalWork::*part)()) {
+using Part = double (LocalWork::*)();
+
+Maker local(Bench& bench, const Run& run, Part part) {
   return [&bench, run, part](int64_t elements) -> Work {
     auto work = std::make_shared<LocalWork>(bench, elements, run);
     return [work, part] { return ((*work).*part)(); };
@@ -93,33 +93,30 @@ Maker local(Bench& bench, const Run& run, double (LocalWork::*part)()) {
 }  // namespace
 
 void add_session_rows(Bench& bench) {
-  const double bits = payload_per_element(), memory = 24;
+  const double bits = payload_per_element();
   // Bits: written, read as the mean, and read again as the next step's previous one. The server's: read from both ranks and
   // written, for half of the elements. The mirror's: two copies of half of them there, and one back, each read and written.
   const double worker = 28 + 3 * bits, server = 4 + 1.5 * bits, mirror = 3 * bits;
-  const Run onebit = {"onebit_adam", "freeze_step = 1\n"}, adam = {"adam", ""};
-  const auto with = [](Run run, int64_t tensors, int64_t bucket_bytes, bool marks) {
-    run.tensors = tensors;
-    run.bucket_bytes = bucket_bytes;
-    run.marks = marks;
-    return run;
+  const int64_t usual = bench.settings().bucket_bytes, large = 4 * usual;
+  const Run onebit = {"onebit_adam", "freeze_step = 1\n", usual}, adam = {"adam", "", usual};
+  const Run marked = {"onebit_adam", "freeze_step = 1\n", usual, 1, true};
+  const Run of_many = {"onebit_adam", "freeze_step = 1\n", usual, 400, true};
+  const Run in_large = {"onebit_adam", "freeze_step = 1\n", large, 1, true};
+  const Run marked_adam = {"adam", "", usual, 1, true};
+  const char* const terms = "scan 4, gradient 4, reciprocal 4, worker error 4+4, parameter 4+4, bits";
+  const auto add = [&](const char* what, double bytes, const char* of, double goal, const Run& run, Part part) {
+    bench.add({what, bytes, of, goal, 24}, local(bench, run, part));
   };
-  const int64_t usual = onebit.bucket_bytes, large = 4 * usual;
-  bench.add({"1-bit Adam, compressed step", worker, "scan 4, gradient 4, reciprocal 4, worker error 4+4, parameter 4+4, bits",
-             0.8, memory},
-            local(bench, with(onebit, 1, usual, true), &LocalWork::worker));
-  bench.add({"  of 400 tensors", worker, "the same", 0.8, memory},
-            local(bench, with(onebit, 400, usual, true), &LocalWork::worker));
-  bench.add({"  in buckets of 100 MB", worker, "the same", 0, memory},
-            local(bench, with(onebit, 1, large, true), &LocalWork::worker));
-  bench.add({"  its server's part", server, "half the elements: server error 4+4, bits", 0, memory},
-            local(bench, with(onebit, 1, usual, true), &LocalWork::server));
-  bench.add({"  all of it", worker + server + mirror, "both, and the mirror's copies of bits", 0, memory},
-            local(bench, onebit, &LocalWork::whole));
-  bench.add({"Adam, dense step", 40, "scan 4, gradient 4, payload 4+4, momentum 4+4, variance 4+4, parameter 4+4", 0, memory},
-            local(bench, with(adam, 1, usual, true), &LocalWork::worker));
-  bench.add({"  all of it", 58, "that, and: half the payload of two ranks 4, its mean 2, the mirror's copies 12", 0, memory},
-            local(bench, adam, &LocalWork::whole));
+  add("1-bit Adam, a compressed step", worker, terms, 0.8, marked, &LocalWork::worker);
+  add("  of 400 tensors", worker, "the same", 0.8, of_many, &LocalWork::worker);
+  add("  in buckets four times as large", worker, "the same", 0, in_large, &LocalWork::worker);
+  add("  its server's part", server, "half the elements: server error 4+4, bits", 0, marked, &LocalWork::server);
+  add("  all of a compressed step", worker + server + mirror, "both, and the mirror's copies of bits", 0, onebit,
+      &LocalWork::whole);
+  add("Adam, a dense step", 40, "scan 4, gradient 4, payload 4+4, momentum 4+4, variance 4+4, parameter 4+4", 0, marked_adam,
+      &LocalWork::worker);
+  add("  all of a dense step", 58, "that, and: half the payload of two ranks 4, its mean 2, the mirror's copies 12", 0, adam,
+      &LocalWork::whole);
 }
 
 }  // namespace onebit::gpu_bench
