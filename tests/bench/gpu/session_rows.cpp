@@ -1,5 +1,6 @@
 // Whole steps of a session: all that one rank of two does in a step, the other being its mirror image, and no network.
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -54,6 +55,14 @@ class LocalWork {
   double server() {
     (void)whole();
     return served();
+  }
+  // What the host takes to hand a step to the device; more than the device takes for it, and it is the host that limits.
+  double host() {
+    const auto begin = std::chrono::steady_clock::now();
+    session_->step(pointers_, stream_);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    session_->settle();
+    return seconds;
   }
 
  private:
@@ -113,6 +122,8 @@ void add_session_rows(Bench& bench) {
   add("  its server's part", server, "half the elements: server error 4+4, bits", 0, marked, &LocalWork::server);
   add("  all of a compressed step", worker + server + mirror, "both, and the mirror's copies of bits", 0, onebit,
       &LocalWork::whole);
+  add("  the host's launches of all that", worker + server + mirror, "none: above 1, and the host is not the limit", 0, onebit,
+      &LocalWork::host);
   add("Adam, a dense step", 40, "scan 4, gradient 4, payload 4+4, momentum 4+4, variance 4+4, parameter 4+4", 0, marked_adam,
       &LocalWork::worker);
   add("  all of a dense step", 58, "that, and: half the payload of two ranks 4, its mean 2, the mirror's copies 12", 0, adam,
