@@ -175,6 +175,25 @@ TEST_CASE("onebit on CUDA describes itself as on the CPU, and refuses the same")
                        doctest::Contains("block is 100; it must be a multiple of 32 from 32 to 65536"), Error);
 }
 
+TEST_CASE("onebit on CUDA is not there without a device, or with an old driver, and says why") {
+  const auto file = Registry::default_folder().parent_path() / "plugins_on_cpu" / "onebit_plugin_onebit_cuda.so";
+  const auto reason = [&] {
+    Registry registry;
+    const std::string unavailable = registry.load(file).unavailable;
+    if (!unavailable.empty())
+      CHECK_THROWS_WITH_AS((void)registry.find(Kind::compressor, "onebit", ONEBIT_DEVICE_CUDA),
+                           doctest::Contains(unavailable.c_str()), Error);
+    return unavailable;
+  };
+  cuda_on_cpu::set_devices(0);
+  CHECK(reason() == "no CUDA device can be used: no CUDA-capable device is detected");
+  cuda_on_cpu::set_devices(1);
+  cuda_on_cpu::set_driver(11040);
+  CHECK(reason().find("the NVIDIA driver knows CUDA 11.4 and is too old for CUDA 13.0") != std::string::npos);
+  cuda_on_cpu::set_driver(CUDART_VERSION);
+  CHECK(reason().empty());
+}
+
 TEST_CASE("onebit on CUDA gives the CPU's bits for blocks of every size") {
   for (const size_t count : {1U, 7U, 31U, 32U, 33U, 255U, 257U, 1000U, 2047U, 2049U, 4095U, 4097U, 9000U})
     for (const std::string norm : {"l2", "l1"}) check_same(options("block", norm, count % 2 == 0 ? 64 : 4096), {count}, 1);

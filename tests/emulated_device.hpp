@@ -1,4 +1,4 @@
-// For tests on the emulated CUDA runtime: a stream, an array in device memory, a launch.
+// For tests on CUDA, emulated or real: a stream, an array in device memory, a launch.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -15,7 +15,7 @@ class TestStream {
   ~TestStream() { cudaStreamDestroy(stream_); }
   TestStream(const TestStream&) = delete;
   TestStream& operator=(const TestStream&) = delete;
-  operator cudaStream_t() const { return stream_; }
+  operator cudaStream_t() const { return stream_; }  // NOLINT(google-explicit-constructor): it stands for its handle
 
  private:
   cudaStream_t stream_ = nullptr;
@@ -26,7 +26,11 @@ template <class T>
 class DeviceArray {
  public:
   explicit DeviceArray(size_t size, size_t shift = 0) : size_(size), first_(margin + shift) {
-    REQUIRE(cudaMalloc(&memory_, (size + 2 * first_) * sizeof(T)) == cudaSuccess);
+    const size_t bytes = (size + 2 * first_) * sizeof(T);
+    REQUIRE(cudaMalloc(&memory_, bytes) == cudaSuccess);
+    const TestStream stream;
+    REQUIRE(cudaMemsetAsync(memory_, 0xFF, bytes, stream) == cudaSuccess);
+    REQUIRE(cudaStreamSynchronize(stream) == cudaSuccess);
   }
   explicit DeviceArray(const std::vector<T>& values, size_t shift = 0) : DeviceArray(values.size(), shift) { set(values); }
   ~DeviceArray() { cudaFree(memory_); }

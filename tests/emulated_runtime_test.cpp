@@ -39,7 +39,7 @@ class TestEvent {
   ~TestEvent() { cudaEventDestroy(event_); }
   TestEvent(const TestEvent&) = delete;
   TestEvent& operator=(const TestEvent&) = delete;
-  operator cudaEvent_t() const { return event_; }
+  operator cudaEvent_t() const { return event_; }  // NOLINT(google-explicit-constructor): it stands for its handle
 
  private:
   cudaEvent_t event_ = nullptr;

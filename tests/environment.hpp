@@ -14,10 +14,28 @@ using Variables = std::vector<std::pair<const char*, std::string>>;
 class Environment {
  public:
   explicit Environment(const Variables& variables) {
-    for (const char* name :
-         {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS",
-          "SLURM_NTASKS", "PMIX_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID", "ONEBIT_STARTED_MPIRUN", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE",
-          "MASTER_ADDR", "MASTER_PORT", "ONEBIT_PORT", "TORCHELASTIC_USE_AGENT_STORE", "TORCHELASTIC_RUN_ID", "PATH"}) {
+    for (const char* name : {"OMPI_COMM_WORLD_RANK",
+                             "OMPI_COMM_WORLD_SIZE",
+                             "PMI_RANK",
+                             "PMI_SIZE",
+                             "SLURM_PROCID",
+                             "SLURM_STEP_NUM_TASKS",
+                             "SLURM_NTASKS",
+                             "PMIX_RANK",
+                             "OMPI_COMM_WORLD_LOCAL_RANK",
+                             "MPI_LOCALRANKID",
+                             "SLURM_LOCALID",
+                             "ONEBIT_STARTED_MPIRUN",
+                             "RANK",
+                             "WORLD_SIZE",
+                             "LOCAL_RANK",
+                             "LOCAL_WORLD_SIZE",
+                             "MASTER_ADDR",
+                             "MASTER_PORT",
+                             "ONEBIT_PORT",
+                             "TORCHELASTIC_USE_AGENT_STORE",
+                             "TORCHELASTIC_RUN_ID",
+                             "PATH"}) {
       const char* value = std::getenv(name);
       if (value != nullptr) before_[name] = value;
       names_.emplace_back(name);

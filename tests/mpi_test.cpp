@@ -26,6 +26,13 @@ TEST_CASE("mpi conforms: 4 ranks") { check_conformance(4, "mpi_conformance_rank"
 TEST_CASE("mpi of device memory conforms, staged") { check_conformance(3, "mpi_staged_rank staged"); }
 TEST_CASE("mpi of device memory conforms, with an MPI that takes it") { check_conformance(3, "mpi_staged_rank direct"); }
 
+TEST_CASE("a session on a device over mpi has the bits of one on the CPU") {
+  if (!can_mpirun()) return;
+  const Outcome outcome = mpirun(2, ONEBIT_BINARY_DIR "/bin/mpi_device_rank");
+  CHECK_MESSAGE(outcome.status == 0, outcome.text);
+  CHECK_SAYS(outcome, "9 cases of a device over mpi");
+}
+
 TEST_CASE("mpi moves data while a rank computes and does not call it") {
   if (!can_mpirun()) return;
   const ScratchFolder folder;

@@ -194,6 +194,28 @@ TEST_CASE("nccl: a rendezvous may be met at again, while the first communicator 
   for (const std::string& text : texts) CHECK(text == "");
 }
 
+TEST_CASE("nccl: a rank that dies is named, and not waited for") {
+  LocalRendezvous rendezvous(3);
+  const auto texts = outcomes(3, [&](int rank) {
+    if (rank != 1) return (void)make(rendezvous.at(rank), "timeout = 100");
+    std::this_thread::sleep_for(300ms);  // the others have come
+    nccl::Place place;
+    Rendezvous(&rendezvous.at(1)).get("nccl.place", &place, sizeof place);
+    nccl::Message hello;
+    hello.rank = 1;
+    hello.code = 3;
+    hello.body = sizeof place.token;
+    std::string said(reinterpret_cast<const char*>(&hello), sizeof hello);
+    said.append(reinterpret_cast<const char*>(place.token.data()), sizeof place.token);
+    call_with(place.port, said);
+  });
+  for (const int rank : {0, 2}) {
+    const std::string& text = texts[static_cast<size_t>(rank)];
+    CHECK_MESSAGE(has(text, "create on rank " + std::to_string(rank)), text);
+    CHECK_MESSAGE(has(text, "rank 1 is gone"), text);
+  }
+}
+
 TEST_CASE("nccl: strangers who call at rank 0 change nothing") {
   LocalRendezvous rendezvous(2);
   const auto texts = outcomes(2, [&](int rank) {

@@ -11,8 +11,10 @@
 #include <boost/asio/write.hpp>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <memory>
+#include <random>
 #include <thread>
 #include <vector>
 
@@ -33,6 +35,8 @@ using test::Thrown;
 
 namespace {
 
+constexpr uint64_t kNoJob = 0x2d06800538d394c2;  // XXH3 of no bytes
+
 // A caller that says what it likes.
 class Stranger {
  public:
@@ -42,6 +46,11 @@ class Stranger {
     boost::asio::write(socket_, boost::asio::buffer(bytes, count), ignored);
   }
   void say(const std::string& text) { say(text.data(), text.size()); }
+  uint32_t hears_code() {
+    store::Reply reply;
+    boost::asio::read(socket_, boost::asio::buffer(&reply, sizeof reply));
+    return reply.code;
+  }
   // All that comes until the other side closes.
   std::string hears() {
     std::string all;
@@ -173,7 +182,7 @@ TEST_CASE("tcp rendezvous: strangers neither stop nor hold nor leak") {
     const auto hears = [&](store::Verb verb, uint32_t rank, uint32_t key, uint32_t value) {
       request.prefix.verb = static_cast<uint32_t>(verb);
       request.head.size = 2;
-      request.head.job = 0x2d06800538d394c2;  // XXH3 of no bytes
+      request.head.job = kNoJob;
       request.head.rank = rank;
       request.head.key_bytes = key;
       request.head.value_bytes = value;
@@ -200,6 +209,72 @@ TEST_CASE("tcp rendezvous: strangers neither stop nor hold nor leak") {
     CHECK(value == 'v');
   }
   CHECK(open_files() == before);
+}
+
+TEST_CASE("tcp rendezvous: a rank that has lost its connection comes again, another in its place does not") {
+  const Hasty first(rank_of(0, 2));
+  const auto join = [&first](uint64_t visitor) {
+    auto caller = std::make_unique<Stranger>(first.port());
+    store::Request request;
+    request.prefix.verb = static_cast<uint32_t>(store::Verb::join);
+    request.head.rank = 1;
+    request.head.size = 2;
+    request.head.job = kNoJob;
+    request.head.visitor = visitor;
+    caller->say(&request, sizeof request);
+    return caller;
+  };
+  auto once = join(7);
+  CHECK(once->hears_code() == ONEBIT_OK);
+  auto again = join(7);
+  CHECK(again->hears_code() == ONEBIT_OK);
+  once.reset();
+  CHECK(join(8)->hears_code() == store::kTaken);
+  again.reset();
+  uint32_t code = store::kTaken;
+  for (int i = 0; i < 1000 && code == store::kTaken; ++i) code = join(8)->hears_code();
+  CHECK(code == store::kGone);
+  CHECK(join(7)->hears_code() == ONEBIT_OK);
+}
+
+TEST_CASE("tcp rendezvous: callers that say anything at all") {
+  const Hasty first(rank_of(0, 2));
+  std::mt19937 random(7);  // the same callers each time
+  for (int caller = 0; caller < 300; ++caller) {
+    std::string bytes(sizeof(store::Request) + random() % 64, '\0');
+    for (char& byte : bytes) byte = static_cast<char>(random());
+    store::Request request;
+    std::memcpy(&request, bytes.data(), sizeof request);
+    request.prefix.magic = store::kMagic;
+    request.prefix.version = store::kVersion;
+    if (caller % 2 == 0) {  // as far as a request can be understood
+      request.prefix.verb = random() % 5;
+      request.head.rank = random() % 3;
+      request.head.size = 2;
+      request.head.job = kNoJob;
+      request.head.key_bytes = random() % 64;
+      request.head.value_bytes = random() % 64;
+    }
+    std::memcpy(bytes.data(), &request, sizeof request);
+    Stranger(first.port()).say(bytes.substr(0, caller % 3 == 0 ? random() % bytes.size() : bytes.size()));
+  }
+  Rendezvous(&first.view()).put("key", "v", 1);
+  char value = 0;
+  Rendezvous(&first.view()).get("key", &value, 1);
+  CHECK(value == 'v');
+}
+
+TEST_CASE("tcp rendezvous: with more callers than it takes at once, those that have come too late are served all the same") {
+  const Hasty first(rank_of(0, 2));
+  std::vector<std::unique_ptr<Stranger>> silent;
+  for (int i = 0; i < 300; ++i) silent.push_back(std::make_unique<Stranger>(first.port()));
+  std::thread patient([&first] { Rendezvous(&first.view()).put("key", "v", 1); });
+  std::this_thread::sleep_for(50ms);
+  silent.clear();
+  patient.join();
+  char value = 0;
+  Rendezvous(&first.view()).get("key", &value, 1);
+  CHECK(value == 'v');
 }
 
 TEST_CASE("tcp rendezvous: something else listens where rank 0 should be") {

@@ -25,8 +25,7 @@ DeviceStep::DeviceStep(Device& device, const Layout& layout, const StateStore& s
       verdict_(meter, sizeof(Verdict)),
       scratch_(meter, device.scan_scratch(static_cast<int64_t>(layout.blocks.size()))),
       tensors_(meter, (3 * layout.elements.size() + 1) * sizeof(int64_t)),
-      host_slots_(state.slots().size(), nullptr),
-      group_count_(groups) {
+      host_slots_(state.slots().size(), nullptr) {
   std::vector<int64_t> numbers(layout.first_block);
   numbers.insert(numbers.end(), layout.elements.begin(), layout.elements.end());
   for (const uint64_t flags : layout.flags) numbers.push_back(static_cast<int64_t>(flags));

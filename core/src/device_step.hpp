@@ -51,7 +51,6 @@ class DeviceStep {
   Buffer blocks_, groups_, ballots_, verdict_, scratch_, tensors_;
   std::vector<onebit_part> parts_;
   std::vector<void*> host_slots_;
-  size_t group_count_;
   bool local_ = false;
   // of the host, where the device copies to and from
   onebit_block* staged_blocks_ = nullptr;

@@ -109,16 +109,22 @@ Machines find_machines(Agreement& agreement, MeteredCommunicator& communicator, 
   return {communicator, host, hierarchical};
 }
 
-// Rehearsals run on the CPU: an optimizer for another device is rehearsed by its twin there.
-const ComponentInfo& on_cpu(const Registry& registry, const ComponentInfo& component) {
-  return component.device == ONEBIT_DEVICE_CPU ? component : registry.find(component.kind, component.name);
+// Rehearsals run on the CPU: an optimizer for another device is rehearsed by its twin there. NULL: it has none.
+const ComponentInfo* on_cpu(const Registry& registry, const ComponentInfo& component) {
+  if (component.device == ONEBIT_DEVICE_CPU) return &component;
+  try {
+    return &registry.find(component.kind, component.name);
+  } catch (const Error&) {
+    return nullptr;
+  }
 }
 
 Rehearsal rehearse_fresh(const Registry& registry, const Configuration& configuration, const Layout& layout) {
-  const ComponentInfo& component = on_cpu(registry, *configuration.optimizer.component);
-  const Rehearsal result = rehearse(*registry.make_optimizer(component, configuration.optimizer.options, true), layout);
+  const ComponentInfo* component = on_cpu(registry, *configuration.optimizer.component);
+  if (component == nullptr) return {};
+  const Rehearsal result = rehearse(*registry.make_optimizer(*component, configuration.optimizer.options, true), layout);
   if (result.first_compressed > 0 && configuration.compressor.component == nullptr)
-    throw Error(Code::invalid_argument, "optimizer '" + component.name +
+    throw Error(Code::invalid_argument, "optimizer '" + component->name +
                                             "' has a compressed stage, but no compressor is configured: add a table "
                                             "[compressor] with plugin = \"onebit\"");
   return result;

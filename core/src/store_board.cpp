@@ -1,3 +1,4 @@
+// Bookkeeping of a store, and the words for who is missing.
 #include "store_board.hpp"
 
 #include <utility>
@@ -52,12 +53,19 @@ uint64_t Board::wait(const std::string& key, Tell tell) {
   return last_;
 }
 
-const std::string* Board::come(int rank, const std::string& from) {
-  const auto [place, is_new] = present_.emplace(rank, from);
-  if (!is_new) return &place->second;
-  if (!came_[static_cast<size_t>(rank)]) --absent_;
-  came_[static_cast<size_t>(rank)] = true;
-  return nullptr;
+Board::Coming Board::come(int rank, uint64_t visitor, const std::string& from) {
+  Rank& self = ranks_[static_cast<size_t>(rank)];
+  if (self.came && self.visitor != visitor) return self.connections > 0 ? Coming::taken : Coming::gone;
+  if (!self.came) --absent_;
+  if (self.connections++ == 0) ++present_;
+  self.came = true;
+  self.visitor = visitor;
+  self.from = from;
+  return Coming::welcome;
+}
+
+void Board::leave(int rank) {
+  if (--ranks_[static_cast<size_t>(rank)].connections == 0) --present_;
 }
 
 void Board::note_refusal(const std::string& caller, const std::string& why) {
@@ -67,12 +75,10 @@ void Board::note_refusal(const std::string& caller, const std::string& why) {
 
 std::string Board::missing_text() const {
   std::vector<int> absent, gone;
-  for (int rank = 0; rank < size_; ++rank)
-    if (!came_[static_cast<size_t>(rank)]) {
-      absent.push_back(rank);
-    } else if (has_gone(rank)) {
-      gone.push_back(rank);
-    }
+  for (int rank = 0; rank < size_; ++rank) {
+    const Rank& self = ranks_[static_cast<size_t>(rank)];
+    if (self.connections == 0) (self.came ? gone : absent).push_back(rank);
+  }
   std::string text;
   if (!absent.empty()) text += "; " + they_have(absent) + " not come, of " + std::to_string(size_);
   if (!gone.empty()) text += "; " + they_have(gone) + " come and gone";

@@ -15,7 +15,7 @@ using Value = std::shared_ptr<const std::string>;
 
 class Board {
  public:
-  Board(int size, uint64_t job) : size_(size), job_(job), absent_(size), came_(static_cast<size_t>(size)) {}
+  Board(int size, uint64_t job) : size_(size), job_(job), ranks_(static_cast<size_t>(size)), absent_(size) {}
   int size() const { return size_; }
   uint64_t job() const { return job_; }
 
@@ -28,13 +28,15 @@ class Board {
   uint64_t wait(const std::string& key, Tell tell);
   void forget(uint64_t number) { waiting_.erase(number); }
 
-  // NULL: the rank is there now; else from where another process is it already. A rank that has gone does not come again: it
-  // means another store, which rank 0 will open at the same place when it has closed this one.
-  const std::string* come(int rank, const std::string& from);
-  bool has_gone(int rank) const { return came_[static_cast<size_t>(rank)] && present_.count(rank) == 0; }
-  void leave(int rank) { present_.erase(rank); }
+  // A rank that has gone does not come again as another visitor: that one means another store, which rank 0 will open at the
+  // same place when it has closed this one. The same visitor may: it has lost its connection, which this store may not know
+  // yet.
+  enum class Coming { welcome, taken, gone };
+  Coming come(int rank, uint64_t visitor, const std::string& from);
+  void leave(int rank);
+  const std::string& caller(int rank) const { return ranks_[static_cast<size_t>(rank)].from; }
   // All ranks have come, and gone.
-  bool done() const { return present_.empty() && absent_ == 0; }
+  bool done() const { return absent_ == 0 && present_ == 0; }
   void note_refusal(const std::string& caller, const std::string& why);
 
   // After a wait in vain: which ranks have not come, or have gone, and who was refused.
@@ -51,9 +53,14 @@ class Board {
   size_t stored_ = 0;  // bytes of keys and values
   std::map<uint64_t, Waiting> waiting_;
   uint64_t last_ = 0;
-  std::map<int, std::string> present_;  // by rank: where it calls from
-  int absent_;                          // ranks that never came
-  std::vector<bool> came_;
+  struct Rank {
+    bool came = false;
+    int connections = 0;  // 0: it has gone, or never came
+    uint64_t visitor = 0;
+    std::string from;  // its address
+  };
+  std::vector<Rank> ranks_;
+  int absent_, present_ = 0;  // ranks that never came; that are there
   int64_t refusals_ = 0;
   std::string last_refusal_;
 };

@@ -1,3 +1,4 @@
+// Blocking calls with a time limit, of asynchronous ones that run on a context of their own.
 #include "store_call.hpp"
 
 #include <fcntl.h>

@@ -1,6 +1,8 @@
+// Joining until the store is there, and asking it.
 #include "store_client.hpp"
 
 #include <algorithm>
+#include <random>
 #include <thread>
 #include <utility>
 
@@ -22,9 +24,15 @@ std::string seconds_text(std::chrono::nanoseconds time) {
   return std::to_string(milliseconds / 1000) + " s";
 }
 
+uint64_t number_by_chance() {
+  std::random_device device;
+  return (uint64_t{device()} << 32U) | device();
+}
+
 }  // namespace
 
-Client::Client(Place place, int rank, int size, uint64_t job) : place_(std::move(place)), rank_(rank), size_(size), job_(job) {}
+Client::Client(Place place, int rank, int size, uint64_t job)
+    : place_(std::move(place)), rank_(rank), size_(size), job_(job), visitor_(number_by_chance()) {}
 
 Request Client::request(Verb verb) const {
   Request request;
@@ -32,6 +40,7 @@ Request Client::request(Verb verb) const {
   request.head.rank = static_cast<uint32_t>(rank_);
   request.head.size = static_cast<uint32_t>(size_);
   request.head.job = job_;
+  request.head.visitor = visitor_;
   return request;
 }
 

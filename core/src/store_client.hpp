@@ -40,7 +40,7 @@ class Client {
   Clock::time_point taken_;  // when this rank was first found taken
   Place place_;
   const int rank_, size_;
-  const uint64_t job_;
+  const uint64_t job_, visitor_;
   std::unique_ptr<Call> presence_;
 };
 

@@ -1,3 +1,4 @@
+// A caller step by step: prefix, head, body, answer; each step names the next.
 #include "store_connection.hpp"
 
 #include <algorithm>
@@ -116,9 +117,10 @@ void Connection::serve() {
 void Connection::join() {
   const auto rank = static_cast<int>(request_.head.rank);
   const std::string name = "rank " + std::to_string(rank);
-  if (board_.has_gone(rank)) return refuse(kGone, name + " has been there and gone: rank 0 has not begun anew since");
-  if (const std::string* other = board_.come(rank, caller_))
-    return refuse(kTaken, "another process is " + name + " already, at " + *other +
+  const Board::Coming coming = board_.come(rank, request_.head.visitor, caller_);
+  if (coming == Board::Coming::gone) return refuse(kGone, name + " has been there and gone: rank 0 has not begun anew since");
+  if (coming == Board::Coming::taken)
+    return refuse(kTaken, "another process is " + name + " already, at " + board_.caller(rank) +
                               ": was RANK given twice, or is an older run still going on?");
   joined_ = true;
   error_code ignored;

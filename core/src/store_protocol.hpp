@@ -3,8 +3,9 @@
 //   A connection carries one request and its answer; the one of a join then stays open, idle, until its rank leaves.
 //   request  Prefix, Head, key, value     the same first 16 bytes in every version of the protocol
 //   answer   Reply, bytes                 code ONEBIT_OK and the value of a get, or another code and its text
-//   join     rank `rank` of `size` is there. kTaken: another process is that rank; kGone: it has been there, and the store for
-//            another time is not yet open: in both cases it may come again
+//   join     rank `rank` of `size` is there, as `visitor`, a number by chance. kTaken: another visitor is that rank; kGone:
+//   another
+//            one was, and has gone, and a store for others is not yet open. In both cases it may come again
 //   put      key has this value from now on
 //   get      waits for the key up to timeout_ns, 0 without limit; answered TIMEOUT with who is missing
 //   Refused in words: another version, job (code kElsewhere), number of ranks; sizes beyond the limits below. Who does not
@@ -38,7 +39,7 @@ struct Prefix {
 };
 struct Head {
   little_uint32_t rank{0}, size{0};
-  little_uint64_t job{0};
+  little_uint64_t job{0}, visitor{0};
   little_int64_t timeout_ns{0};
   little_uint32_t key_bytes{0}, value_bytes{0};
 };
@@ -52,7 +53,7 @@ struct Reply {
   little_uint32_t code{0};
   little_uint32_t bytes{0};
 };
-static_assert(sizeof(Prefix) == 16 && sizeof(Request) == 48 && sizeof(Reply) == 20, "no padding on the wire");
+static_assert(sizeof(Prefix) == 16 && sizeof(Request) == 56 && sizeof(Reply) == 20, "no padding on the wire");
 
 // Codes of a reply besides ONEBIT_'s. kElsewhere: this is not the store that the caller looks for.
 constexpr uint32_t kElsewhere = ONEBIT_INTERNAL + 1, kTaken = kElsewhere + 1, kGone = kTaken + 1;

@@ -1,3 +1,4 @@
+// Listening, and closing when all are served.
 #include "store_server.hpp"
 
 #include <fcntl.h>
@@ -105,7 +106,10 @@ void Server::run() {
   }
 }
 
+// With too many callers at once, those that come wait in the system's queue until others have been served, or cut off.
 void Server::accept() {
+  full_ = connections_.size() >= 4 * static_cast<size_t>(board_.size()) + kMostCallersBesides;
+  if (full_) return;
   acceptor_.async_accept([this](error_code failed, tcp::socket socket) {
     if (!acceptor_.is_open()) return;
     if (failed) return accept_again();
@@ -123,8 +127,6 @@ void Server::accept_again() {
 
 void Server::welcome(tcp::socket socket) {
   ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
-  if (connections_.size() >= 4 * static_cast<size_t>(board_.size()) + kMostCallersBesides)
-    return board_.note_refusal("a caller", "there are " + std::to_string(connections_.size()) + " already");
   const auto connection = std::make_shared<Connection>(std::move(socket), board_, [this](Connection& over) { on_over(over); });
   connections_.insert(connection);
   connection->start();
@@ -132,6 +134,7 @@ void Server::welcome(tcp::socket socket) {
 
 void Server::on_over(Connection& connection) {
   connections_.erase(connection.shared_from_this());
+  if (full_ && acceptor_.is_open()) accept();
   if (ended_ || (closing_ && board_.done())) end();
 }
 

@@ -44,7 +44,7 @@ class Server {
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer pause_, patience_;
   boost::asio::ip::tcp::endpoint where_;
-  bool closing_ = false, ended_ = false;
+  bool full_ = false, closing_ = false, ended_ = false;
   std::thread thread_;
 };
 

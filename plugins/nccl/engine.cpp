@@ -104,6 +104,10 @@ void Engine::connect() {
 
 Operation& Engine::begin(Collective kind, const Call& call) {
   retire();
+  if (free_.empty()) {  // the watcher may not have looked yet
+    find_finished();
+    retire();
+  }
   if (free_.empty()) {
     all_.push_back(std::make_unique<Operation>(this));
     free_.push_back(all_.back().get());

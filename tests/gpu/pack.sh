@@ -1,6 +1,6 @@
 #!/bin/bash
 # ./dev gpu --pack: copies what a build needs, and what a machine without a network may lack, into one folder: ONEBIT_DEPS, or .deps.
-# It is laid out as cmake/PackedDependencies.cmake expects. Headers go as they are, so the folder serves other distributions, too;
+# It is laid out as core/cmake/PackedDependencies.cmake expects. Headers go as they are, so the folder serves other distributions, too;
 # two small libraries are this machine's, and run wherever the C++ library is no older.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

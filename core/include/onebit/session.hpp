@@ -46,7 +46,9 @@ struct Traffic {
   uint64_t total() const { return dense_bytes + compressed_bytes + agreement_bytes + other_bytes; }
 };
 
-// Seconds that this rank spent in its steps so far, by what it did. Waiting is for other ranks and for the network.
+// Seconds that this rank spent in its steps so far, by what it did. Waiting is for other ranks and for the network. On CUDA
+// these are the host's, which hands work to the device and goes on: what the device takes shows as waiting, when a step is
+// settled.
 struct Timings {
   double scan = 0;     // the pass over the gradients before the agreement
   double send = 0;     // producing and encoding messages

@@ -1,7 +1,7 @@
 // Pinned memory, copies and events of the CUDA runtime; and what MPI says about CUDA.
 #include "cuda_device.hpp"
 
-#include <cuda_runtime_api.h>
+#include <cuda_runtime.h>
 #include <mpi.h>
 #if __has_include(<mpi-ext.h>)
 #include <mpi-ext.h>
@@ -10,6 +10,7 @@
 #include <string>
 
 #include "../memory.hpp"
+#include "onebit/cuda.hpp"
 #include "onebit/error.hpp"
 
 namespace onebit::mpi {
@@ -67,13 +68,7 @@ void copy_bytes(void* to, const void* from, size_t bytes) {
   check(cudaStreamSynchronize(own), "cudaStreamSynchronize");
 }
 
-void probe_cuda() {
-  int devices = 0;
-  const cudaError_t code = cudaGetDeviceCount(&devices);
-  if (code != cudaSuccess)
-    throw Error(Code::unavailable, std::string("no CUDA device can be used: ") + cudaGetErrorString(code));
-  if (devices == 0) throw Error(Code::unavailable, "there is no CUDA device");
-}
+void probe_cuda() { cuda::probe(); }
 
 std::shared_ptr<Device> cuda_device() { return std::make_shared<CudaDevice>(); }
 

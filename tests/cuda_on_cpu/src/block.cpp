@@ -32,6 +32,7 @@ uint3 coordinates(uint64_t index, const dim3& size) {
 std::string Block::run_grid(const Launch& launch) {
   static thread_local Block block;
   running = &block;
+  launch.kernel.prepare();
   blockDim = launch.block;
   gridDim = launch.grid;
   const uint64_t blocks = uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
@@ -97,7 +98,7 @@ void Block::thread_returned(int index) {
 void Block::run_thread(void* self) {
   const Block& block = *static_cast<const Block*>(self);
   see_writes_before(&block.launch_);
-  block.launch_->thread();
+  block.launch_->kernel.thread();
   show_writes_to(&block.alive_);
 }
 
@@ -109,7 +110,7 @@ Fiber& Block::fiber_of(int index) {
 // Leaves the thread until somebody has set it ready; not at all when that has happened already.
 void Block::wait(State state) {
   const auto index = static_cast<size_t>(current_);
-  if (threads_[index].state == state) Fiber::suspend();
+  if (threads_[index].state == state) suspend();
   threads_[index].state = State::running;
 }
 
@@ -137,8 +138,13 @@ void Block::open_barrier() {
 
 void Block::note(const std::string& what) { trouble_ = where(current_) + ": " + what; }
 void Block::leave() {
-  Fiber::suspend();
+  suspend();
   std::abort();
+}
+// For who runs the block: it may never come back.
+void Block::suspend() {
+  show_writes_to(&alive_);
+  Fiber::suspend();
 }
 
 std::string Block::where(int thread) const {
@@ -169,8 +175,9 @@ uint64_t warp_call(WarpCall call, unsigned mask, uint64_t value, int operand, in
   return running_block(name_of(call)).warp_call(call, mask, value, operand, width);
 }
 void trap(const char* what) {
-  running_block(what).note(std::string(what) + " was called");
-  Block::leave();
+  Block& block = running_block(what);
+  block.note(std::string(what) + " was called");
+  block.leave();
 }
 void fence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 

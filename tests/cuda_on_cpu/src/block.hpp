@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "cuda_on_cpu/launch.h"
 #include "cuda_on_cpu/warp.h"
 #include "fiber.hpp"
 #include "vector_types.h"
@@ -17,9 +17,8 @@ namespace onebit::cuda_on_cpu {
 const char* name_of(WarpCall call);
 
 struct Launch {
-  const void* kernel;
+  Kernel kernel;
   dim3 grid, block;
-  std::function<void()> thread;
 };
 
 class Block {
@@ -31,7 +30,7 @@ class Block {
   int barrier(const char* name, bool predicate);
   uint64_t warp_call(WarpCall call, unsigned mask, uint64_t value, int operand, int width);
   void note(const std::string& what);  // what went wrong in it
-  [[noreturn]] static void leave();    // for good, so nothing may need a destructor
+  [[noreturn]] void leave();           // for good, so nothing may need a destructor
 
  private:
   enum class State { fresh, running, ready, at_barrier, at_warp, returned };
@@ -57,6 +56,7 @@ class Block {
   void answer(int warp, unsigned mask, WarpCall call);
   void meet_others(int warp);
   void wait(State state);
+  void suspend();
   std::string who_waits() const;
   std::string where(int thread) const;
 

@@ -30,7 +30,7 @@ std::string name_of(const void* kernel) {
 }
 
 void report(const Launch& launch, const std::string& trouble) {
-  const std::string message = "kernel " + name_of(launch.kernel) + ": " + trouble;
+  const std::string message = "kernel " + name_of(launch.kernel.address) + ": " + trouble;
   if (keepers == 0) {
     std::fprintf(stderr, "%s\n", message.c_str());
     std::abort();
@@ -66,7 +66,7 @@ std::vector<std::string> Mishaps::messages() const {
   return messages_kept;
 }
 
-cudaError_t submit(const char* call, const void* kernel, const cudaLaunchConfig_t* config, std::function<void()> thread) {
+cudaError_t submit(const char* call, const cudaLaunchConfig_t* config, Kernel kernel) {
   return api_call(call, [&] {
     const StreamPointer stream = find_stream(config->stream);
     if (stream == nullptr || stream->device() != current_device()) return cudaErrorInvalidResourceHandle;
@@ -77,7 +77,7 @@ cudaError_t submit(const char* call, const void* kernel, const cudaLaunchConfig_
       const std::lock_guard<std::mutex> lock(runtime_mutex());
       ++live_counters().launches;
     }
-    stream->push([launch = Launch{kernel, config->gridDim, config->blockDim, std::move(thread)}] { run(launch); });
+    stream->push([launch = Launch{std::move(kernel), config->gridDim, config->blockDim}] { run(launch); });
     return cudaSuccess;
   });
 }
