@@ -82,7 +82,11 @@ run_bench() {
   local status=0 seconds=$SECONDS
   can_run bench "$folder/bin/onebit_gpu_bench" || return 0
   limited "$folder/bin/onebit_gpu_bench" --json "$folder/bench.json" >"$logs/bench.log" 2>&1 || status=$?
-  if ((status)); then row bench FAILED "exit status $status; $logs/bench.log"; else row bench passed "$((SECONDS - seconds)); $folder/bench.json"; fi
+  if ((status)); then
+    row bench FAILED "exit status $status; $logs/bench.log"
+  else
+    row bench passed "$((SECONDS - seconds)); $folder/bench.json"
+  fi
 }
 
 # Two processes, as torchrun would start them. Where they share a GPU, NCCL must take them for hosts of their own.
