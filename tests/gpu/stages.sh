@@ -32,7 +32,7 @@ skipped_test() { # NAME
   local reason
   reason=$(awk -v name="$1" '/ Testing: / {here = substr($0, index($0, "Testing: ") + 9) == name}
     here && sub(/.*SKIPPED: /, "") {print; exit}' "$folder/Testing/Temporary/LastTest.log")
-  if [[ -n "$gpu" && "$reason" == 'no CUDA device can be used'* ]]; then
+  if [[ -n "$gpu" && "$reason" == *'no CUDA device can be used'* ]]; then
     row "$1" FAILED "$reason"
   else
     row "$1" SKIPPED "$reason"
