@@ -44,20 +44,21 @@ void CudaDevice::use() const { check(cudaSetDevice(ordinal_), "cudaSetDevice"); 
 void* CudaDevice::allocate(size_t bytes) {
   use();
   void* memory = nullptr;
-  const cudaError_t code = cudaMalloc(&memory, bytes);
+  const cudaError_t code = cudaMallocAsync(&memory, bytes, stream_);
   if (code == cudaErrorMemoryAllocation) {
     (void)cudaGetLastError();
     throw Error(Code::out_of_memory, "no memory on CUDA device " + std::to_string(ordinal_) + " for " + std::to_string(bytes) +
                                          " bytes; free what else uses the device, or take a smaller model");
   }
-  check(code, "cudaMalloc");
+  check(code, "cudaMallocAsync");
   zero(memory, bytes);
   return memory;
 }
 
+// Not cudaFree, which waits for all streams of the device: another rank's may wait for this one.
 void CudaDevice::release(void* memory, size_t) noexcept {
   (void)cudaSetDevice(ordinal_);
-  (void)cudaFree(memory);
+  (void)cudaFreeAsync(memory, stream_);
 }
 
 void CudaDevice::zero(void* memory, size_t bytes) { check(cudaMemsetAsync(memory, 0, bytes, stream_), "cudaMemsetAsync"); }
