@@ -37,18 +37,23 @@ struct Sums {
   float at[n];
 };
 
-// How many elements' terms are in shared memory at a time, and so under way from memory at once.
+// How many elements' terms are in shared memory at a time, and so under way from memory at once; and of how many sums.
 constexpr int kStaged = 1024;
+constexpr int kMostSums = 4;
 
-template <int n>
 struct Staged {
-  float terms[n][kStaged];
-  float results[n];
+  float terms[kMostSums][kStaged];
+  float results[kMostSums];
 };
+// One for all sums of a program, which takes them one after another.
+ONEBIT_LOOP Staged& staging() {
+  __shared__ Staged memory;
+  return memory;
+}
 
 // The terms of the elements from `begin` on; 0 beyond the end. All threads find them, none returns before they are there.
 template <int n, class F>
-ONEBIT_LOOP void stage_terms(Staged<n>& staged, int64_t begin, int64_t count, F& f) {
+ONEBIT_LOOP void stage_terms(Staged& staged, int64_t begin, int64_t count, F& f) {
   for (int k = static_cast<int>(threadIdx.x); k < kStaged; k += kThreads) {
     Sums<n> found = {};
     if (begin + k < count) found = f(begin + k);
@@ -61,8 +66,8 @@ ONEBIT_LOOP void stage_terms(Staged<n>& staged, int64_t begin, int64_t count, F&
 // is kept, and those beyond the end do not count.
 template <int n, bool least, class F>
 ONEBIT_LOOP Sums<n> fold_terms(int64_t count, F f) {
-  static_assert(n <= kThreads / kLanes, "a warp for each sum");
-  __shared__ Staged<n> staged;
+  static_assert(n <= kMostSums && n <= kThreads / kLanes, "a warp for each sum");
+  Staged& staged = staging();
   const int warp = static_cast<int>(threadIdx.x) / kLanes, lane = static_cast<int>(threadIdx.x) % kLanes;
   const bool is_least = least && warp == n - 1;
   float folded = is_least ? HUGE_VALF : 0.0f;
