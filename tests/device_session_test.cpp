@@ -66,7 +66,9 @@ TEST_CASE("cuda session: nothing is allocated in a step, and the host waits for 
 // The bytes a parameter that README promises, where a model is large enough that nothing else counts.
 TEST_CASE("cuda session: device memory is what the footprint says, and a parameter costs what it costs on the CPU") {
   const Tensors model(1, std::vector<float>(1 << 17, 0.5F));
-  for (const auto& [optimizer, state] : {std::pair{"onebit_adam", 4.0}, {"zeroone_adam", 16.0}, {"onebit_lamb", 8.0}}) {
+  for (const auto& promised : {std::pair{"onebit_adam", 4.0}, {"zeroone_adam", 16.0}, {"onebit_lamb", 8.0}}) {
+    const char* const optimizer = promised.first;
+    const double state = promised.second;
     CAPTURE(optimizer);
     const std::string freeze = std::string(optimizer) == "zeroone_adam" ? "var_freeze_step = 1\n" : "freeze_step = 1\n";
     const std::string tables =

@@ -159,7 +159,9 @@ TEST_CASE("shuffles, as CUDA describes them") {
         const std::vector<int> seen = out.get();
         for (int lane = 0; lane < (mask == 0xFFFFU ? 16 : 32); ++lane) {
           const int first = lane / width * width, last = first + width - 1;
-          const auto at = [&](int row) { return seen[static_cast<size_t>(32 * row + lane)] - 100; };
+          const auto at = [&](int row) {
+            return seen[static_cast<size_t>(32) * static_cast<size_t>(row) + static_cast<size_t>(lane)] - 100;
+          };
           CHECK(at(0) == first + operand % width);
           CHECK(at(1) == (lane - operand >= first ? lane - operand : lane));
           CHECK(at(2) == (lane + operand <= last ? lane + operand : lane));

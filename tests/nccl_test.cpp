@@ -39,7 +39,8 @@ TEST_CASE("nccl: all_reduce has the bits of the threads communicator") {
       Vector<float> there(values), here(values);
       self->wait(self->all_reduce(there.tensor, there.tensor, op, Call()));
       threads->wait(threads->all_reduce(here.tensor, here.tensor, op, Call()));
-      require(std::memcmp(there.values.data(), here.values.data(), kCount * sizeof(float)) == 0, "other bits");
+      require(std::memcmp(static_cast<const void*>(there.values.data()), here.values.data(), kCount * sizeof(float)) == 0,
+              "other bits");
     }
   });
   for (const std::string& text : texts) CHECK(text == "");

@@ -17,13 +17,13 @@ class Adam final : public ProgramOptimizer<kernels::Pass> {
   Adam(const Services&, const Options& options) : ProgramOptimizer(kernels::passes()), adam_(options) {}
 
   void declare_state(Slice<const TensorInfo* const>, StateDeclarer& state) override {
-    pass_.momentum = state.per_element("momentum");
-    pass_.variance = state.per_element("variance");
-    pass_.updates = state.per_model("updates");
+    pass.momentum = state.per_element("momentum");
+    pass.variance = state.per_element("variance");
+    pass.updates = state.per_model("updates");
   }
 
   void plan(const Step&, const Totals& totals, Plan& plan) override {
-    pass_.scalars = adam_.scalars(counter(totals, pass_.updates) + 1);
+    pass.scalars = adam_.scalars(counter(totals, pass.updates) + 1);
     plan.add_round(RoundKind::dense, Of::gradient);
   }
 

@@ -19,19 +19,19 @@ class Lamb final : public ProgramOptimizer<kernels::Pass> {
   }
 
   Lamb(const Services&, const Options& options) : ProgramOptimizer(kernels::passes()), adam_(options) {
-    pass_.ratios = TrustRatios::checked(options);
+    pass.ratios = TrustRatios::checked(options);
   }
 
   void declare_state(Slice<const TensorInfo* const>, StateDeclarer& state) override {
-    pass_.momentum = state.per_element("momentum");
-    pass_.variance = state.per_element("variance");
-    pass_.ratios.declare(state);
-    pass_.coefficient = state.per_tensor("coefficient");
-    pass_.updates = state.per_model("updates");
+    pass.momentum = state.per_element("momentum");
+    pass.variance = state.per_element("variance");
+    pass.ratios.declare(state);
+    pass.coefficient = state.per_tensor("coefficient");
+    pass.updates = state.per_model("updates");
   }
 
   void plan(const Step&, const Totals& totals, Plan& plan) override {
-    pass_.scalars = adam_.scalars(counter(totals, pass_.updates) + 1);
+    pass.scalars = adam_.scalars(counter(totals, pass.updates) + 1);
     plan.add_round(RoundKind::dense, Of::gradient);
     plan.apply = true;
   }

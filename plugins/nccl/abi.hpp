@@ -11,7 +11,7 @@ namespace onebit::nccl {
 struct UniqueId {
   char bytes[128];
 };
-using Comm = struct ncclComm*;
+using Comm = struct ncclComm*;  // NOLINT(bugprone-forward-declaration-namespace): opaque, as NCCL has it
 using Result = int;
 enum : Result { kSuccess = 0, kSystemError = 2, kInvalidUsage = 5, kRemoteError = 6, kInProgress = 7 };
 using DataType = int;

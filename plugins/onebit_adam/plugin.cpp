@@ -31,38 +31,38 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
         adam_(options),
         freeze_rule_(services, "onebit_adam", "freeze_step", options, adam_.betas) {
     const BoundedMessages messages(options);
-    pass_.limit = messages.limit;
-    pass_.variance_floor = messages.variance_floor;
+    pass.limit = messages.limit;
+    pass.variance_floor = messages.variance_floor;
   }
 
   void declare_state(Slice<const TensorInfo* const>, StateDeclarer& state) override {
-    pass_.momentum = state.per_element("momentum");
-    pass_.variance = state.per_element("variance");  // after the freeze: r
-    pass_.sums.declare(state);
-    pass_.freeze = freeze_rule_.declare(state);
-    pass_.frozen = state.per_model("frozen_at_step");
-    pass_.dense_updates = state.per_model("dense_updates");
-    pass_.compressed_updates = state.per_model("compressed_updates");
+    pass.momentum = state.per_element("momentum");
+    pass.variance = state.per_element("variance");  // after the freeze: r
+    pass.sums.declare(state);
+    pass.freeze = freeze_rule_.declare(state);
+    pass.frozen = state.per_model("frozen_at_step");
+    pass.dense_updates = state.per_model("dense_updates");
+    pass.compressed_updates = state.per_model("compressed_updates");
   }
 
   void plan(const Step& step, const Totals& totals, Plan& plan) override {
-    const int64_t compressed = counter(totals, pass_.compressed_updates);
-    pass_.scalars = adam_.scalars(counter(totals, pass_.dense_updates) + compressed + 1);
-    pass_.first = compressed == 0;
-    const bool frozen = counter(totals, pass_.frozen) > 0;
-    pass_.stage = frozen ? Stage::compressed : freeze_rule_.is_last(step, totals) ? Stage::freeze : Stage::dense;
-    pass_.sums_variance = pass_.stage == Stage::freeze || (pass_.stage == Stage::dense && freeze_rule_.automatic());
+    const int64_t compressed = counter(totals, pass.compressed_updates);
+    pass.scalars = adam_.scalars(counter(totals, pass.dense_updates) + compressed + 1);
+    pass.first = compressed == 0;
+    const bool frozen = counter(totals, pass.frozen) > 0;
+    pass.stage = frozen ? Stage::compressed : freeze_rule_.is_last(step, totals) ? Stage::freeze : Stage::dense;
+    pass.sums_variance = pass.stage == Stage::freeze || (pass.stage == Stage::dense && freeze_rule_.automatic());
     if (frozen) {
       plan.add_round(RoundKind::compressed, Of::message, true);
-      if (pass_.first) plan.release(pass_.momentum);
+      if (pass.first) plan.release(pass.momentum);
     } else {
       plan.add_round(RoundKind::dense, Of::gradient);
-      plan.apply = pass_.stage == Stage::freeze;
+      plan.apply = pass.stage == Stage::freeze;
     }
   }
 
   void produce(const Step& step, int round, const Tile& tile) const override {
-    if (!pass_.first && tile.previous == nullptr)
+    if (!pass.first && tile.previous == nullptr)
       throw Error(Code::state_mismatch,
                   "the retained mean of the last compressed step is missing; "
                   "resume from a checkpoint that has it");

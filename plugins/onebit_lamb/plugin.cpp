@@ -41,46 +41,46 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
         adam_(options),
         freeze_rule_(services, "onebit_lamb", "freeze_step", options, adam_.betas) {
     const BoundedMessages messages(options);
-    pass_.limit = messages.limit;
-    pass_.variance_floor = messages.variance_floor;
-    pass_.ratios = TrustRatios::checked(options);
-    pass_.frozen_ratios = FrozenRatios::checked(options);
+    pass.limit = messages.limit;
+    pass.variance_floor = messages.variance_floor;
+    pass.ratios = TrustRatios::checked(options);
+    pass.frozen_ratios = FrozenRatios::checked(options);
   }
 
   void declare_state(Slice<const TensorInfo* const>, StateDeclarer& state) override {
-    pass_.momentum = state.per_element("momentum");  // after the freeze step, as messages have it; then gone
-    pass_.variance = state.per_element("variance");  // after the freeze: r
-    pass_.fresh = state.per_element("fresh_variance");
-    pass_.sums.declare(state);
-    pass_.ratios.declare(state);
-    pass_.frozen_ratios.declare(state);
-    pass_.freeze = freeze_rule_.declare(state);
-    pass_.momentum_squares = state.per_block("momentum_squares");
-    pass_.momentum_size = state.per_tensor("momentum_size");  // root mean square, at the freeze
-    pass_.coefficient = state.per_tensor("coefficient");
-    pass_.scaling = state.per_tensor("scaling");
-    pass_.frozen = state.per_model("frozen_at_step");
-    pass_.dense_updates = state.per_model("dense_updates");
-    pass_.compressed_updates = state.per_model("compressed_updates");
+    pass.momentum = state.per_element("momentum");  // after the freeze step, as messages have it; then gone
+    pass.variance = state.per_element("variance");  // after the freeze: r
+    pass.fresh = state.per_element("fresh_variance");
+    pass.sums.declare(state);
+    pass.ratios.declare(state);
+    pass.frozen_ratios.declare(state);
+    pass.freeze = freeze_rule_.declare(state);
+    pass.momentum_squares = state.per_block("momentum_squares");
+    pass.momentum_size = state.per_tensor("momentum_size");  // root mean square, at the freeze
+    pass.coefficient = state.per_tensor("coefficient");
+    pass.scaling = state.per_tensor("scaling");
+    pass.frozen = state.per_model("frozen_at_step");
+    pass.dense_updates = state.per_model("dense_updates");
+    pass.compressed_updates = state.per_model("compressed_updates");
   }
 
   void plan(const Step& step, const Totals& totals, Plan& plan) override {
-    const int64_t compressed = counter(totals, pass_.compressed_updates);
-    pass_.scalars = adam_.scalars(counter(totals, pass_.dense_updates) + compressed + 1);
-    pass_.first = compressed == 0;
-    const bool frozen = counter(totals, pass_.frozen) > 0;
-    pass_.stage = frozen ? Stage::compressed : freeze_rule_.is_last(step, totals) ? Stage::freeze : Stage::dense;
-    pass_.sums_variance = pass_.stage == Stage::freeze || (pass_.stage == Stage::dense && freeze_rule_.automatic());
+    const int64_t compressed = counter(totals, pass.compressed_updates);
+    pass.scalars = adam_.scalars(counter(totals, pass.dense_updates) + compressed + 1);
+    pass.first = compressed == 0;
+    const bool frozen = counter(totals, pass.frozen) > 0;
+    pass.stage = frozen ? Stage::compressed : freeze_rule_.is_last(step, totals) ? Stage::freeze : Stage::dense;
+    pass.sums_variance = pass.stage == Stage::freeze || (pass.stage == Stage::dense && freeze_rule_.automatic());
     plan.apply = true;
     if (!frozen) return plan.add_round(RoundKind::dense, Of::gradient);
     plan.add_round(RoundKind::compressed, Of::message, true);
     plan.previous_in_consume = true;
     plan.mean_in_apply = true;
-    if (pass_.first) plan.release(pass_.momentum);
+    if (pass.first) plan.release(pass.momentum);
   }
 
   void produce(const Step& step, int round, const Tile& tile) const override {
-    if (!pass_.first && tile.previous == nullptr)
+    if (!pass.first && tile.previous == nullptr)
       throw Error(Code::state_mismatch,
                   "the retained mean of the last compressed step is missing; "
                   "resume from a checkpoint that has it");

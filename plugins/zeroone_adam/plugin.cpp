@@ -58,57 +58,57 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
         decays_per_step_(options.text("beta2_per") == "step"),
         freeze_rule_(services, "zeroone_adam", "var_freeze_step", options, adam_.betas) {
     const BoundedMessages messages(options);
-    pass_.limit = messages.limit;
-    pass_.variance_floor = messages.variance_floor;
+    pass.limit = messages.limit;
+    pass.variance_floor = messages.variance_floor;
   }
 
   void declare_state(Slice<const TensorInfo* const> tensors, StateDeclarer& state) override {
-    pass_.momentum = state.per_element("momentum", Scope::rank_local, Reshard::mean);
-    pass_.variance = state.per_element("variance");  // after the freeze: r
-    pass_.u = state.per_element("local_update", Scope::rank_local, Reshard::mean);
-    pass_.anchor = state.anchor("anchor");
-    pass_.sums.declare(state);
-    pass_.freeze = freeze_rule_.declare(state);
-    pass_.frozen = state.per_model("frozen_at_step");
-    pass_.updates = state.per_model("updates");
-    pass_.rounds = state.per_model("rounds");
-    pass_.variance_updates = state.per_model("variance_updates");
-    pass_.variance_age = state.per_model("updates_at_variance_update");
-    pass_.frozen_steps = state.per_model("frozen_steps");
-    pass_.local_steps.declare(tensors, state);
+    pass.momentum = state.per_element("momentum", Scope::rank_local, Reshard::mean);
+    pass.variance = state.per_element("variance");  // after the freeze: r
+    pass.u = state.per_element("local_update", Scope::rank_local, Reshard::mean);
+    pass.anchor = state.anchor("anchor");
+    pass.sums.declare(state);
+    pass.freeze = freeze_rule_.declare(state);
+    pass.frozen = state.per_model("frozen_at_step");
+    pass.updates = state.per_model("updates");
+    pass.rounds = state.per_model("rounds");
+    pass.variance_updates = state.per_model("variance_updates");
+    pass.variance_age = state.per_model("updates_at_variance_update");
+    pass.frozen_steps = state.per_model("frozen_steps");
+    pass.local_steps.declare(tensors, state);
   }
 
   void plan(const Step& step, const Totals& totals, Plan& plan) override {
-    const bool frozen = counter(totals, pass_.frozen) > 0;
-    pass_.stage = stage_of(step, totals);
-    pass_.freezes = !frozen && freeze_rule_.is_last(step, totals);
-    pass_.scalars = scalars(totals);
-    pass_.dense = adam_.scalars(counter(totals, pass_.rounds) + 1);
-    if (pass_.stage == Stage::variance) plan.add_round(RoundKind::dense, Of::gradient);
-    if (pass_.stage == Stage::early || pass_.stage == Stage::sync) plan.add_round(RoundKind::compressed, Of::message);
-    plan.apply = pass_.freezes;
-    plan.reset_error = frozen && counter(totals, pass_.frozen_steps) == 0;
+    const bool frozen = counter(totals, pass.frozen) > 0;
+    pass.stage = stage_of(step, totals);
+    pass.freezes = !frozen && freeze_rule_.is_last(step, totals);
+    pass.scalars = scalars(totals);
+    pass.dense = adam_.scalars(counter(totals, pass.rounds) + 1);
+    if (pass.stage == Stage::variance) plan.add_round(RoundKind::dense, Of::gradient);
+    if (pass.stage == Stage::early || pass.stage == Stage::sync) plan.add_round(RoundKind::compressed, Of::message);
+    plan.apply = pass.freezes;
+    plan.reset_error = frozen && counter(totals, pass.frozen_steps) == 0;
   }
 
  private:
   static int64_t doubled(int64_t times) { return int64_t{1} << std::min<int64_t>(times, 62); }
 
   Stage stage_of(const Step& step, const Totals& totals) const {
-    if (counter(totals, pass_.frozen) == 0) {
-      const int64_t interval = doubled(counter(totals, pass_.variance_updates) / variance_updates_to_double_);
+    if (counter(totals, pass.frozen) == 0) {
+      const int64_t interval = doubled(counter(totals, pass.variance_updates) / variance_updates_to_double_);
       return step.number % interval == 0 ? Stage::variance : Stage::early;
     }
-    const int64_t interval = std::min(longest_interval_, doubled(counter(totals, pass_.frozen_steps) / local_steps_to_double_));
+    const int64_t interval = std::min(longest_interval_, doubled(counter(totals, pass.frozen_steps) / local_steps_to_double_));
     return step.number % interval == 0 || (step.flags & ONEBIT_STEP_SYNC) != 0 ? Stage::sync : Stage::local;
   }
 
   AdamScalars scalars(const Totals& totals) const {
-    const double update = *doubles(totals, pass_.updates) + 1;
-    const bool now = pass_.stage == Stage::variance;
-    double steps = 1, age = *doubles(totals, pass_.variance_updates) + (now ? 1 : 0);
+    const double update = *doubles(totals, pass.updates) + 1;
+    const bool now = pass.stage == Stage::variance;
+    double steps = 1, age = *doubles(totals, pass.variance_updates) + (now ? 1 : 0);
     if (decays_per_step_) {
-      steps = now ? update - *doubles(totals, pass_.variance_age) : 1;
-      age = now ? update : *doubles(totals, pass_.variance_age);
+      steps = now ? update - *doubles(totals, pass.variance_age) : 1;
+      age = now ? update : *doubles(totals, pass.variance_age);
     }
     const AdamBetas betas = {adam_.betas.first, std::pow(adam_.betas.second, steps)};
     return {betas, adam_.eps, adam_.bias_correction ? static_cast<int64_t>(update) : 0, age / steps};

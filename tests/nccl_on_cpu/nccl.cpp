@@ -19,6 +19,7 @@ using onebit::nccl_on_cpu::Kind;
 using onebit::nccl_on_cpu::Transfer;
 using onebit::nccl_on_cpu::World;
 
+// NOLINTBEGIN(readability-identifier-naming): names are NCCL's
 struct ncclComm {
   std::shared_ptr<World> world;
   int rank, ranks;
@@ -223,3 +224,4 @@ EXPORTED int nccl_on_cpu_alive() {
   const std::lock_guard lock(directory().mutex);
   return static_cast<int>(directory().comms.size());
 }
+// NOLINTEND(readability-identifier-naming)

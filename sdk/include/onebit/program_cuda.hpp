@@ -72,7 +72,7 @@ ONEBIT_LOOP Sums<n> fold_terms(int64_t count, F f) {
   const bool is_least = least && warp == n - 1;
   float folded = is_least ? HUGE_VALF : 0.0f;
   for (int64_t begin = 0; begin < count; begin += kStaged) {
-    stage_terms(staged, begin, count, f);
+    stage_terms<n>(staged, begin, count, f);
     if (warp < n && !is_least)
       for (int k = lane; k < kStaged; k += kLanes) folded = folded + staged.terms[warp][k];
     if (is_least)

@@ -28,19 +28,19 @@ class ProgramOptimizer : public Optimizer {
                                               " slots, this one " + std::to_string(slots_));
   }
   void produce(const Step& step, int, const Tile& tile) const override {
-    passes_.produce(pass_, View(step, tile, slots_), tile);
+    passes_.produce(pass, View(step, tile, slots_), tile);
   }
   void consume(const Step& step, int, const Tile& tile) const override {
-    passes_.consume(pass_, View(step, tile, slots_), tile);
+    passes_.consume(pass, View(step, tile, slots_), tile);
   }
-  void combine(const Step& step, const Totals& totals) override { passes_.combine(pass_, View(step, totals, slots_), totals); }
-  void apply(const Step& step, const Tile& tile) const override { passes_.apply(pass_, View(step, tile, slots_), tile); }
+  void combine(const Step& step, const Totals& totals) override { passes_.combine(pass, View(step, totals, slots_), totals); }
+  void apply(const Step& step, const Tile& tile) const override { passes_.apply(pass, View(step, tile, slots_), tile); }
 
  protected:
   explicit ProgramOptimizer(const Passes<Pass>& passes) : passes_(passes) {}
   virtual void declare_state(Slice<const TensorInfo* const> tensors, StateDeclarer& state) = 0;
 
-  Pass pass_;  // of the step that was planned last
+  Pass pass;  // of the step that was planned last
 
  private:
   const Passes<Pass>& passes_;

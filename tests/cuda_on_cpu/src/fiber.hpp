@@ -1,9 +1,9 @@
 // A fiber: a function with a stack of its own, that a thread of the system goes on with and leaves again.
 #pragma once
 
-#include <setjmp.h>
 #include <ucontext.h>
 
+#include <csetjmp>
 #include <cstddef>
 
 namespace onebit::cuda_on_cpu {

@@ -90,7 +90,7 @@ void Block::answer(int warp, unsigned mask, WarpCall call) {
   uint64_t values[warpSize] = {}, vote = 0;
   unsigned there = 0;
   for (int lane = 0; lane < warpSize; ++lane) {
-    const auto index = static_cast<size_t>(warp * warpSize + lane);
+    const auto index = static_cast<size_t>(warp) * warpSize + static_cast<size_t>(lane);
     if ((mask >> lane & 1U) == 0 || index >= threads_.size() || threads_[index].state != State::at_warp) continue;
     there |= 1U << lane;
     values[lane] = threads_[index].value;
@@ -98,7 +98,7 @@ void Block::answer(int warp, unsigned mask, WarpCall call) {
   }
   for (int lane = 0; lane < warpSize; ++lane) {
     if ((there >> lane & 1U) == 0) continue;
-    Thread& thread = threads_[static_cast<size_t>(warp * warpSize + lane)];
+    Thread& thread = threads_[static_cast<size_t>(warp) * warpSize + static_cast<size_t>(lane)];
     if (is_shuffle(call) && (there >> thread.source & 1U) == 0 && trouble_.empty())
       trouble_ = where(warp * warpSize + lane) + ": " + name_of(call) + " reads lane " + std::to_string(thread.source) +
                  ", which is not in the mask or has returned";
