@@ -34,7 +34,7 @@ CudaDevice::CudaDevice(int32_t ordinal) {
 }
 
 CudaDevice::~CudaDevice() {
-  (void)cudaSetDevice(ordinal_);
+  abandon();  // what was freed last is free then
   if (event_ != nullptr) (void)cudaEventDestroy(event_);
   if (stream_ != nullptr) (void)cudaStreamDestroy(stream_);
 }

@@ -183,6 +183,7 @@ const std::vector<Ballot>& Session::Impl::vote(const Ballot& own) {
 void Session::Impl::commit() {
   if (!report.skipped) exchange->commit(plan);
   for (const int32_t slot : plan.releases()) state.release(slot);
+  if (device && plan.releases().size > 0) device->settle();  // so that the memory is free, once in a run
   counts.dense_steps += has_round(plan, RoundKind::dense) ? 1 : 0;
   counts.compressed_steps += report.compressed ? 1 : 0;
   counts.local_steps += report.local ? 1 : 0;

@@ -9,6 +9,10 @@ function(onebit_cuda_on_cpu target)
   # `#pragma unroll` is nvcc's and clang's
   target_compile_options(${target} PRIVATE -ffp-contract=off $<$<CXX_COMPILER_ID:GNU>:-Wno-unknown-pragmas>)
   target_link_libraries(${target} PRIVATE onebit_cuda_on_cpu)
+  get_target_property(type ${target} TYPE)
+  if(type STREQUAL "EXECUTABLE" AND ONEBIT_SANITIZE MATCHES "address")
+    target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests/cuda_on_cpu/leaks.cpp)
+  endif()
 endfunction()
 
 # onebit_plugin_on_cpu(NAME source...): the plugin of that name with what it has for CUDA on the CPU, as target NAME_on_cpu, in a
