@@ -32,7 +32,7 @@ inline Tensors random_tensors(uint32_t seed, float deviation) {
   std::mt19937 generator(seed);
   std::normal_distribution<float> distribution(0, deviation);
   Tensors tensors;
-  for (const size_t size : {70, 5000, 33, 9001, 1}) {
+  for (const size_t size : {70, 1500, 33, 2601, 1}) {
     tensors.emplace_back(size);
     for (float& value : tensors.back()) value = distribution(generator);
   }

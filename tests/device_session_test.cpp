@@ -95,7 +95,7 @@ TEST_CASE("cuda session: device memory is what the footprint says, and a paramet
 
 TEST_CASE("cuda session: launches grow with buckets, not with tensors") {
   const auto launches = [](size_t tensors) {
-    const Tensors model(tensors, std::vector<float>(64, 0.5F));
+    const Tensors model(tensors, std::vector<float>(16, 0.5F));
     int64_t counted = 0;
     run_device_sessions(1, made_of("[optimizer]\nplugin = \"onebit_lamb\"\nfreeze_step = 1\n" + onebit).manifest("cuda"), model,
                         [&](DeviceRank rank) {
@@ -107,7 +107,7 @@ TEST_CASE("cuda session: launches grow with buckets, not with tensors") {
                         });
     return counted;
   };
-  CHECK(launches(400) == launches(4));
+  CHECK(launches(100) == launches(4));
 }
 
 TEST_CASE("cuda session: a step waits for the embedder's stream, and what comes after on that stream waits for the step") {
