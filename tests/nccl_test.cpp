@@ -1,8 +1,9 @@
 // The communicator `nccl`, loaded as the plugin that it is, over the emulated CUDA runtime and a library that stands in for
 // NCCL: the cases of every communicator, and what is its own: streams, bits, memory. What goes wrong is in
 // nccl_failures_test.cpp.
+#include <algorithm>
+#include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <random>
 
@@ -39,8 +40,8 @@ TEST_CASE("nccl: all_reduce has the bits of the threads communicator") {
       Vector<float> there(values), here(values);
       self->wait(self->all_reduce(there.tensor, there.tensor, op, Call()));
       threads->wait(threads->all_reduce(here.tensor, here.tensor, op, Call()));
-      require(std::memcmp(static_cast<const void*>(there.values.data()), here.values.data(), kCount * sizeof(float)) == 0,
-              "other bits");
+      const auto same_bits = [](float x, float y) { return std::bit_cast<uint32_t>(x) == std::bit_cast<uint32_t>(y); };
+      require(std::equal(there.values.begin(), there.values.end(), here.values.begin(), same_bits), "other bits");
     }
   });
   for (const std::string& text : texts) CHECK(text == "");
