@@ -136,6 +136,8 @@ TEST_CASE("cuda session: what can be asked for, and evaluation at the anchor") {
       "[optimizer]\nplugin = \"zeroone_adam\"\nvar_freeze_step = 1\nlocal_step_scaler = 1\nlocal_step_clipper = 8\n" + onebit;
   run_device_sessions(2, made_of(tables, "verify_every = 1\n").manifest("cuda"), initial(), [&](DeviceRank rank) {
     for (int step = 0; step < 5; ++step) {
+      REQUIRE(cudaStreamSynchronize(rank.stream) ==
+              cudaSuccess);  // which has waited for the step: it reads no gradient any more
       rank.gradients.set(gradients_of(step, rank.number));
       rank.session.step(rank.gradients.pointers(), rank.stream);
     }

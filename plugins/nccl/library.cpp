@@ -91,7 +91,8 @@ std::unique_ptr<Library> bind(const std::string& file) {
 
 const Library& library(const std::string& file) {
   static std::mutex mutex;
-  static std::map<std::string, std::unique_ptr<Library>> bound;
+  // For good: a thread that NCCL keeps may outlive the program's end.
+  static auto& bound = *new std::map<std::string, std::unique_ptr<Library>>;
   const std::lock_guard lock(mutex);
   std::unique_ptr<Library>& found = bound[file];
   if (!found) found = bind(file);
