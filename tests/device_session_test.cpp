@@ -7,6 +7,7 @@
 #include "cuda_on_cpu/control.hpp"
 #include "device_cases.hpp"
 #include "device_sessions.hpp"
+#include "gathering.hpp"
 
 namespace onebit::test {
 namespace {
@@ -156,6 +157,10 @@ TEST_CASE("cuda session: what can be asked for, and evaluation at the anchor") {
       all.wait(all.all_gather(&own, hashes, parts, Call()));
     }
     CHECK(hashes[0] == hashes[1]);
+    CHECK(host::text_of_first(rank.session.communicator(), rank.number == 0 ? "first" : "another") == "first");
+    std::vector<double> sums = {1.0 + rank.number};
+    host::sum_over_ranks(rank.session.communicator(), sums);
+    CHECK(sums[0] == 3);
   });
 }
 

@@ -8,6 +8,7 @@
 namespace onebit {
 namespace {
 
+using on_cuda::is_skipped;
 using on_cuda::kThreads;
 
 template <WireType type>
@@ -30,8 +31,6 @@ struct OnWire<WireType::bf16> {
   static __device__ __nv_bfloat16 from(float x) { return __float2bfloat16_rn(x); }
   static __device__ float to(__nv_bfloat16 x) { return __bfloat162float(x); }
 };
-
-__device__ bool is_skipped(const int32_t* skip) { return skip != nullptr && *skip != 0; }
 
 template <WireType type>
 __global__ void encode_pieces(const Piece* pieces, const float* values, char* payload, const int32_t* skip) {

@@ -1,16 +1,15 @@
 // The core's own kernels: the opening of a step, and what rounds do besides calling plugins.
 #include "cuda_device.hpp"
+#include "gradient_scan.hpp"
 #include "onebit/program_cuda.hpp"
 
 namespace onebit {
 namespace {
 
 using on_cuda::is_first;
+using on_cuda::is_skipped;
 using on_cuda::kThreads;
 
-constexpr float kLargestGradient = 36028797018963968.0f;  // 2^55, as gradient_scan.hpp says
-
-__device__ bool is_skipped(const int32_t* skip) { return skip != nullptr && *skip != 0; }
 __device__ int64_t number_of_thread() { return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; }
 int64_t thread_blocks(int64_t threads) { return (threads + kThreads - 1) / kThreads; }
 
@@ -26,7 +25,7 @@ __global__ void scan_blocks(const Block* blocks, Scan* scan) {
   const Block& block = blocks[blockIdx.x];
   const float* __restrict__ gradient = block.gradient;
   // NaN fails every comparison, so "not at most the limit" catches it.
-  const auto magnitude = [](float x) { return fabsf(x) <= kLargestGradient ? fabsf(x) : HUGE_VALF; };
+  const auto magnitude = [](float x) { return fabsf(x) <= largest_gradient ? fabsf(x) : HUGE_VALF; };
   float largest = 0;
   if (want_squares) {
     const on_cuda::Sums<2> found = on_cuda::sums_and_least<1>(block.count, [=](int64_t i) {

@@ -73,9 +73,9 @@ Buffer::~Buffer() {
 }
 
 void Buffer::shrink(size_t bytes) {
-  const size_t kept = round_up(bytes, mapped_                                            ? page
-                                      : meter_ != nullptr && meter_->device() != nullptr ? device_line
-                                                                                         : vector_line);
+  if (data_ == nullptr) return;
+  const size_t line = meter_->device() != nullptr ? device_line : vector_line;
+  const size_t kept = round_up(bytes, mapped_ ? page : line);
   if (kept >= size_) return;
   if (mapped_ && kept > 0) {
     munmap(data_ + kept, size_ - kept);

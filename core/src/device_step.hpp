@@ -26,7 +26,7 @@ class DeviceStep {
   DeviceStep(const DeviceStep&) = delete;
   DeviceStep& operator=(const DeviceStep&) = delete;
 
-  // Of blocks [first, last), whose gradients have changed; and of groups that may have.
+  // Of blocks [first, last), some of whose gradients have changed: one copy; and of groups that may have.
   void update_blocks(size_t first, size_t last);
   const onebit_group* update_groups(const std::vector<onebit_group>& groups);
 

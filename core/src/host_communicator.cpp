@@ -27,12 +27,12 @@ Call HostCommunicator::on_stream(const Call& call) const {
 }
 
 void* HostCommunicator::send(const void* from, size_t bytes) {
-  if (in_.size() < bytes) in_ = Buffer(meter_, bytes);
+  if (in_.size() < std::max<size_t>(bytes, 1)) in_ = Buffer(meter_, std::max<size_t>(bytes, 1));
   in_.set(from, bytes);
   return in_.bytes();
 }
 void* HostCommunicator::receive(size_t bytes) {
-  if (out_.size() < bytes) out_ = Buffer(meter_, bytes);
+  if (out_.size() < std::max<size_t>(bytes, 1)) out_ = Buffer(meter_, std::max<size_t>(bytes, 1));
   return out_.bytes();
 }
 

@@ -34,7 +34,7 @@ class HostCommunicator final : public Communicator {
   struct Done final : Request {};
 
   Call on_stream(const Call& call) const;
-  // In the device's memory, from where the host's bytes are copied.
+  // In the device's memory, to where the host's bytes are copied, and from; an address for nothing, too.
   void* send(const void* from, size_t bytes);
   void* receive(size_t bytes);
   Request* finish(Request* pending, int64_t timeout_ns);

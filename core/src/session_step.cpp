@@ -130,16 +130,18 @@ void Session::Impl::point_at(const std::vector<const float*>& gradients) {
   if (gradients.size() != count)
     throw Error(Code::invalid_argument, "step() got " + std::to_string(gradients.size()) + " gradients for " +
                                             std::to_string(count) + " parameters; a missing one is NULL");
+  int64_t first_changed = static_cast<int64_t>(layout.blocks.size()), end_changed = 0;
   for (size_t t = 0; t < count; ++t) {
     if (gradients[t] == pointed[t]) continue;
     for (int64_t b = layout.first_block[t]; b < layout.first_block[t + 1]; ++b) {
       onebit_block& block = layout.blocks[static_cast<size_t>(b)];
       block.gradient = gradients[t] != nullptr ? gradients[t] + block.first : no_gradient.as<float>();
     }
-    if (on_device)
-      on_device->update_blocks(static_cast<size_t>(layout.first_block[t]), static_cast<size_t>(layout.first_block[t + 1]));
+    first_changed = std::min(first_changed, layout.first_block[t]);
+    end_changed = std::max(end_changed, layout.first_block[t + 1]);
     pointed[t] = gradients[t];
   }
+  if (on_device) on_device->update_blocks(static_cast<size_t>(first_changed), static_cast<size_t>(end_changed));
 }
 
 // What a rank says before it has looked at its gradients.

@@ -26,6 +26,8 @@ constexpr int kLanes = 32;
 constexpr unsigned kAll = 0xffffffffU;
 
 ONEBIT_LOOP bool is_first() { return threadIdx.x == 0; }
+// The flag of a tile, totals or batch.
+ONEBIT_LOOP bool is_skipped(const int32_t* skip) { return skip != nullptr && *skip != 0; }
 
 template <class F, class... Arrays>
 ONEBIT_LOOP void each(int64_t count, F f, const Arrays*...) {
@@ -133,15 +135,15 @@ ONEBIT_LOOP double least_of_blocks(const View& view, int64_t tensor, int slot) {
 template <class Program, class Pass>
 __global__ void run_blocks(const __grid_constant__ Pass pass, const __grid_constant__ View view, const Block* blocks,
                            const int32_t* skip) {
-  if (skip == nullptr || *skip == 0) Program::run(pass, view, blocks[blockIdx.x]);
+  if (!is_skipped(skip)) Program::run(pass, view, blocks[blockIdx.x]);
 }
 template <class Program, class Pass>
 __global__ void run_tensors(const __grid_constant__ Pass pass, const __grid_constant__ View view, const int32_t* skip) {
-  if (skip == nullptr || *skip == 0) Program::run(pass, view, static_cast<int64_t>(blockIdx.x));
+  if (!is_skipped(skip)) Program::run(pass, view, static_cast<int64_t>(blockIdx.x));
 }
 template <class Program, class Pass>
 __global__ void run_model(const __grid_constant__ Pass pass, const __grid_constant__ View view, const int32_t* skip) {
-  if (skip == nullptr || *skip == 0) Program::run(pass, view);
+  if (!is_skipped(skip)) Program::run(pass, view);
 }
 
 template <class Program, class Pass>
