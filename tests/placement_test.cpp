@@ -28,7 +28,7 @@ namespace {
 struct Selected {
   explicit Selected(const std::string& name) {
     component.name = name;
-    component.capabilities = name == "mpi" ? ONEBIT_CAPABILITY_PROCESSES : 0;
+    component.capabilities = name == "mpi" ? ONEBIT_CAPABILITY_PROCESSES : name == "threads" ? ONEBIT_CAPABILITY_THREADS : 0;
     selection.component = &component;
   }
   onebit::ComponentInfo component{};

@@ -69,7 +69,7 @@ class Device {
   virtual void judge(const Ballot* ballots, int64_t count, const Terms& terms, Verdict* verdict) const = 0;
 };
 
-// What a library with a device offers under ONEBIT_KIND_DEVICE: it and the core must be of one build.
+// What a library with a device offers under Kind::device: it and the core must be of one build.
 struct DeviceMaker {
   uint64_t struct_size = sizeof(DeviceMaker);
   const char* core_version;

@@ -205,7 +205,7 @@ void Layout::make_tiles(Bucket& bucket) {
       onebit_block& block = own[tile.first + k];
       block.packed = block.flat - tile.base;
       bucket.dense.pieces[static_cast<size_t>(tile.first + k)] = {block.packed, block.count, 0, k,
-                                                                  static_cast<uint64_t>(block.index)};
+                                                                  2 * static_cast<uint64_t>(block.index)};
     }
     largest_tile = std::max(largest_tile, tile.extent);
     most_tile_blocks = std::max(most_tile_blocks, static_cast<size_t>(tile.count));
@@ -241,6 +241,7 @@ void Layout::make_role(Bucket& bucket, int first, int last, std::vector<TileRang
         piece.first = packed;
         piece.statistic = k;
         piece.payload -= wire->parts[static_cast<size_t>(first)].offset;
+        if (pieces == &Wire::served) ++piece.key;  // what a server draws has nothing to do with what its worker drew
         (wire->*pieces).push_back(piece);
       }
       packed += own[b].count;

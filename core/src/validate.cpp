@@ -146,7 +146,9 @@ ComponentInfo checked_component(const onebit_component& component) {
   return info;
 }
 
-bool is_known(int64_t kind) { return kind >= ONEBIT_KIND_OPTIMIZER && kind <= ONEBIT_KIND_DEVICE; }
+bool is_known(int64_t kind) {
+  return (kind >= ONEBIT_KIND_OPTIMIZER && kind <= ONEBIT_KIND_COMMUNICATOR) || kind == static_cast<int64_t>(Kind::device);
+}
 
 void check_head(const onebit_plugin& plugin) {
   check_size(plugin.struct_size, offsetof(onebit_plugin, probe), "the plugin's table");

@@ -18,8 +18,10 @@ void check_count(const RanksAsked& asked, int most) {
     refuse(fmt::format("{} {}: expected a number of ranks from 1 to {}", asked.by, asked.count, most));
 }
 
-// Communicators whose ranks are threads of one process, whatever a rendezvous could tell them of others.
-bool is_of_threads(const Selection& communicator) { return communicator.component->name == "threads"; }
+// Whatever a rendezvous could tell them of others.
+bool is_of_threads(const Selection& communicator) {
+  return (communicator.component->capabilities & ONEBIT_CAPABILITY_THREADS) != 0;
+}
 
 [[noreturn]] void refuse_copies(const Launched& by, const Selection& communicator) {
   const std::string& name = communicator.component->name;

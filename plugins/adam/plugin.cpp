@@ -34,4 +34,4 @@ class Adam final : public ProgramOptimizer<kernels::Pass> {
 }  // namespace
 }  // namespace onebit
 
-ONEBIT_PLUGIN("adam", "0.1.0", onebit::component<onebit::Adam>("adam"))
+ONEBIT_PLUGIN("adam", "1.0.0", onebit::component<onebit::Adam>("adam"))

@@ -43,4 +43,4 @@ class Lamb final : public ProgramOptimizer<kernels::Pass> {
 }  // namespace
 }  // namespace onebit
 
-ONEBIT_PLUGIN("lamb", "0.1.0", onebit::component<onebit::Lamb>("lamb"))
+ONEBIT_PLUGIN("lamb", "1.0.0", onebit::component<onebit::Lamb>("lamb"))

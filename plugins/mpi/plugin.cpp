@@ -3,4 +3,4 @@
 
 #include "communicator.hpp"
 
-ONEBIT_PLUGIN("mpi", "0.1.0", onebit::component<onebit::mpi::MpiCommunicator>("mpi"))
+ONEBIT_PLUGIN("mpi", "1.0.0", onebit::component<onebit::mpi::MpiCommunicator>("mpi"))

@@ -3,4 +3,4 @@
 
 #include "communicator.hpp"
 
-ONEBIT_PLUGIN("nccl", "0.1.0", onebit::component<onebit::nccl::NcclCommunicator>("nccl", ONEBIT_DEVICE_CUDA))
+ONEBIT_PLUGIN("nccl", "1.0.0", onebit::component<onebit::nccl::NcclCommunicator>("nccl", ONEBIT_DEVICE_CUDA))

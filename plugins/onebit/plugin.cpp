@@ -41,4 +41,4 @@ class OneBit final : public BlockCompressor {
 }  // namespace
 }  // namespace onebit
 
-ONEBIT_PLUGIN("onebit", "0.1.0", onebit::component<onebit::OneBit>("onebit"))
+ONEBIT_PLUGIN("onebit", "1.0.0", onebit::component<onebit::OneBit>("onebit"))

@@ -77,4 +77,4 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
 }  // namespace
 }  // namespace onebit
 
-ONEBIT_PLUGIN("onebit_adam", "0.1.0", onebit::component<onebit::OneBitAdam>("onebit_adam"))
+ONEBIT_PLUGIN("onebit_adam", "1.0.0", onebit::component<onebit::OneBitAdam>("onebit_adam"))

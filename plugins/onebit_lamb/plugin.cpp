@@ -95,4 +95,4 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
 }  // namespace
 }  // namespace onebit
 
-ONEBIT_PLUGIN("onebit_lamb", "0.1.0", onebit::component<onebit::OneBitLamb>("onebit_lamb"))
+ONEBIT_PLUGIN("onebit_lamb", "1.0.0", onebit::component<onebit::OneBitLamb>("onebit_lamb"))

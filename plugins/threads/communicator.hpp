@@ -10,6 +10,8 @@ namespace onebit::threads {
 
 class ThreadsCommunicator final : public Communicator {
  public:
+  static constexpr uint64_t capabilities = ONEBIT_CAPABILITY_THREADS;
+
   // Returns when all ranks have arrived.
   ThreadsCommunicator(const Services&, const Options& options, const Rendezvous& rendezvous);
   ThreadsCommunicator(Seat seat, int64_t timeout_ns, uint64_t machine);

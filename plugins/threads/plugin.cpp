@@ -3,4 +3,4 @@
 
 #include "communicator.hpp"
 
-ONEBIT_PLUGIN("threads", "0.1.0", onebit::component<onebit::threads::ThreadsCommunicator>("threads"))
+ONEBIT_PLUGIN("threads", "1.0.0", onebit::component<onebit::threads::ThreadsCommunicator>("threads"))

@@ -123,4 +123,4 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
 }  // namespace
 }  // namespace onebit
 
-ONEBIT_PLUGIN("zeroone_adam", "0.1.0", onebit::component<onebit::ZeroOneAdam>("zeroone_adam"))
+ONEBIT_PLUGIN("zeroone_adam", "1.0.0", onebit::component<onebit::ZeroOneAdam>("zeroone_adam"))

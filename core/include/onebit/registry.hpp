@@ -30,7 +30,7 @@ enum class Kind : int64_t {
   optimizer = ONEBIT_KIND_OPTIMIZER,
   compressor = ONEBIT_KIND_COMPRESSOR,
   communicator = ONEBIT_KIND_COMMUNICATOR,
-  device = ONEBIT_KIND_DEVICE,  // the core's own part for a device
+  device = 65536,  // the core's own part for a device: no kind of the contract's, for it belongs to one version of the core
 };
 std::string_view name_of(Kind kind);         // "optimizer"
 std::string_view device_name(int64_t type);  // "cpu", "cuda"

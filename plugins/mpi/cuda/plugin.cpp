@@ -49,4 +49,4 @@ class CudaCommunicator final : public Communicator {
 }  // namespace
 }  // namespace onebit::mpi
 
-ONEBIT_PLUGIN("mpi_cuda", "0.1.0", onebit::component<onebit::mpi::CudaCommunicator>("mpi", ONEBIT_DEVICE_CUDA))
+ONEBIT_PLUGIN("mpi_cuda", "1.0.0", onebit::component<onebit::mpi::CudaCommunicator>("mpi", ONEBIT_DEVICE_CUDA))

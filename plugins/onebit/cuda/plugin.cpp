@@ -51,4 +51,4 @@ class CudaOneBit final : public Compressor {
 }  // namespace
 }  // namespace onebit
 
-ONEBIT_PLUGIN("onebit_cuda", "0.1.0", onebit::component<onebit::CudaOneBit>("onebit"))
+ONEBIT_PLUGIN("onebit_cuda", "1.0.0", onebit::component<onebit::CudaOneBit>("onebit"))

@@ -224,7 +224,7 @@ typedef struct onebit_piece { /* one block for the codec; frozen: array element 
   int64_t count;              /* elements, >= 1 */
   int64_t payload;            /* byte offset of this block's payload; a multiple of 4 */
   int64_t statistic;          /* index of its statistics, own or its span's, in units of onebit_codec.statistics doubles */
-  uint64_t key;               /* with step and rank: the counter of a stochastic codec */
+  uint64_t key; /* with step and rank: the counter of a stochastic codec; a server's is another than its worker's */
 } onebit_piece;
 typedef struct onebit_batch { /* the blocks of one tile */
   uint64_t struct_size;
@@ -326,6 +326,8 @@ typedef struct onebit_communicator_api {
 /* Capability of a communicator: its ranks are processes which a launcher has started. It knows rank and size by itself and
    takes a rendezvous of size 0, which says that the host knows of no ranks. */
 #define ONEBIT_CAPABILITY_PROCESSES 1u
+/* Capability of a communicator: its ranks are threads of one process, and can be nothing else. */
+#define ONEBIT_CAPABILITY_THREADS 2u
 
 /* ---- optimizer: arithmetic --------------------------------------------------------------------------------------------- */
 typedef struct onebit_optimizer onebit_optimizer;
@@ -392,10 +394,8 @@ typedef struct onebit_optimizer_api {
 } onebit_optimizer_api;
 
 /* ---- the plugin ---------------------------------------------------------------------------------------------------------- */
+/* Kinds from 65,536 on are private to one version of a host. */
 enum { ONEBIT_KIND_OPTIMIZER = 1, ONEBIT_KIND_COMPRESSOR = 2, ONEBIT_KIND_COMMUNICATOR = 3 };
-/* The core's own part for a device: private to the core, and no kind for third parties; its api belongs to one version of it.
- */
-enum { ONEBIT_KIND_DEVICE = 4 };
 typedef struct onebit_component {
   uint64_t struct_size;
   int64_t kind;
