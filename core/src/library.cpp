@@ -98,12 +98,21 @@ std::string plugin_label(const std::filesystem::path& file) {
   return "plugin '" + stem + "' (" + file.string() + ")";
 }
 
-Library open_library(const std::filesystem::path& file, const onebit_host* host) {
+Library open_library(const std::filesystem::path& file, const onebit_host* host, const LoadObserver& observer) {
+  const auto begins = [&observer](LoadStage stage) {
+    if (observer) observer(stage);
+  };
   try {
+    begins(LoadStage::check);
     check_file(file);
-    const onebit_plugin* plugin = enter(load_entry(file), host);
+    begins(LoadStage::load);
+    const onebit_plugin_entry_v1_fn entry = load_entry(file);
+    begins(LoadStage::entry);
+    const onebit_plugin* plugin = enter(entry, host);
+    begins(LoadStage::tables);
     PluginInfo info = checked_plugin(plugin);
     info.file = file;
+    begins(LoadStage::probe);
     info.unavailable = probe(*plugin);
     return {std::move(info), shared_table(plugin)};
   } catch (const Error& e) {

@@ -15,7 +15,7 @@ struct Library {
 };
 
 // file: absolute. Throws Error whose text names the plugin, the file and the reason.
-Library open_library(const std::filesystem::path& file, const onebit_host* host);
+Library open_library(const std::filesystem::path& file, const onebit_host* host, const LoadObserver& observer = {});
 // How errors name the plugin of a file: "plugin 'foo' (/opt/p/libfoo.so)".
 std::string plugin_label(const std::filesystem::path& file);
 

@@ -73,7 +73,7 @@ struct Registry::Impl {
   std::vector<LoadFailure> failures;
   std::vector<fs::path> looked_in;
 
-  const Library& open(const fs::path& file, bool in_folder);
+  const Library& open(const fs::path& file, bool in_folder, const LoadObserver& observer = {});
   void check_rivals(const Library& library, bool in_folder);
   void announce(const PluginInfo& info) const;
   void scan(const fs::path& folder);
@@ -83,13 +83,13 @@ struct Registry::Impl {
   const std::pair<const Library*, const ComponentInfo*>& owner(const ComponentInfo& component) const;
 };
 
-const Library& Registry::Impl::open(const fs::path& file, bool in_folder) {
+const Library& Registry::Impl::open(const fs::path& file, bool in_folder, const LoadObserver& observer) {
   const fs::path real = real_path(file);
   for (const Library& library : libraries)
     if (std::error_code ignored; library.info.file == real || fs::equivalent(library.info.file, real, ignored)) return library;
   try {
     // A link may lie where others can turn it: the name is trusted as little as the file.
-    Library library = open_library(fs::absolute(file).lexically_normal(), services.table());
+    Library library = open_library(fs::absolute(file).lexically_normal(), services.table(), observer);
     library.info.file = real;
     check_rivals(library, in_folder);
     const Library& kept = libraries.emplace_back(std::move(library));
@@ -182,9 +182,9 @@ Registry::~Registry() {
   while (!impl_->libraries.empty()) impl_->libraries.pop_back();  // the last loaded shuts down first
 }
 
-const PluginInfo& Registry::load(const fs::path& file) {
+const PluginInfo& Registry::load(const fs::path& file, const LoadObserver& observer) {
   const std::lock_guard lock(impl_->mutex);
-  return impl_->open(file, false).info;
+  return impl_->open(file, false, observer).info;
 }
 
 void Registry::load_folder(const fs::path& folder) {
