@@ -58,7 +58,11 @@ std::string text_of(const Json& component) {
 }
 
 std::string text_of(const Findings& found, const std::string& file) {
-  std::string text = file + ": " + (found.reason().empty() ? "loads" : found.reason()) + "\n";
+  std::string text;
+  if (!found.loads() && found.end.trouble.empty())
+    text = found.refused + "\n";  // begins with the file
+  else
+    text = file + ": " + (found.reason().empty() ? "loads" : found.reason()) + "\n";
   if (found.loads()) {
     const Json& plugin = found.plugin;
     text += fmt::format("  {} {}, ABI {}, {}\n", plugin["name"].get<std::string>(), plugin["version"].get<std::string>(),

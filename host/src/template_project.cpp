@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <fstream>
+#include <iterator>
 #include <system_error>
 
 namespace onebit::host {
@@ -17,10 +17,10 @@ namespace fs = std::filesystem;
 constexpr std::string_view kName = "my_plugin", kClass = "MyPlugin";
 constexpr size_t kLongest = 64;
 
-// Targets that CMake makes in every project, and those of ours.
-constexpr std::array<std::string_view, 12> kTargets = {
-    "all",           "clean",          "help",  "install", "test", "package", "onebit", "edit_cache", "list_install_components",
-    "rebuild_cache", "package_source", "depend"};
+// Targets that CMake makes by itself, and the one of the project's test.
+constexpr std::string_view kTargets[] = {
+    "all",  "clean",   "conformance",    "depend",  "edit_cache",    "help",
+    "test", "install", "package_source", "package", "rebuild_cache", "list_install_components"};
 
 [[noreturn]] void refuse(const std::string& name, const std::string& reason) {
   throw Error(Code::invalid_argument, fmt::format("the name '{}': {}", name, reason));
@@ -62,7 +62,8 @@ void check_project_name(const Registry& built_in, std::string_view kind, const s
   });
   if (!sound) refuse(name, "expected lower case letters, digits and '_', and a letter first");
   if (name.size() > kLongest) refuse(name, fmt::format("expected at most {} letters", kLongest));
-  if (std::find(kTargets.begin(), kTargets.end(), name) != kTargets.end()) refuse(name, "CMake has a target of this name");
+  if (std::find(std::begin(kTargets), std::end(kTargets), name) != std::end(kTargets))
+    refuse(name, "the project has another target of this name");
   for (const PluginInfo& plugin : built_in.plugins())
     for (const ComponentInfo& component : plugin.components)
       if (name_of(component.kind) == kind && component.name == name)

@@ -6,48 +6,43 @@
 namespace onebit::host {
 namespace {
 
-class Verification {
- public:
-  Verification(Report& report, const std::shared_ptr<spdlog::logger>& logger) : report_(report), registry_(logger) {}
+// The plugin, or NULL when it can't be loaded.
+const PluginInfo* loaded(Report& report, Registry& registry, const std::filesystem::path& file) {
+  const PluginInfo* plugin = nullptr;
+  report.stage("the check of its exports");
+  std::string refused = report.failure_of([&] { tell(report, check_exports(file)); });
+  if (refused.empty())
+    refused = report.failure_of([&] { plugin = &registry.load(file, [&](LoadStage stage) { report.stage(stage); }); });
+  const bool good = refused.empty();
+  tell(report, {"plugin", "loads", good ? "passed" : "failed", good ? plugin->name + " " + plugin->version : refused});
+  return plugin;
+}
 
-  bool load(const std::filesystem::path& file) {
-    report_.stage("the check of its exports");
-    std::string refused = report_.failure_of([&] { tell(check_exports(file)); });
-    if (refused.empty())
-      refused = report_.failure_of([&] { plugin_ = &registry_.load(file, [this](LoadStage stage) { report_.stage(stage); }); });
-    tell({"plugin", "loads", refused.empty() ? "passed" : "failed",
-          refused.empty() ? plugin_->name + " " + plugin_->version : refused});
-    return refused.empty();
-  }
-  void read_tables() {
-    report_.stage("the check of its tables");
-    tell(check_abi(*plugin_));
-    for (const ComponentInfo& component : plugin_->components) tell(check_schema(component));
-  }
-
- private:
-  void tell(const Check& check) const {
-    report_.tell({{"check",
-                   {{"subject", check.subject},
-                    {"name", check.name},
-                    {"outcome", check.outcome},
-                    {"text", check.text},
-                    {"seconds", check.seconds}}}});
-  }
-
-  Report& report_;
-  Registry registry_;
-  const PluginInfo* plugin_ = nullptr;
-};
+void check_all(Report& report, const Registry& registry, const PluginInfo& plugin, const Manifest& options) {
+  report.stage("the check of its tables");
+  tell(report, check_abi(plugin));
+  for (const ComponentInfo& component : plugin.components) tell(report, check_schema(component));
+  for (const ComponentInfo& component : plugin.components) check_conformance(report, registry, plugin, component, options);
+}
 
 }  // namespace
 
+void tell(const Report& report, const Check& check) {
+  report.tell({{"check",
+                {{"subject", check.subject},
+                 {"name", check.name},
+                 {"outcome", check.outcome},
+                 {"text", check.text},
+                 {"seconds", check.seconds}}}});
+}
+
 void verify_here(Report& report, const std::filesystem::path& file, const std::vector<std::string>& overrides,
                  const std::shared_ptr<spdlog::logger>& logger) {
-  (void)overrides;
-  Verification verification(report, logger);
-  if (verification.load(file)) {
-    verification.read_tables();
+  Registry registry(logger);
+  const Manifest options = Manifest::parse("", "verify", std::filesystem::current_path(), overrides);
+  if (const PluginInfo* plugin = loaded(report, registry, file)) {
+    const std::string failure = report.failure_of([&] { check_all(report, registry, *plugin, options); });
+    if (!failure.empty()) tell(report, {"plugin", "checks", "failed", failure});
   }
   report.stage("its shutdown");
 }

@@ -21,7 +21,10 @@ struct Check {
   double seconds = 0;
 };
 
-// Tells each check as {"check": {...}}, in the order of the members above. overrides: "kind.key=value", for options without a
+// {"check": {...}}, with these members.
+void tell(const Report& report, const Check& check);
+
+// Tells each check. overrides: "kind.key=value", for options without a
 // default.
 void verify_here(Report& report, const std::filesystem::path& file, const std::vector<std::string>& overrides,
                  const std::shared_ptr<spdlog::logger>& logger);
@@ -30,5 +33,9 @@ void verify_here(Report& report, const std::filesystem::path& file, const std::v
 Check check_exports(const std::filesystem::path& file);
 Check check_abi(const PluginInfo& plugin);
 Check check_schema(const ComponentInfo& component);
+
+// Calls it: the suites of onebit/conformance.
+void check_conformance(Report& report, const Registry& registry, const PluginInfo& plugin, const ComponentInfo& component,
+                       const Manifest& options);
 
 }  // namespace onebit::host

@@ -81,6 +81,7 @@ struct Options {
 };
 
 void verify_and_tell(const Options& options, Run& run) {
+  Manifest::parse("", "verify", "", options.overrides);  // throws for what is no kind.key=value
   const std::string file = std::filesystem::absolute(options.file).lexically_normal().string();
   std::vector<std::string> arguments = {"verify", file};
   for (const std::string& text : options.overrides) arguments.insert(arguments.end(), {"--set", text});
