@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -24,7 +25,8 @@ using Json = nlohmann::ordered_json;
 
 constexpr int kReportDescriptor = 3;  // in the child
 constexpr size_t kMostSaid = 16384, kMostLine = 1 << 20;
-constexpr int kTick = 20;  // milliseconds: a process of the plugin's may hold the pipes open when the child is gone
+constexpr double kMostStart = 60;  // seconds until a child tells its first stage, however little time a plugin is given
+constexpr int kTick = 20;          // milliseconds: a process of the plugin's may hold the pipes open when the child is gone
 
 [[noreturn]] void fail(const std::string& what, int number) {
   throw Error(Code::internal, what + ": " + std::strerror(number), number);
@@ -142,7 +144,7 @@ class Child {
       pollfd both[] = {{report_.reader(), POLLIN, 0}, {said_.reader(), POLLIN, 0}};
       ::poll(both, 2, kTick);
       listen();
-      late = std::chrono::duration<double>(Clock::now() - since_).count() > seconds;
+      late = std::chrono::duration<double>(Clock::now() - since_).count() > (begun_ ? seconds : std::max(seconds, kMostStart));
     }
     const int status = reap();
     listen();
@@ -179,6 +181,7 @@ class Child {
   void hear(const Json& message) {
     if (!message.is_object() || message.empty()) return;
     since_ = Clock::now();
+    begun_ = true;
     if (message.contains("stage") && message["stage"].is_string())
       stage_ = message["stage"];
     else if (message.contains("end"))
@@ -192,7 +195,7 @@ class Child {
   pid_t pid_ = 0;
   Clock::time_point since_;
   std::string unread_, last_said_, stage_ = "the start of its process";
-  bool ended_ = false;
+  bool begun_ = false, ended_ = false;
 };
 
 }  // namespace
