@@ -7,6 +7,7 @@
 
 #include "onebit/registry.hpp"
 #include "scratch_folder.hpp"
+#include "trust.hpp"
 
 namespace {
 
@@ -23,7 +24,7 @@ std::string error_of(const fs::path& file) {
     registry.load(file);
   } catch (const onebit::Error& e) {
     text = e.what();
-    const std::string label = "plugin '" + file.stem().string() + "' (" + file.lexically_normal().string() + "): ";
+    const std::string label = "plugin '" + file.stem().string() + "' (" + onebit::written_out(file).string() + "): ";
     CAPTURE(text);
     CHECK(text.rfind(label, 0) == 0);
     text = text.substr(std::min(label.size(), text.size()));
@@ -80,7 +81,7 @@ TEST_CASE("files that are no plugins") {
   CHECK(error_of(folder.file("empty.so", "")) == "the file is empty");
   CHECK(error_of(folder.file("text.so", "plugin = 1\n")) == "not an ELF file; expected a shared library");
   REQUIRE(::mkfifo((folder / "pipe.so").c_str(), 0600) == 0);
-  CHECK(error_of(folder / "pipe.so") == "expected a regular file");
+  CHECK(error_of(folder / "pipe.so") == "expected a regular file, found a pipe");
   const fs::path cut = copied(folder, "cut.so");
   fs::resize_file(cut, fs::file_size(cut) - 1);
   CHECK(error_of(cut).find("the file is truncated or damaged: ") == 0);
