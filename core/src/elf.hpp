@@ -11,6 +11,7 @@ namespace onebit {
 struct ElfLibrary {
   // Throws Error(invalid_argument) when the file is no whole shared library for this machine.
   explicit ElfLibrary(const std::filesystem::path& file);
+  explicit ElfLibrary(int descriptor);  // of the open file
 
   std::vector<std::string> exported;  // defined global and weak symbols of .dynsym
   std::vector<std::string> needed;    // DT_NEEDED

@@ -11,7 +11,6 @@
 
 #include "boundary.hpp"
 #include "elf.hpp"
-#include "trust.hpp"
 #include "validate.hpp"
 
 namespace onebit {
@@ -32,9 +31,8 @@ std::string other_majors(const ElfLibrary& elf) {
   return fmt::format("{}", fmt::join(majors, ", "));
 }
 
-void check_file(const std::filesystem::path& file) {
-  if (const std::string reason = distrust(file); !reason.empty()) refuse(reason);
-  const ElfLibrary elf(file);
+void check_elf(const LibraryFile& file) {
+  const ElfLibrary elf(file.descriptor());
   if (!elf.has_sections) return;  // the loader will tell
   if (std::find(elf.exported.begin(), elf.exported.end(), entry_name) != elf.exported.end()) return;
   const std::string majors = other_majors(elf);
@@ -44,20 +42,41 @@ void check_file(const std::filesystem::path& file) {
   refuse(fmt::format("not an onebit plugin: it does not export {}; end a plugin with ONEBIT_PLUGIN(...)", entry_name));
 }
 
-// A g++ library often can't be unmapped, and a thread still running in it would crash: this keeps it whoever lets go of it.
-void pin(const std::filesystem::path& file) { dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE); }
+// The dynamic loader answers with what it has mapped under a name, whatever lies there by now: that must be these bytes.
+void check_first_of_its_name(const LibraryFile& file) {
+  static std::mutex mutex;
+  static auto& mapped = *new std::map<std::filesystem::path, LibraryFile::Identity>;
+  const std::lock_guard lock(mutex);
+  const auto [first, is_new] = mapped.emplace(file.path(), file.identity());
+  if (!is_new && !(first->second == file.identity()))
+    refuse("this process has loaded another file of that name before; start it anew to load this one");
+}
 
+// A g++ library often can't be unmapped, and a thread still running in it would crash: this keeps it whoever lets go of it.
+void keep(const std::filesystem::path& file) { dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE); }
+
+// By its path and not by the descriptor: from /proc/self/fd a library would not find what lies beside it ($ORIGIN).
 onebit_plugin_entry_v1_fn load_entry(const std::filesystem::path& file) {
   namespace dll = boost::dll;
   try {
     const dll::shared_library library(file.string(), dll::load_mode::rtld_now | dll::load_mode::rtld_local);
-    pin(file);
+    keep(file);
     return &library.get<std::remove_pointer_t<onebit_plugin_entry_v1_fn>>(entry_name);
   } catch (const std::exception& e) {
     refuse(std::string("it can't be loaded: ") + e.what());
   } catch (...) {
     refuse("it can't be loaded: one of its static constructors threw an exception");
   }
+}
+
+// What was checked, and hashed, is what is mapped: nobody but root and the user can have come between, and if they did, it is
+// noticed.
+onebit_plugin_entry_v1_fn load_checked(const LibraryFile& file) {
+  file.check_unchanged();
+  const onebit_plugin_entry_v1_fn entry = load_entry(file.path());
+  check_first_of_its_name(file);
+  file.check_unchanged();
+  return entry;
 }
 
 const onebit_plugin* enter(onebit_plugin_entry_v1_fn entry, const onebit_host* host) {
@@ -98,26 +117,21 @@ std::string plugin_label(const std::filesystem::path& file) {
   return "plugin '" + stem + "' (" + file.string() + ")";
 }
 
-Library open_library(const std::filesystem::path& file, const onebit_host* host, const LoadObserver& observer) {
+Library open_library(const LibraryFile& file, const onebit_host* host, const LoadObserver& observer) {
   const auto begins = [&observer](LoadStage stage) {
     if (observer) observer(stage);
   };
-  try {
-    begins(LoadStage::check);
-    check_file(file);
-    begins(LoadStage::load);
-    const onebit_plugin_entry_v1_fn entry = load_entry(file);
-    begins(LoadStage::entry);
-    const onebit_plugin* plugin = enter(entry, host);
-    begins(LoadStage::tables);
-    PluginInfo info = checked_plugin(plugin);
-    info.file = file;
-    begins(LoadStage::probe);
-    info.unavailable = probe(*plugin);
-    return {std::move(info), shared_table(plugin)};
-  } catch (const Error& e) {
-    throw Error(e.code(), plugin_label(file) + ": " + e.what(), e.native());
-  }
+  check_elf(file);
+  begins(LoadStage::load);
+  const onebit_plugin_entry_v1_fn entry = load_checked(file);
+  begins(LoadStage::entry);
+  const onebit_plugin* plugin = enter(entry, host);
+  begins(LoadStage::tables);
+  PluginInfo info = checked_plugin(plugin);
+  info.file = file.path();
+  begins(LoadStage::probe);
+  info.unavailable = probe(*plugin);
+  return {std::move(info), file.identity(), shared_table(plugin)};
 }
 
 }  // namespace onebit
