@@ -28,7 +28,13 @@ TEST_CASE("zeroone_adam conforms, with local steps") {
   check("onebit_plugin_zeroone_adam",
         "[optimizer]\nvar_freeze_step = 20\nvar_update_scaler = 2\nlocal_step_scaler = 10\nlocal_step_clipper = 8");
 }
-TEST_CASE("onebit conforms") { check("onebit_plugin_onebit"); }
+TEST_CASE("onebit conforms, in all its options") {
+  for (const std::string scale : {"block", "tensor", "bucket"})
+    for (const std::string norm : {"l2", "l1"})
+      for (const std::string block : {"32", "4096", "65536"})
+        check("onebit_plugin_onebit",
+              "[compressor]\nscale = \"" + scale + "\"\nnorm = \"" + norm + "\"\nblock = " + block);
+}
 TEST_CASE("threads conforms") { check("onebit_plugin_threads"); }
 
 }  // namespace onebit::test

@@ -4,13 +4,13 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "onebit/conformance/noise.hpp"
 #include "onebit/conformance/tile_host.hpp"
 
 namespace onebit::conformance {
@@ -19,19 +19,6 @@ using MakeOptimizer = std::function<std::unique_ptr<Optimizer>()>;
 
 constexpr int64_t journey_steps = 200;
 constexpr int64_t journey_block = 64;
-
-// A number in [-1, 1) of a place in a sequence.
-inline float noise(uint64_t sequence, uint64_t place) {
-  uint64_t z = sequence * 0x9E3779B97F4A7C15U + (place + 1) * 0xD1B54A32D192ED03U;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
-  return static_cast<float>(static_cast<int64_t>(z >> 40) - (int64_t{1} << 23)) * 0x1p-23F;
-}
-inline Floats noises(uint64_t sequence, size_t count, float size, float middle = 0) {
-  Floats values(count);
-  for (size_t i = 0; i < count; ++i) values[i] = middle + size * noise(sequence, i);
-  return values;
-}
 
 // Tensors without an element, with one, less than a block, exactly one, and several.
 inline const std::vector<size_t>& journey_sizes() {
@@ -64,18 +51,6 @@ struct Traveller {
   std::unique_ptr<Optimizer> optimizer;
   TileHost host;
 };
-
-inline bool same_bits(const Floats& a, const Floats& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-// Where the first difference is.
-inline std::string first_difference(const Floats& a, const Floats& b) {
-  if (a.size() != b.size()) return std::to_string(a.size()) + " elements and " + std::to_string(b.size());
-  for (size_t i = 0; i < a.size(); ++i)
-    if (std::memcmp(&a[i], &b[i], sizeof(float)) != 0)
-      return "element " + std::to_string(i) + " is " + text_of(a[i]) + " and " + text_of(b[i]);
-  return "";
-}
 
 // What two hosts do not have in common, of parameters and state; "": nothing.
 inline std::string difference(const TileHost& a, const TileHost& b) {
