@@ -25,8 +25,8 @@ inline void errors_keep_what_is_not_sent(const MakeCompressor& make) {
       for (size_t i = 0; i < value.size(); ++i) {
         const float expected = value[i] + error[i] - sent[i];
         const float size = std::max({std::fabs(value[i]), std::fabs(error[i]), std::fabs(sent[i])});
-        require(std::fabs(left[i] - expected) <= rounding(size),
-                "new_error is not value + error - decoded: at element " + std::to_string(i) + " of " + std::to_string(n) +
+        if (std::fabs(left[i] - expected) <= rounding(size)) continue;
+        throw Unmet("new_error is not value + error - decoded: at element " + std::to_string(i) + " of " + std::to_string(n) +
                     ", " + text_of(left[i]) + " is not " + text_of(value[i]) + " + " + text_of(error[i]) + " - " +
                     text_of(sent[i]) + " = " + text_of(expected));
       }
@@ -65,13 +65,13 @@ inline void decode_weighs_and_adds(const MakeCompressor& make) {
       float largest = 0;
       for (const float d : plain) largest = std::max(largest, std::fabs(weight * d));
       for (size_t i = 0; i < plain.size(); ++i) {
-        const std::string where =
-            " at element " + std::to_string(i) + " of " + std::to_string(n) + ", decoded " + text_of(plain[i]);
-        require(std::fabs(weighed[i] - weight * plain[i]) <= rounding(largest),
-                "decode with weight " + text_of(weight) + " gave " + text_of(weighed[i]) + where);
-        require(std::fabs(added[i] - (before[i] + weight * plain[i])) <= rounding(largest + std::fabs(before[i])),
-                "decode with weight " + text_of(weight) + ", adding to " + text_of(before[i]) + ", gave " + text_of(added[i]) +
-                    where);
+        const bool weighs = std::fabs(weighed[i] - weight * plain[i]) <= rounding(largest);
+        if (weighs && std::fabs(added[i] - (before[i] + weight * plain[i])) <= rounding(largest + std::fabs(before[i])))
+          continue;
+        throw Unmet("decode with weight " + text_of(weight) + " gave " +
+                    (weighs ? text_of(added[i]) + ", adding to " + text_of(before[i]) + "," : text_of(weighed[i])) +
+                    " at element " + std::to_string(i) + " of " + std::to_string(n) + ", which with weight 1 decodes to " +
+                    text_of(plain[i]));
       }
     }
   }

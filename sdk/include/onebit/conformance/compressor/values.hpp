@@ -23,9 +23,9 @@ inline void finite_stays_finite(const MakeCompressor& make) {
         coding.encode().decode();
         for (const Guarded<float>* array : {&coding.out, &coding.new_errors})
           for (const float x : coding.of(*array, coding.pieces[0]))
-            require(std::isfinite(x), std::string(array == &coding.out ? "decode" : "the new error") + " gives " + text_of(x) +
-                                          " for " + std::to_string(n) + (constant ? " equal" : "") + " values of about " +
-                                          text_of(size));
+            if (!std::isfinite(x))
+              throw Unmet(std::string(array == &coding.out ? "decode" : "the new error") + " gives " + text_of(x) + " for " +
+                          std::to_string(n) + (constant ? " equal" : "") + " values of about " + text_of(size));
       }
 }
 

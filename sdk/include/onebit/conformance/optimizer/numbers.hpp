@@ -12,9 +12,9 @@ namespace onebit::conformance {
 inline void require_finite(const TileHost& host, const std::string& when) {
   for (size_t t = 0; t < host.parameters.size(); ++t)
     for (size_t i = 0; i < host.parameters[t].size(); ++i)
-      require(std::isfinite(host.parameters[t][i]),
-              when + ", " + host.model.name(static_cast<int64_t>(t)) + "[" + std::to_string(i) + "] of " +
-                  std::to_string(host.parameters[t].size()) + " is " + text_of(host.parameters[t][i]));
+      if (!std::isfinite(host.parameters[t][i]))
+        throw Unmet(when + ", " + host.model.name(static_cast<int64_t>(t)) + "[" + std::to_string(i) + "] of " +
+                    std::to_string(host.parameters[t].size()) + " is " + text_of(host.parameters[t][i]));
 }
 
 // Protects from: loops that only work for whole vectors, and for tensors that have elements at all.
