@@ -59,11 +59,11 @@ inline Context& Engine::open(uint64_t id, int rank, std::vector<int> peers) {
 
 inline void Engine::close(Context& context) noexcept {
   Lock lock(mutex_);
-  end(context, {Code::aborted, "the communicator was destroyed"}, false);
-  changed_.wait(lock, [&] { return context.open.empty(); });
   Header header;
   header.type = MessageType::leave;
-  header.sequence = context.next;
+  header.sequence = context.open.empty() ? context.next : context.open.begin()->first;
+  end(context, {Code::aborted, "the communicator was destroyed"}, false);
+  changed_.wait(lock, [&] { return context.open.empty(); });
   tell_all(context, header, "");
   context.closed = true;
   retire(context);
@@ -117,7 +117,7 @@ inline void Engine::tell_all(const Context& context, Header header, const std::s
   header.context = context.id;
   header.origin = context.rank;
   for (int r = 0; r < context.size(); ++r)
-    if (r != context.rank && context.left[static_cast<size_t>(r)] == Context::kNever)
+    if (r != context.rank && (header.type == MessageType::leave || context.left[static_cast<size_t>(r)] == Context::kNever))
       wire(context, r).tell(header, text.data(), std::min(text.size(), static_cast<size_t>(kInlineBytes)));
 }
 
