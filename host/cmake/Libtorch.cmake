@@ -2,7 +2,7 @@
 # the target onebit::torch; libtorch's flags go to what links it, and nowhere else.
 include(${CMAKE_CURRENT_LIST_DIR}/LibtorchCuda.cmake)
 if(NOT DEFINED onebit_without_torch) # how to do without
-  set(onebit_without_torch "-DONEBIT_TORCH=OFF builds all but what trains")
+  set(onebit_without_torch "-DONEBIT_TORCH=OFF, which leaves out what trains")
 endif()
 
 # Sets Torch_DIR and onebit_torch_version to those of the first libtorch that find_package comes by, without running its
@@ -40,7 +40,7 @@ macro(onebit_find_torch)
       "  apt-get install libtorch-dev\n"
       "  python3 -m pip install torch   (in the Python that is active here)\n"
       "  -DTorch_DIR=FOLDER/share/cmake/Torch   (of a libtorch that was unpacked anywhere)\n"
-      "Or do without: ${onebit_without_torch}")
+      "Or do without it: ${onebit_without_torch}")
   endif()
   if(onebit_torch_given)
     unset(ONEBIT_TORCH_DIR CACHE)
