@@ -15,12 +15,14 @@ set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_DEBIAN_ONEBIT_RUNTIME_PACKAGE_NAME onebit)
 set(CPACK_DEBIAN_ONEBIT_RUNTIME_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_ONEBIT_RUNTIME_PACKAGE_SECTION science)
-set(CPACK_DEBIAN_ONEBIT_RUNTIME_PACKAGE_GENERATE_SHLIBS ON)
-set(CPACK_COMPONENT_ONEBIT_RUNTIME_DESCRIPTION "training over slow networks
- A small host that trains any model over slow networks, with optimizer, compressor
- and communicator chosen in a TOML file and loaded at run time as plugins.
- .
- This package has the command, the core library and the built-in plugins.")
+set(CPACK_DEBIAN_ONEBIT_RUNTIME_PACKAGE_CONTROL_EXTRA ${PROJECT_BINARY_DIR}/cmake/debian/shlibs ${PROJECT_BINARY_DIR}/cmake/debian/triggers)
+file(WRITE ${PROJECT_BINARY_DIR}/cmake/debian/shlibs "libonebit_core ${PROJECT_VERSION_MAJOR} onebit (>= ${PROJECT_VERSION})\n")
+file(WRITE ${PROJECT_BINARY_DIR}/cmake/debian/triggers "activate-noawait ldconfig\n")
+set(CPACK_COMPONENT_ONEBIT_RUNTIME_DESCRIPTION
+"A small host that trains any model over slow networks, with optimizer, compressor
+and communicator chosen in a TOML file and loaded at run time as plugins.
+
+This package has the command, the core library and the built-in plugins.")
 
 set(CPACK_DEBIAN_ONEBIT_DEVELOPMENT_PACKAGE_NAME onebit-dev)
 set(CPACK_DEBIAN_ONEBIT_DEVELOPMENT_FILE_NAME DEB-DEFAULT)
@@ -28,12 +30,12 @@ set(CPACK_DEBIAN_ONEBIT_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_ONEBIT_DEVELOPMENT_PACKAGE_DEPENDS "onebit (= ${PROJECT_VERSION}), libspdlog-dev, doctest-dev")
 set(CPACK_DEBIAN_ONEBIT_DEVELOPMENT_PACKAGE_RECOMMENDS "g++ | clang, cmake, make | ninja-build, pkg-config")
 set(CPACK_DEBIAN_ONEBIT_DEVELOPMENT_PACKAGE_SUGGESTS "libhwy-dev, libtorch-dev, libopenmpi-dev")
-set(CPACK_COMPONENT_ONEBIT_DEVELOPMENT_DESCRIPTION "training over slow networks: plugins of your own
- A small host that trains any model over slow networks, with optimizer, compressor
- and communicator chosen in a TOML file and loaded at run time as plugins.
- .
- This package has what plugins are written against and tested with, and what
- trainers embed.")
+set(CPACK_COMPONENT_ONEBIT_DEVELOPMENT_DESCRIPTION
+"A small host that trains any model over slow networks, with optimizer, compressor
+and communicator chosen in a TOML file and loaded at run time as plugins.
+
+This package has what plugins of your own are written against and tested with, and
+what trainers embed.")
 
 # For DebianDepends.cmake: what depends on what must be there, and what on what may be missing.
 set(CPACK_ONEBIT_FOLDER ${PROJECT_BINARY_DIR}/cmake/debian)
