@@ -111,9 +111,21 @@ onebit_plugin_entry_v1_fn load_checked(const LibraryFile& file) {
   return entry;
 }
 
+// A plugin lets no exception out; if one does all the same, that is its failure and not the host's end.
+template <class F>
+auto contained(const char* what, F&& call) {
+  try {
+    return call();
+  } catch (const std::exception& e) {
+    refuse(fmt::format("its {} let an exception out, which no plugin may: {}", what, e.what()));
+  } catch (...) {
+    refuse(fmt::format("its {} let an exception out, which no plugin may", what));
+  }
+}
+
 const onebit_plugin* enter(onebit_plugin_entry_v1_fn entry, const onebit_host* host) {
   CallError err;
-  const onebit_plugin* plugin = entry(host, &err);
+  const onebit_plugin* plugin = contained("entry", [&] { return entry(host, &err); });
   if (plugin == nullptr) refuse("its entry refused: " + err.reason());
   return plugin;
 }
@@ -121,7 +133,7 @@ const onebit_plugin* enter(onebit_plugin_entry_v1_fn entry, const onebit_host* h
 std::string probe(const onebit_plugin& plugin) {
   if (!ONEBIT_CAN(&plugin, onebit_plugin, probe)) return "";
   CallError err;
-  const onebit_code code = plugin.probe(&err);
+  const onebit_code code = contained("probe", [&] { return plugin.probe(&err); });
   if (code == ONEBIT_OK) return "";
   if (code == ONEBIT_UNAVAILABLE) return err.reason();
   refuse(fmt::format("its probe failed with {}: {}", code_name(code), err.reason()));
@@ -132,7 +144,11 @@ std::shared_ptr<const onebit_plugin> shared_table(const onebit_plugin* plugin) {
   static auto& live = *new std::map<const onebit_plugin*, std::weak_ptr<const onebit_plugin>>;
   const auto shut_down = [](const onebit_plugin* last) {
     const std::lock_guard lock(mutex);
-    if (ONEBIT_CAN(last, onebit_plugin, shutdown)) last->shutdown();
+    if (!ONEBIT_CAN(last, onebit_plugin, shutdown)) return;
+    try {
+      contained("shutdown", last->shutdown);
+    } catch (const Error&) {  // there is nobody left to tell
+    }
   };
   const std::lock_guard lock(mutex);
   std::weak_ptr<const onebit_plugin>& known = live[plugin];
