@@ -1,8 +1,11 @@
 // Loading one library: every way in which it fails, by its words; after each, a good plugin still loads.
 #include <doctest/doctest.h>
+#include <elf.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstddef>
+#include <fstream>
 #include <thread>
 
 #include "onebit/registry.hpp"
@@ -93,6 +96,23 @@ TEST_CASE("entries") {
        {"other_major", "built for ABI 2, this host speaks 1; rebuild it with SDK 1.x"},
        {"entry_null", "its entry refused: it gave no reason"},
        {"entry_null_text", "its entry refused: this plugin wants a host of the year 2040"}});
+}
+
+TEST_CASE("exceptions that a plugin of bare tables lets out") {
+  check_cases({{"crossing_entry_exception", "its entry let an exception out, which no plugin may: thrown on purpose"},
+               {"crossing_entry_int", "its entry let an exception out, which no plugin may"},
+               {"crossing_probe", "its probe let an exception out, which no plugin may"}});
+  CHECK(error_of(bad("crossing_shutdown")) == "no error");  // its registry has gone by now
+}
+
+TEST_CASE("a library for another machine") {
+  const ScratchFolder folder;
+  const fs::path file = copied(folder, "foreign.so");
+  std::fstream out(file, std::ios::in | std::ios::out | std::ios::binary);
+  const Elf64_Half machine = EM_S390;
+  out.seekp(offsetof(Elf64_Ehdr, e_machine)).write(reinterpret_cast<const char*>(&machine), sizeof machine);
+  out.close();
+  CHECK(error_of(file).find("built for machine 22, this machine is ") == 0);
 }
 
 TEST_CASE("what the dynamic loader refuses keeps its reason") {

@@ -172,7 +172,10 @@ ElfLibrary::ElfLibrary(int descriptor) {
   if (const Elf64_Shdr* symbols = only(sections, SHT_DYNSYM)) {
     Names names(file, sections, *symbols);
     for (const Elf64_Sym& symbol : file.array<Elf64_Sym>(symbols->sh_offset, symbols->sh_size / sizeof(Elf64_Sym), "symbols"))
-      if (is_export(symbol)) exported.push_back(names.at(symbol.st_name));
+      if (is_export(symbol)) {
+        exported.push_back(names.at(symbol.st_name));
+        if (ELF64_ST_BIND(symbol.st_info) == STB_GNU_UNIQUE) unique.push_back(exported.back());
+      }
   }
   if (const Elf64_Shdr* dynamic = only(sections, SHT_DYNAMIC)) {
     Names names(file, sections, *dynamic);

@@ -14,6 +14,7 @@ struct ElfLibrary {
   explicit ElfLibrary(int descriptor);  // of the open file
 
   std::vector<std::string> exported;  // defined global and weak symbols of .dynsym
+  std::vector<std::string> unique;    // those of them that the dynamic loader makes one of in a process (STB_GNU_UNIQUE)
   std::vector<std::string> needed;    // DT_NEEDED
   bool has_sections = true;           // false: stripped of its section headers, symbols and needed are unknown
 };

@@ -5,6 +5,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <boost/core/demangle.hpp>
 #include <boost/dll/shared_library.hpp>
 #include <map>
 #include <mutex>
@@ -31,8 +32,7 @@ std::string other_majors(const ElfLibrary& elf) {
   return fmt::format("{}", fmt::join(majors, ", "));
 }
 
-void check_elf(const LibraryFile& file) {
-  const ElfLibrary elf(file.descriptor());
+void check_entry(const ElfLibrary& elf) {
   if (!elf.has_sections) return;  // the loader will tell
   if (std::find(elf.exported.begin(), elf.exported.end(), entry_name) != elf.exported.end()) return;
   const std::string majors = other_majors(elf);
@@ -42,15 +42,44 @@ void check_elf(const LibraryFile& file) {
   refuse(fmt::format("not an onebit plugin: it does not export {}; end a plugin with ONEBIT_PLUGIN(...)", entry_name));
 }
 
-// The dynamic loader answers with what it has mapped under a name, whatever lies there by now: that must be these bytes.
-void check_first_of_its_name(const LibraryFile& file) {
-  static std::mutex mutex;
-  static auto& mapped = *new std::map<std::filesystem::path, LibraryFile::Identity>;
-  const std::lock_guard lock(mutex);
-  const auto [first, is_new] = mapped.emplace(file.path(), file.identity());
-  if (!is_new && !(first->second == file.identity()))
-    refuse("this process has loaded another file of that name before; start it anew to load this one");
+// What is unique in a process, such as a static member of a template that g++ did not hide, the dynamic loader takes from the
+// library that had it first: the second would work on the first one's data, or call its functions.
+bool is_standard(const std::string& mangled) {  // of the C++ library itself: _ZNSt..., _ZNSs..., _ZN9__gnu_cxx...
+  const size_t name = mangled.find_first_not_of("_GNKVZT");
+  return name != std::string::npos && (mangled[name] == 'S' || mangled.compare(name, 10, "9__gnu_cxx") == 0);
 }
+
+// All that this process has mapped: which bytes under a name, and which library has a unique symbol.
+class Mapped {
+ public:
+  static Mapped& in_process() {
+    static Mapped& all = *new Mapped;
+    return all;
+  }
+  void check_symbols(const LibraryFile& file, const ElfLibrary& elf) {
+    const std::lock_guard lock(mutex_);
+    for (const std::string& symbol : elf.unique) {
+      const auto found = owners_.find(symbol);
+      if (found == owners_.end() || found->second == file.path()) continue;
+      refuse(fmt::format("it exports {}, and so does {}: one would use the other's; compile both with -fvisibility=hidden",
+                         boost::core::demangle(symbol.c_str()), found->second.string()));
+    }
+  }
+  // The dynamic loader answers with what it has mapped under a name, whatever lies there by now: that must be these bytes.
+  void add(const LibraryFile& file, const ElfLibrary& elf) {
+    const std::lock_guard lock(mutex_);
+    const auto [first, is_new] = files_.emplace(file.path(), file.identity());
+    if (!is_new && !(first->second == file.identity()))
+      refuse("this process has loaded another file of that name before; start it anew to load this one");
+    for (const std::string& symbol : elf.unique)
+      if (!is_standard(symbol)) owners_.emplace(symbol, file.path());
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::filesystem::path, LibraryFile::Identity> files_;
+  std::map<std::string, std::filesystem::path> owners_;
+};
 
 // A g++ library often can't be unmapped, and a thread still running in it would crash: this keeps it whoever lets go of it.
 void keep(const std::filesystem::path& file) { dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE); }
@@ -72,16 +101,31 @@ onebit_plugin_entry_v1_fn load_entry(const std::filesystem::path& file) {
 // What was checked, and hashed, is what is mapped: nobody but root and the user can have come between, and if they did, it is
 // noticed.
 onebit_plugin_entry_v1_fn load_checked(const LibraryFile& file) {
+  const ElfLibrary elf(file.descriptor());
+  check_entry(elf);
+  Mapped::in_process().check_symbols(file, elf);
   file.check_unchanged();
   const onebit_plugin_entry_v1_fn entry = load_entry(file.path());
-  check_first_of_its_name(file);
+  Mapped::in_process().add(file, elf);
   file.check_unchanged();
   return entry;
 }
 
+// A plugin lets no exception out; if one does all the same, that is its failure and not the host's end.
+template <class F>
+auto contained(const char* what, F&& call) {
+  try {
+    return call();
+  } catch (const std::exception& e) {
+    refuse(fmt::format("its {} let an exception out, which no plugin may: {}", what, e.what()));
+  } catch (...) {
+    refuse(fmt::format("its {} let an exception out, which no plugin may", what));
+  }
+}
+
 const onebit_plugin* enter(onebit_plugin_entry_v1_fn entry, const onebit_host* host) {
   CallError err;
-  const onebit_plugin* plugin = entry(host, &err);
+  const onebit_plugin* plugin = contained("entry", [&] { return entry(host, &err); });
   if (plugin == nullptr) refuse("its entry refused: " + err.reason());
   return plugin;
 }
@@ -89,7 +133,7 @@ const onebit_plugin* enter(onebit_plugin_entry_v1_fn entry, const onebit_host* h
 std::string probe(const onebit_plugin& plugin) {
   if (!ONEBIT_CAN(&plugin, onebit_plugin, probe)) return "";
   CallError err;
-  const onebit_code code = plugin.probe(&err);
+  const onebit_code code = contained("probe", [&] { return plugin.probe(&err); });
   if (code == ONEBIT_OK) return "";
   if (code == ONEBIT_UNAVAILABLE) return err.reason();
   refuse(fmt::format("its probe failed with {}: {}", code_name(code), err.reason()));
@@ -100,7 +144,11 @@ std::shared_ptr<const onebit_plugin> shared_table(const onebit_plugin* plugin) {
   static auto& live = *new std::map<const onebit_plugin*, std::weak_ptr<const onebit_plugin>>;
   const auto shut_down = [](const onebit_plugin* last) {
     const std::lock_guard lock(mutex);
-    if (ONEBIT_CAN(last, onebit_plugin, shutdown)) last->shutdown();
+    if (!ONEBIT_CAN(last, onebit_plugin, shutdown)) return;
+    try {
+      contained("shutdown", last->shutdown);
+    } catch (const Error&) {  // there is nobody left to tell
+    }
   };
   const std::lock_guard lock(mutex);
   std::weak_ptr<const onebit_plugin>& known = live[plugin];
@@ -121,7 +169,6 @@ Library open_library(const LibraryFile& file, const onebit_host* host, const Loa
   const auto begins = [&observer](LoadStage stage) {
     if (observer) observer(stage);
   };
-  check_elf(file);
   begins(LoadStage::load);
   const onebit_plugin_entry_v1_fn entry = load_checked(file);
   begins(LoadStage::entry);

@@ -38,6 +38,12 @@ LibraryFile::LibraryFile(const std::filesystem::path& file) : path_(trusted(file
   changed_ = status.st_ctim;
 }
 
+std::optional<LibraryFile::Identity> LibraryFile::identity_at(const std::filesystem::path& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) return std::nullopt;
+  return identity_of(status);
+}
+
 LibraryFile::~LibraryFile() { close(descriptor_); }
 
 std::string LibraryFile::sha256() const { return sha256_of(descriptor_); }

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <tuple>
 
@@ -23,6 +24,9 @@ class LibraryFile {
     }
     bool same_file(const Identity& other) const { return device == other.device && number == other.number; }
   };
+
+  // Of the file that a path leads to, links followed; nothing where there is none.
+  static std::optional<Identity> identity_at(const std::filesystem::path& path);
 
   // Throws Error where trusted() does, and when the file can't be opened.
   explicit LibraryFile(const std::filesystem::path& file);

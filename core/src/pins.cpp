@@ -35,12 +35,6 @@ std::string lower(std::string text) {
   return text;
 }
 
-bool names(const fs::path& pin, const LibraryFile& library, const fs::path& found_as) {
-  if (!pin.is_absolute()) return pin == found_as.filename() || pin == library.path().filename();
-  std::error_code ignored;
-  return fs::equivalent(pin, library.path(), ignored);
-}
-
 }  // namespace
 
 Pins::Pins(const Manifest& manifest) {
@@ -63,17 +57,27 @@ void Pins::add(const SettingTable& table, const fs::path& folder) {
   if (!is_hash(sha256))
     refuse(hash.where,
            ".sha256: expected 64 hexadecimal digits, as sha256sum prints them, found " + describe_value(hash.value));
-  Pin pin = {name.has_parent_path() ? written_out(folder / name) : name, lower(sha256), file.where, hash.where};
+  Pin pin = {name, std::nullopt, lower(sha256), file.where, hash.where};
+  if (name.has_parent_path()) {
+    pin.name = written_out(folder / name);
+    pin.file = LibraryFile::identity_at(pin.name);
+  }
   for (const Pin& other : pins_)
     if (other.name == pin.name)
       refuse(pin.where, fmt::format(": {} is pinned twice; the first is at {}", name.string(), other.where.text()));
   pins_.push_back(std::move(pin));
 }
 
+bool Pins::fits(const Pin& pin, const LibraryFile& library, const std::array<std::string, 2>& file_names) {
+  if (pin.name.is_absolute()) return pin.file && pin.file->same_file(library.identity());
+  return std::find(file_names.begin(), file_names.end(), pin.name.native()) != file_names.end();
+}
+
 void Pins::check(const LibraryFile& library, const fs::path& found_as, bool built_in) {
+  const std::array<std::string, 2> file_names = {found_as.filename().native(), library.path().filename().native()};
   std::string sha256;
   for (Pin& pin : pins_) {
-    if (!names(pin.name, library, found_as)) continue;
+    if (!fits(pin, library, file_names)) continue;
     if (sha256.empty()) sha256 = library.sha256();
     if (pin.sha256 != sha256)
       throw PinError(Code::invalid_argument,

@@ -1,6 +1,8 @@
 // [[plugins.pin]]: the SHA-256 that a library must have; and plugins.require_pins: whether one without may be loaded.
 #pragma once
 
+#include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,12 +34,15 @@ class Pins {
 
  private:
   struct Pin {
-    std::filesystem::path name;  // of a file in any folder; or absolute
+    std::filesystem::path name;                 // of a file in any folder; or absolute
+    std::optional<LibraryFile::Identity> file;  // that an absolute name leads to
     std::string sha256;
     Location where, hash;
     bool used = false;
   };
   void add(const SettingTable& table, const std::filesystem::path& folder);
+  // file_names: under which the library is known.
+  static bool fits(const Pin& pin, const LibraryFile& library, const std::array<std::string, 2>& file_names);
 
   std::vector<Pin> pins_;
   Location required_;  // where require_pins was set to true

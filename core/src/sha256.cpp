@@ -9,22 +9,23 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <vector>
+#include <memory>
 
 #include "onebit/error.hpp"
 
 namespace onebit {
 
 std::string sha256_of(int descriptor) {
-  std::vector<uint8_t> piece(256 * 1024);
+  constexpr size_t most = 64 * 1024;
+  const std::unique_ptr<uint8_t[]> piece(new uint8_t[most]);
   sha256_ctx state;
   sha256_init(&state);
   for (off_t at = 0;;) {
-    const ssize_t got = pread(descriptor, piece.data(), piece.size(), at);
+    const ssize_t got = pread(descriptor, piece.get(), most, at);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw Error(Code::unavailable, std::string("reading the file failed: ") + std::strerror(errno), errno);
     if (got == 0) break;
-    sha256_update(&state, static_cast<size_t>(got), piece.data());
+    sha256_update(&state, static_cast<size_t>(got), piece.get());
     at += got;
   }
   std::array<uint8_t, SHA256_DIGEST_SIZE> digest{};
