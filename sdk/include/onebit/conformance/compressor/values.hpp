@@ -25,7 +25,7 @@ inline void finite_stays_finite(const MakeCompressor& make) {
           for (const float x : coding.of(*array, coding.pieces[0]))
             if (!std::isfinite(x))
               throw Unmet(std::string(array == &coding.out ? "decode" : "the new error") + " gives " + text_of(x) + " for " +
-                          std::to_string(n) + (constant ? " equal" : "") + " values of about " + text_of(size));
+                          std::to_string(n) + (constant ? " equal" : "") + " values of " + about(size));
       }
 }
 
