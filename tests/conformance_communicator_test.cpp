@@ -38,6 +38,7 @@ std::string said(const std::string& name, Fault fault, std::chrono::nanoseconds 
 void check_caught(Fault fault, const std::string& name, const std::string& saying) {
   CAPTURE(name);
   const std::string text = said(name, fault);
+  CHECK(text != "");
   CHECK_MESSAGE(text.find(saying) != std::string::npos, "'", text, "'");
   MESSAGE(text);
   CHECK(said(name, Fault::none) == "");
@@ -60,6 +61,20 @@ TEST_CASE("communicator suite: wrong data is caught") {
   check_caught(Fault::sum_in_other_order, "all_reduce_order", "did not add in the order of ranks");
   check_caught(Fault::gap_written, "all_gather_sizes", "rank 0 of 1: all_gather: bytes between parts were written");
   check_caught(Fault::key_ignored, "split_odd_even", "split gave another rank or size");
+  check_caught(Fault::single_is_none, "split_nested", "a color of its own must give a communicator of 1 rank");
+  check_caught(Fault::long_sum_cut, "all_reduce_sizes", "all_reduce of 1048579 elements gave other values");
+  check_caught(Fault::bytes_saturate, "all_reduce_types", "gave other values");
+  check_caught(Fault::in_place_forgotten, "all_reduce_in_place", "gave other values");
+  check_caught(Fault::uneven_gather, "all_gather_uneven", "has other bytes");
+  check_caught(Fault::gather_in_place_forgotten, "all_gather_in_place", "has other bytes");
+  check_caught(Fault::long_exchange_cut, "all_to_all_sizes", "all_to_all: the part of rank 0 has other bytes");
+  check_caught(Fault::uneven_exchange, "all_to_all_uneven", "has other bytes");
+  check_caught(Fault::root_zero, "broadcast_every_root", "elements has other values");
+}
+
+TEST_CASE("communicator suite: limits of what may be under way are caught") {
+  check_caught(Fault::one_at_a_time, "many_in_flight", "three collectives are under way already");
+  check_caught(Fault::late_is_lost, "racing_ranks", "a message came too late");
 }
 
 TEST_CASE("communicator suite: what comes too early is caught") {
@@ -69,6 +84,11 @@ TEST_CASE("communicator suite: what comes too early is caught") {
 
 TEST_CASE("communicator suite: errors that are none, or others, are caught") {
   check_caught(Fault::tag_ignored, "mismatched_tag", "another tag: an error was expected, but there was none");
+  const char* const mismatches[] = {"mismatched_operation", "mismatched_root",  "mismatched_reduction",
+                                    "mismatched_size",      "mismatched_parts", "refused_call"};
+  for (const char* name : mismatches) check_caught(Fault::mismatch_swallowed, name, "an error was expected");
+  check_caught(Fault::wrong_part_mended, "refused_call", "'negative size' is missing in the error");
+  check_caught(Fault::unknown_sum_taken, "unsupported_reduction", "an unknown reduction: an error was expected");
   check_caught(Fault::code_of_timeout, "missing_rank", "another code: ");
   check_caught(Fault::abort_without_reason, "abort_ends_waits", "'the data ran out' is missing in the error");
 }
