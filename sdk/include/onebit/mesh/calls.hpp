@@ -62,9 +62,11 @@ inline void Engine::close(Context& context) noexcept {
   Header header;
   header.type = MessageType::leave;
   header.sequence = context.open.empty() ? context.next : context.open.begin()->first;
+  header.code = context.failure ? static_cast<uint64_t>(context.failure->code) : 0;
+  const std::string why = context.failure ? context.failure->text : "";
   end(context, {Code::aborted, "the communicator was destroyed"}, false);
   changed_.wait(lock, [&] { return context.open.empty(); });
-  tell_all(context, header, "");
+  tell_all(context, header, why);
   context.closed = true;
   retire(context);
   nudge(lock);

@@ -173,6 +173,7 @@ inline void Engine::handle(Context& context, const Message& message) {
     case MessageType::abort:
       return end(context, {static_cast<Code>(message.header.code), message.text()}, false);
     case MessageType::leave:
+      if (message.header.code != 0) end(context, {static_cast<Code>(message.header.code), message.text()}, false);
       return handle_leave(context, message.header);
     case MessageType::payload:
       return;  // goes to its place
