@@ -19,6 +19,7 @@
 #include <climits>
 #include <cstring>
 #include <random>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -114,6 +115,13 @@ inline bool find_interface(Place& place, const std::string& name) {
   return found != nullptr;
 }
 
+inline std::string text_of(const Place& place) {
+  char host[NI_MAXHOST] = "?";
+  const auto* address = reinterpret_cast<const sockaddr*>(&place.address);
+  ::getnameinfo(address, static_cast<socklen_t>(place.address_size), host, sizeof host, nullptr, 0, NI_NUMERICHOST);
+  return host;
+}
+
 inline Place own_place(const std::string& where) {
   Place place = {};
   place.question = make_secret();
@@ -153,7 +161,7 @@ inline Descriptor listen_at(Place& place, int64_t port, int64_t ports) {
       checked(::getsockname(listener.number(), address, &size), "getsockname");
       return listener;
     }
-    if (errno != EADDRINUSE) fail("this rank can't listen: bind");
+    if (errno != EADDRINUSE) fail("this rank can't listen at " + text_of(place));
   }
   throw Error(Code::unavailable, "this rank can't listen: ports " + std::to_string(port) + " to " + std::to_string(end - 1) +
                                      " are all taken; choose others (options 'port' and 'ports')");
@@ -183,8 +191,10 @@ class Meeting {
     return polled[0].revents != 0;
   }
   [[noreturn]] void miss(const std::string& who) const {
-    throw Error(Code::timeout, "rank " + std::to_string(rendezvous_.rank()) + " waited " + std::to_string(timeout_s_) +
-                                   " s in create for " + who + ": not there, or not to be reached (option 'interface')");
+    std::ostringstream text;
+    text << "rank " << rendezvous_.rank() << " waited " << timeout_s_ << " s in create for " << who
+         << ", which did not come, or can't be reached: see option 'interface'";
+    throw Error(Code::timeout, text.str());
   }
 
   // Calls until the rank answers: what the rendezvous says may be from an earlier meeting.
@@ -246,10 +256,11 @@ class Meeting {
     keep(static_cast<int>(hello.rank), std::move(caller));
   }
   std::string missing_above() const {
-    std::string text;
+    std::string ranks;
     for (int rank = rendezvous_.rank() + 1; rank < rendezvous_.size(); ++rank)
-      if (connections_[static_cast<size_t>(rank)].number() < 0) text += (text.empty() ? "rank " : ", ") + std::to_string(rank);
-    return text;
+      if (connections_[static_cast<size_t>(rank)].number() < 0) ranks += (ranks.empty() ? "" : ", ") + std::to_string(rank);
+    if (ranks.empty()) return "";
+    return (ranks.find(',') == std::string::npos ? "rank " : "ranks ") + ranks;
   }
   void keep(int rank, Descriptor socket) {
     set(socket, SOL_SOCKET, SO_RCVLOWAT, 1);

@@ -17,7 +17,7 @@ enum class MessageType : uint32_t {
   payload,   // a piece of what does not fit into the post, once both have come
   fail,      // "this collective has failed here": the others must not wait for it
   abort,     // "this communicator has failed here"
-  leave,     // "I have destroyed this communicator": from collective `sequence` on
+  leave,     // "I have destroyed this communicator": from collective `sequence` on; with what ended it before, if anything
 };
 
 // All ranks run the same build on the same kind of machine: `magic` says so.

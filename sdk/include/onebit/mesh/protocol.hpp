@@ -84,12 +84,12 @@ inline void Engine::hear_early(Operation& operation) {
   for (const Message& message : messages) handle_post(context, message);
 }
 
-// A rank that has left does not come any more.
+// A rank that has left does not come any more. The others are told: one that has all from it would wait for this rank.
 inline void Engine::miss_gone(Operation& operation) {
   const Context& context = *operation.context;
   for (int r = 0; r < context.size(); ++r)
     if (operation.sequence >= context.left[static_cast<size_t>(r)] && !operation.pair(r).finished())
-      fail(operation, {Code::peer_failed, "rank " + std::to_string(r) + " has destroyed its communicator"}, false);
+      fail(operation, {Code::peer_failed, "rank " + std::to_string(r) + " has destroyed its communicator"}, true);
 }
 
 inline void Engine::advance(Lock& lock, Operation& operation) {
@@ -114,7 +114,7 @@ inline void Engine::complete(Operation& operation) {
   --open_operations_;
   if (!operation.failed && operation.offer.kind != Collective::barrier)
     services_.span(operation.title(), nanoseconds(operation.posted), nanoseconds(Clock::now()));
-  changed_.notify_all();
+  if (operation.awaited) changed_.notify_all();
 }
 
 inline void Engine::fail(Operation& operation, const Failure& failure, bool tell) {
@@ -173,6 +173,7 @@ inline void Engine::handle(Context& context, const Message& message) {
     case MessageType::abort:
       return end(context, {static_cast<Code>(message.header.code), message.text()}, false);
     case MessageType::leave:
+      if (message.header.code != 0) end(context, {static_cast<Code>(message.header.code), message.text()}, false);
       return handle_leave(context, message.header);
     case MessageType::payload:
       return;  // goes to its place
