@@ -16,11 +16,9 @@
 #define FITS(self, ptr, type) ((void)(self), (ptr)->struct_size >= sizeof(type))
 #endif
 
-/* Of these names in every library that is built from here, or from descent.cpp. */
+/* Of this name in every library that is built from here, or from descent.cpp. */
 extern char shared_name[];
-extern int shared_count;
 char shared_name[] = "1.0-" QUOTED(NAME);
-int shared_count = 0;
 
 struct onebit_optimizer {
   int in_grown_host;
@@ -271,13 +269,11 @@ static const onebit_component* const components[] = {&later, &optimizer, &compre
 static const onebit_component* const components[] = {&optimizer, &compressor};
 #endif
 
-static void shut_down(void) { shared_count = 0; }
 static const onebit_plugin table = {
-    sizeof table, ONEBIT_ABI_MINOR, QUOTED(NAME), shared_name, "C99", components, sizeof components / sizeof *components,
-    NULL,         shut_down};
+    sizeof table, ONEBIT_ABI_MINOR, QUOTED(NAME), shared_name, "C99", components, sizeof components / sizeof *components, NULL,
+    NULL};
 
 const onebit_plugin* onebit_plugin_entry_v1(const onebit_host* host, onebit_error* err) {
   (void)host, (void)err;
-  ++shared_count;
   return &table;
 }

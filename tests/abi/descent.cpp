@@ -10,9 +10,8 @@
 #define TEXT_OF(x) #x
 #define QUOTED(x) TEXT_OF(x)
 
-// Of these names in every library that is built from here, or from descent.c.
+// Of this name in every library that is built from here, or from descent.c.
 std::string shared_name = std::string("1.0-") + QUOTED(NAME);
-int shared_count = 0;
 
 namespace {
 
@@ -34,7 +33,6 @@ class Descent final : public onebit::Optimizer {
         fail_(options.text("fail")) {
     if (fail_ == "create") throw onebit::Error(onebit::Code::device_error, "failed on purpose", 7);
     services.log(onebit::LogLevel::debug, shared_name, "made");
-    ++shared_count;
   }
 
   void declare(onebit::Slice<const onebit::TensorInfo* const>, onebit::StateDeclarer& state) override {

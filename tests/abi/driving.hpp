@@ -25,7 +25,7 @@ inline std::filesystem::path built(const std::string& name) {
 }
 // Of a version of the contract that is past.
 inline std::filesystem::path kept(const std::string& name) {
-  return std::filesystem::path(ONEBIT_ABI_KEPT) / "v1.0" / (name + ".so");
+  return std::filesystem::path(ONEBIT_ABI_PLUGINS) / "v1.0" / (name + ".so");
 }
 inline bool runs_kept_binaries() {
 #if defined(__x86_64__)

@@ -1,6 +1,7 @@
 // A host whose contract has grown loads the plugins of 1.0, those of today, and those that have grown with it.
 #include "driving.hpp"
 #include "driving_ranks.hpp"
+#include "first_sizes.hpp"
 
 using namespace onebit;
 
@@ -28,6 +29,19 @@ TEST_CASE("a grown host and the plugins that are kept of 1.0") {
   }
   registry.load(abi::kept("kept_meeting"));
   abi::drive_ranks(registry, "meeting");
+}
+
+TEST_CASE("what an older plugin gave is copied no further than it goes") {
+  auto whole = abi::sized<onebit_schema>();
+  whole.maximum = 3;
+  whole.array_max = 4;
+  whole.grown = 77;
+  CHECK(copied(whole).grown == 77);
+  whole.struct_size = FirstSize<onebit_schema>::value;
+  CHECK(copied(whole).struct_size == sizeof(onebit_schema));
+  CHECK(copied(whole).maximum == 3);
+  CHECK(copied(whole).array_max == 4);
+  CHECK(copied(whole).grown == 0);
 }
 
 TEST_CASE("a grown host and plugins that have grown with it") {

@@ -8,6 +8,7 @@ kept=${1:?the version, such as v1.0}
 [[ -f "$kept/abi.h" ]] || { echo "make.sh: there is no $kept/abi.h; copy sdk/include/onebit/abi.h to it first" >&2; exit 1; }
 cmp "$kept/abi.h" ../../sdk/include/onebit/abi.h
 
+# shellcheck disable=SC2054 # the linker's commas
 shared=(-I ../../sdk/include -O2 -march=x86-64 -ffp-contract=off -fPIC -shared -fvisibility=hidden -s
   -Wl,--version-script=../../sdk/cmake/plugin.map -Wl,-z,now -Wl,-z,defs -Wl,--build-id=none -Wl,-O1 -Wl,--hash-style=gnu)
 cplusplus=(-std=c++17 -fvisibility-inlines-hidden "${shared[@]}")
