@@ -147,8 +147,9 @@ ComponentInfo checked_component(const onebit_component& component) {
   return info;
 }
 
+static_assert(device_kind == static_cast<int64_t>(Kind::device));
 bool is_known(int64_t kind) {
-  return (kind >= ONEBIT_KIND_OPTIMIZER && kind <= ONEBIT_KIND_COMMUNICATOR) || kind == static_cast<int64_t>(Kind::device);
+  return (kind >= ONEBIT_KIND_OPTIMIZER && kind <= ONEBIT_KIND_COMMUNICATOR) || kind == device_kind;
 }
 
 void check_head(const onebit_plugin& plugin) {

@@ -68,7 +68,6 @@ endfunction()
 
 add_library(onebit_torch INTERFACE)
 add_library(onebit::torch ALIAS onebit_torch)
-target_include_directories(onebit_torch INTERFACE ${CMAKE_CURRENT_SOURCE_DIR}/include)
 target_link_libraries(onebit_torch INTERFACE onebit::core)
 if(TARGET torch) # that of the project that this one is part of: there can't be two
   set(onebit_torch_version ${Torch_VERSION})

@@ -6,7 +6,6 @@ function(onebit_add_plugin name)
   target_link_libraries(${name} PRIVATE onebit::sdk)
   set_target_properties(${name} PROPERTIES
     PREFIX ""
-    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/onebit/plugins
     C_VISIBILITY_PRESET hidden
     CXX_VISIBILITY_PRESET hidden
     CUDA_VISIBILITY_PRESET hidden
