@@ -49,7 +49,7 @@ std::string plugin_name(const std::string& source) {
 // The guide's own command line, for the headers of this tree: those that are installed are package_test's.
 fs::path build(const ScratchFolder& scratch, const std::string& source) {
   std::string line = block_with("sh", "pkg-config");
-  line.replace(line.find("g++"), 3, "'" ONEBIT_CXX "' -Wall -Wextra -Werror");
+  line.replace(line.find("g++"), 3, "'" ONEBIT_CXX_COMPILER "' -Wall -Wextra -Werror");
   line.replace(line.find("my_plugin"), 9, plugin_name(source));
   scratch.file("plugin.cpp", source);
   fs::permissions(scratch.file("pkg-config", "#!/bin/sh\n[ \"$*\" = '--cflags onebit-sdk' ] && echo -I'" +
@@ -89,7 +89,7 @@ TEST_CASE("the guide's other C++ compiles") {
     const ScratchFolder scratch;
     const std::string folders = " -I'" + (root / "sdk/include").string() + "' -I'" + (root / "core/include").string() + "'";
     const Outcome compiled =
-        run_shell("'" ONEBIT_CXX "' -std=c++17 -Wall -Wextra -Werror -fsyntax-only -DPLUGIN_FILE='\"x.so\"'" + folders + " '" +
+        run_shell("'" ONEBIT_CXX_COMPILER "' -std=c++17 -Wall -Wextra -Werror -fsyntax-only -DPLUGIN_FILE='\"x.so\"'" + folders + " '" +
                   scratch.file("test.cpp", source).string() + "'");
     CHECK_MESSAGE(compiled.status == 0, compiled.text);
     ++sources;
@@ -114,7 +114,7 @@ TEST_CASE("the guide's CMake project builds its plugin") {
   scratch.file("plugin.cpp", block_with("cpp", plain));
   scratch.file("CMakeLists.txt", block_with("cmake", "onebit_add_plugin"));
   const Outcome built = run_shell(
-      "export CXX='" ONEBIT_CXX "' CMAKE_GENERATOR='" ONEBIT_GENERATOR "' onebit_DIR='" ONEBIT_BINARY_DIR "/cmake'; cd '" +
+      "export CXX='" ONEBIT_CXX_COMPILER "' CMAKE_GENERATOR='" ONEBIT_GENERATOR "' onebit_DIR='" ONEBIT_BINARY_DIR "/cmake'; cd '" +
       scratch.path().string() + "' && '" ONEBIT_CMAKE "' -S . -B build && '" ONEBIT_CMAKE "' --build build");
   REQUIRE_MESSAGE(built.status == 0, built.text);
   onebit::Registry registry;
@@ -128,7 +128,7 @@ TEST_CASE("the guide's first commands work, from an empty folder") {
     commands.erase(commands.find("onebit train"));
   }
   const ScratchFolder scratch;
-  const Outcome outcome = run_shell("set -e; export CXX='" ONEBIT_CXX "' onebit_DIR='" ONEBIT_BINARY_DIR
+  const Outcome outcome = run_shell("set -e; export CXX='" ONEBIT_CXX_COMPILER "' onebit_DIR='" ONEBIT_BINARY_DIR
                                     "/cmake' PATH='" ONEBIT_BINARY_DIR "/bin':\"$PATH\"; cd '" +
                                     scratch.path().string() + "'\n" + commands);
   CHECK_MESSAGE(outcome.status == 0, outcome.text);

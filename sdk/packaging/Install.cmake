@@ -1,6 +1,9 @@
 # What `cmake --install` installs, and where: what runs in the component onebit_runtime, what is built against in
 # onebit_development. Every path in it is relative, so the prefix may be moved.
-if(EXISTS /etc/debian_version AND CMAKE_LIBRARY_ARCHITECTURE)
+if(EXISTS /etc/debian_version)
+  set(onebit_on_debian TRUE)
+endif()
+if(onebit_on_debian AND PROJECT_IS_TOP_LEVEL AND CMAKE_LIBRARY_ARCHITECTURE)
   set(CMAKE_INSTALL_LIBDIR lib/${CMAKE_LIBRARY_ARCHITECTURE} CACHE PATH "Object code libraries, below the prefix")
 endif()
 include(GNUInstallDirs)
@@ -13,7 +16,7 @@ file(RELATIVE_PATH command_to_core ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_
 set_target_properties(onebit_core ${plugins} PROPERTIES INSTALL_RPATH "$ORIGIN" INSTALL_RPATH_USE_LINK_PATH ON)
 set_target_properties(onebit_command PROPERTIES INSTALL_RPATH "$ORIGIN/${command_to_core}" INSTALL_RPATH_USE_LINK_PATH ON)
 foreach(name onebit_plugin_mpi onebit_plugin_mpi_cuda)
-  if(TARGET ${name} AND "${MPI_C_LIBRARIES}" MATCHES "^/usr/lib") # a folder of its own, to which the system has links
+  if(TARGET ${name} AND onebit_on_debian AND "${MPI_C_LIBRARIES}" MATCHES "^/usr/lib") # /usr/lib has links to its folder
     set_target_properties(${name} PROPERTIES INSTALL_RPATH_USE_LINK_PATH OFF)
   endif()
 endforeach()
