@@ -165,10 +165,18 @@ std::string plugin_label(const std::filesystem::path& file) {
   return "plugin '" + stem + "' (" + file.string() + ")";
 }
 
-Library open_library(const LibraryFile& file, const onebit_host* host) {
-  const onebit_plugin* plugin = enter(load_checked(file), host);
+Library open_library(const LibraryFile& file, const onebit_host* host, const LoadObserver& observer) {
+  const auto begins = [&observer](LoadStage stage) {
+    if (observer) observer(stage);
+  };
+  begins(LoadStage::load);
+  const onebit_plugin_entry_v1_fn entry = load_checked(file);
+  begins(LoadStage::entry);
+  const onebit_plugin* plugin = enter(entry, host);
+  begins(LoadStage::tables);
   PluginInfo info = checked_plugin(plugin);
   info.file = file.path();
+  begins(LoadStage::probe);
   info.unavailable = probe(*plugin);
   return {std::move(info), file.identity(), shared_table(plugin)};
 }

@@ -16,8 +16,8 @@ struct Library {
   std::shared_ptr<const onebit_plugin> table;
 };
 
-// Throws Error with the reason.
-Library open_library(const LibraryFile& file, const onebit_host* host);
+// Throws Error with the reason. observer: as of Registry::load; the first stage has been told.
+Library open_library(const LibraryFile& file, const onebit_host* host, const LoadObserver& observer = {});
 // How errors name the plugin of a file: "plugin 'foo' (/opt/p/libfoo.so)".
 std::string plugin_label(const std::filesystem::path& file);
 

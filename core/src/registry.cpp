@@ -73,8 +73,8 @@ struct Registry::Impl {
   std::vector<fs::path> looked_in;
   Pins pins;
 
-  const Library& open(const fs::path& file, Origin origin);
-  const Library& open_checked(const fs::path& file, Origin origin);
+  const Library& open(const fs::path& file, Origin origin, const LoadObserver& observer = {});
+  const Library& open_checked(const fs::path& file, Origin origin, const LoadObserver& observer);
   const Library* loaded(const LibraryFile& file) const;
   void check_rivals(const Library& library, Origin origin);
   void announce(const PluginInfo& info) const;
@@ -86,14 +86,14 @@ struct Registry::Impl {
   const std::pair<const Library*, const ComponentInfo*>& owner(const ComponentInfo& component) const;
 };
 
-const Library& Registry::Impl::open(const fs::path& file, Origin origin) {
+const Library& Registry::Impl::open(const fs::path& file, Origin origin, const LoadObserver& observer) {
   const fs::path shown = written_out(file);
   const auto text = [&](const Error& e) {
     failures.push_back({shown, plugin_label(shown) + ": " + e.what()});
     return failures.back().reason;
   };
   try {
-    return open_checked(file, origin);
+    return open_checked(file, origin, observer);
   } catch (const PinError& e) {
     throw PinError(e.code(), text(e), e.native());
   } catch (const Error& e) {
@@ -101,11 +101,12 @@ const Library& Registry::Impl::open(const fs::path& file, Origin origin) {
   }
 }
 
-const Library& Registry::Impl::open_checked(const fs::path& path, Origin origin) {
+const Library& Registry::Impl::open_checked(const fs::path& path, Origin origin, const LoadObserver& observer) {
+  if (observer) observer(LoadStage::check);
   const LibraryFile file(path);
   pins.check(file, path, origin == Origin::built_in);
   if (const Library* const known = loaded(file)) return *known;
-  Library library = open_library(file, services.table());
+  Library library = open_library(file, services.table(), observer);
   check_rivals(library, origin);
   const Library& kept = libraries.emplace_back(std::move(library));
   for (const ComponentInfo& component : kept.info.components)
@@ -209,9 +210,9 @@ Registry::~Registry() {
   while (!impl_->libraries.empty()) impl_->libraries.pop_back();  // the last loaded shuts down first
 }
 
-const PluginInfo& Registry::load(const fs::path& file) {
+const PluginInfo& Registry::load(const fs::path& file, const LoadObserver& observer) {
   const std::lock_guard lock(impl_->mutex);
-  return impl_->open(file, Origin::named).info;
+  return impl_->open(file, Origin::named, observer).info;
 }
 
 void Registry::load_folder(const fs::path& folder) {

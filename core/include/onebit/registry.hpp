@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -50,6 +51,9 @@ struct PluginInfo {
   std::string unavailable;  // why it can't be used on this machine; "" when it can
   std::vector<ComponentInfo> components;
 };
+// The parts of loading a file, in their order. What a file does that crashes or hangs, it does in one of them.
+enum class LoadStage { check, load, entry, tables, probe };
+using LoadObserver = std::function<void(LoadStage begins)>;
 struct LoadFailure {
   std::filesystem::path file;
   std::string reason;
@@ -64,8 +68,8 @@ class Registry {
   Registry& operator=(const Registry&) = delete;
 
   // Loads one file, or throws with the reason. Loading a file that is already loaded does nothing. May be called from any
-  // thread, as may all that follows. The answer lives as long as the registry.
-  const PluginInfo& load(const std::filesystem::path& file);
+  // thread, as may all that follows. The answer lives as long as the registry. observer: told what begins.
+  const PluginInfo& load(const std::filesystem::path& file, const LoadObserver& observer = {});
   // Loads every *.so of a folder, in the order of their names; failures are kept and logged as warnings. A missing folder is an
   // error.
   void load_folder(const std::filesystem::path& folder);
