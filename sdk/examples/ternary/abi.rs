@@ -155,18 +155,6 @@ const _: () = assert!(size_of::<onebit_compressor_api>() == 72);
 const _: () = assert!(size_of::<onebit_component>() == 64);
 const _: () = assert!(size_of::<onebit_plugin>() == 72);
 
-/// Whether the struct at p, which somebody else allocated, is large enough to have a field that ends at `end`.
-pub unsafe fn has<T>(p: *const T, end: usize) -> bool {
-    *(p as *const u64) >= end as u64
-}
-/// The end of a field, for `has`: end_of!(pointer, field).
-macro_rules! end_of {
-    ($pointer:expr, $field:ident) => {
-        (std::ptr::addr_of!((*$pointer).$field).add(1) as usize) - ($pointer as usize)
-    };
-}
-pub(crate) use end_of;
-
 /// Tables are constants that hold pointers, which Rust wants to be told are safe to share between threads.
 #[repr(transparent)]
 pub struct Constant<T>(pub T);

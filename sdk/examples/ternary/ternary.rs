@@ -20,12 +20,20 @@ use codec::Ternary;
 use philox::CounterRandom;
 use std::os::raw::{c_char, c_void};
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::ptr::addr_of;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
+
+/// Whether a growable struct that somebody else allocated has a field: ONEBIT_HAS of the header.
+macro_rules! has {
+    ($pointer:expr, $field:ident) => {
+        (*$pointer).struct_size as usize >= addr_of!((*$pointer).$field).add(1) as usize - $pointer as usize
+    };
+}
 
 type Failure = (onebit_code, String);
 
 unsafe fn fill(err: *mut onebit_error, text: &str) {
-    if err.is_null() || !has(err, end_of!(err, message)) {
+    if err.is_null() || !has!(err, message) {
         return;
     }
     let err = &mut *err;
@@ -80,7 +88,7 @@ unsafe extern "C" fn destroy(this: *mut c_void) {
 
 unsafe extern "C" fn describe(this: *mut c_void, out: *mut onebit_codec, err: *mut onebit_error) -> onebit_code {
     guard(err, || {
-        if !has(out, end_of!(out, feedback)) {
+        if !has!(out, feedback) {
             return Err((
                 ONEBIT_INVALID_ARGUMENT,
                 "the host asks for a codec that is older than ABI 1.0".to_string(),
