@@ -37,6 +37,6 @@ void Boundary::fail(onebit_code code, CallError& err) const {
   throw Error(static_cast<Code>(code), who_ + ": " + err.reason(), err.native);
 }
 
-void Boundary::refuse(const std::string& reason) const { throw Error(Code::internal, who_ + ": " + reason); }
+void Boundary::refuse(const std::string& reason, Code code) const { throw Error(code, who_ + ": " + reason); }
 
 }  // namespace onebit

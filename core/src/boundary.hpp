@@ -37,8 +37,8 @@ class Boundary {
       fail(code, err);
   }
   [[noreturn]] void fail(onebit_code code, CallError& err) const;
-  // For what the plugin answered with OK and yet is not acceptable.
-  [[noreturn]] void refuse(const std::string& reason) const;
+  // For what the plugin answered with OK and yet is not acceptable. unsupported: it speaks of what this host does not know.
+  [[noreturn]] void refuse(const std::string& reason, Code code = Code::internal) const;
 
  private:
   std::string who_;

@@ -7,12 +7,12 @@
 // Cases that break a communicator do so to one that they split off; all ranks still have their own afterwards.
 #pragma once
 
-#include "communicator_conformance/bytes.hpp"
-#include "communicator_conformance/failures.hpp"
-#include "communicator_conformance/mismatches.hpp"
-#include "communicator_conformance/numbers.hpp"
-#include "communicator_conformance/order.hpp"
-#include "communicator_conformance/split.hpp"
+#include "onebit/conformance/communicator/bytes.hpp"
+#include "onebit/conformance/communicator/failures.hpp"
+#include "onebit/conformance/communicator/mismatches.hpp"
+#include "onebit/conformance/communicator/numbers.hpp"
+#include "onebit/conformance/communicator/order.hpp"
+#include "onebit/conformance/communicator/split.hpp"
 
 // clang-format off
 #define ONEBIT_COMMUNICATOR_CASES(X) \
@@ -24,3 +24,16 @@
   X(mismatched_parts) X(refused_call) X(unsupported_reduction) \
   X(missing_rank) X(abort_ends_waits) X(destroyed_peer)
 // clang-format on
+
+namespace onebit::conformance {
+
+struct CommunicatorCase {
+  const char* name;
+  void (*run)(Rank& self);
+};
+
+#define ONEBIT_CASE(name) {#name, name},
+inline const CommunicatorCase communicator_cases[] = {ONEBIT_COMMUNICATOR_CASES(ONEBIT_CASE)};
+#undef ONEBIT_CASE
+
+}  // namespace onebit::conformance

@@ -1,7 +1,7 @@
 // Cases of ranks that do not mean the same collective: every rank gets an error, and none hangs.
 #pragma once
 
-#include "data.hpp"
+#include "onebit/conformance/communicator/data.hpp"
 
 namespace onebit::conformance {
 

@@ -6,7 +6,7 @@
 #include <thread>
 #include <utility>
 
-#include "data.hpp"
+#include "onebit/conformance/communicator/data.hpp"
 
 namespace onebit::conformance {
 

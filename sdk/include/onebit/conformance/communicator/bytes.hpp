@@ -4,7 +4,7 @@
 #include <chrono>
 #include <thread>
 
-#include "data.hpp"
+#include "onebit/conformance/communicator/data.hpp"
 
 namespace onebit::conformance {
 

@@ -6,23 +6,16 @@
 #include <exception>
 #include <memory>
 #include <random>
-#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <vector>
 
 #include "onebit/communicator.hpp"
+#include "onebit/conformance/unmet.hpp"
 
 namespace onebit::conformance {
 
 using Rank = std::unique_ptr<Communicator>;
-
-struct Unmet : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-inline void require(bool met, const std::string& text) {
-  if (!met) throw Unmet(text);
-}
 
 inline const std::vector<int64_t>& sizes() {
   static const std::vector<int64_t> all = {0, 1, 7, 64, 1000, (int64_t{1} << 20) + 3};

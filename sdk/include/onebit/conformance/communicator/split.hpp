@@ -1,7 +1,7 @@
 // Cases of split, and of the communicators it makes.
 #pragma once
 
-#include "bytes.hpp"
+#include "onebit/conformance/communicator/bytes.hpp"
 
 namespace onebit::conformance {
 

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <thread>
 
-#include "mismatches.hpp"
+#include "onebit/conformance/communicator/mismatches.hpp"
 
 namespace onebit::conformance {
 

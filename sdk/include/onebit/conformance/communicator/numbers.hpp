@@ -1,7 +1,7 @@
 // Cases of all_reduce, for every size, type and operation, in the order of ranks.
 #pragma once
 
-#include "data.hpp"
+#include "onebit/conformance/communicator/data.hpp"
 
 namespace onebit::conformance {
 
