@@ -88,6 +88,15 @@ TEST_CASE("an even number of ranks: a tie moves up as often as down, the rest by
   CHECK(std::abs(up - ties / 2) < 4 * std::sqrt(ties) / 2);
 }
 
+TEST_CASE("six ranks: three sixths less three sixths is a tie, though not 0 in fp32") {
+  const auto votes = [](int, int rank) { return Tensors{Floats(5000, rank < 3 ? 1.0F : -1.0F), Floats(33, -1.0F)}; };
+  const auto ranks = train_examples(lion(), 6, 1, model, votes);
+  check_replicas(ranks);
+  const auto up = std::count_if(ranks[0][0].begin(), ranks[0][0].end(), [](float p) { return p > model[0][0]; });
+  CHECK(std::abs(up - 2500) < 4 * std::sqrt(5000) / 2);
+  for (const float p : ranks[0][1]) REQUIRE(p > model[1][0]);  // on which they agree
+}
+
 TEST_CASE("a compressor that is exact makes it the average of the signs") {
   const auto average = [](const Floats& directions) {
     return sum_of_signs(directions) / static_cast<float>(directions.size());

@@ -28,7 +28,7 @@ class Vote final : public onebit::StochasticBlockCompressor {
     for (int64_t first = 0; first < count; first += 32, payload += sizeof(uint32_t)) {
       uint32_t word = 0;
       for (int64_t i = first; i < std::min(first + 32, count); ++i) {
-        const bool up = values[i] > 0 || (!(values[i] < 0) && random.coin(i));
+        const bool up = values[i] > kTie || (!(values[i] < -kTie) && random.coin(i));
         word |= static_cast<uint32_t>(up) << (i - first);
       }
       std::memcpy(payload, &word, sizeof word);
@@ -45,4 +45,7 @@ class Vote final : public onebit::StochasticBlockCompressor {
       }
     }
   }
+
+ private:
+  static constexpr float kTie = 0x1p-16F;
 };
