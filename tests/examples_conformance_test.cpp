@@ -16,7 +16,6 @@ void check_conformance(const std::string& name, const std::string& toml = "") {
   const PluginInfo& plugin = registry.load(example_file(name));
   int passed = 0;
   for (const auto& result : conformance::run(registry, plugin, Manifest::parse(toml, "test.toml", "."))) {
-    if (result.outcome == conformance::Outcome::skipped) MESSAGE(result.component, ": ", result.name, ": ", result.text);
     CHECK_MESSAGE(result.outcome != conformance::Outcome::failed, result.component, ": ", result.name, ": ", result.text);
     passed += result.outcome == conformance::Outcome::passed ? 1 : 0;
   }

@@ -45,26 +45,30 @@ class DistributedLion final : public onebit::Optimizer {
   }
 
   void produce(const onebit::Step&, int, const onebit::Tile& tile) const override {
+    const float scale = *tile.gradient_scale;
     for (const onebit::Block& block : onebit::blocks(tile)) {
+      const bool dense = is_dense(block);
       const float* momentum = onebit::floats(tile, block, momentum_);
       float* message = tile.message + block.packed;
       for (int64_t i = 0; i < block.count; ++i) {
-        const float direction = update_(momentum[i], block.gradient[i] * *tile.gradient_scale);
-        message[i] = is_dense(block) ? direction : sign(direction);
+        const float direction = update_(momentum[i], block.gradient[i] * scale);
+        message[i] = dense ? direction : sign(direction);
       }
     }
   }
 
   void consume(const onebit::Step& step, int, const onebit::Tile& tile) const override {
+    const float scale = *tile.gradient_scale;
     for (const onebit::Block& block : onebit::blocks(tile)) {
+      const bool dense = is_dense(block);
       const auto lr = static_cast<float>(step.groups[block.group].learning_rate);
       const auto weight_decay = static_cast<float>(step.groups[block.group].weight_decay);
       const float* mean = tile.mean + block.packed;
       float* momentum = onebit::floats(tile, block, momentum_);
       for (int64_t i = 0; i < block.count; ++i) {
-        const float direction = is_dense(block) ? sign(mean[i]) : mean[i];
+        const float direction = dense ? sign(mean[i]) : mean[i];
         block.parameter[i] -= lr * (direction + weight_decay * block.parameter[i]);
-        momentum[i] = decay_(momentum[i], block.gradient[i] * *tile.gradient_scale);
+        momentum[i] = decay_(momentum[i], block.gradient[i] * scale);
       }
     }
   }
