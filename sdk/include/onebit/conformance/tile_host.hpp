@@ -124,6 +124,10 @@ class TileHost {
   // Of the step under way, or of the last one.
   const Plan& plan() const { return plan_; }
   const Step& under_way() const { return step_; }
+  // What the calls were given: of the last round, and the retained mean.
+  const Guarded<float>& sent() const { return message_; }
+  const Guarded<float>& received() const { return mean_; }
+  const Guarded<float>& kept() const { return previous_; }
 
   Floats elements(const std::string& name) const {
     const TileSlot& slot = state.find(name);

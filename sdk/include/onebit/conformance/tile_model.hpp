@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "onebit/conformance/guarded.hpp"
+#include "onebit/conformance/noise.hpp"
 #include "onebit/optimizer.hpp"
 
 namespace onebit::conformance {
 
-using Floats = std::vector<float>;
 using Tensors = std::vector<Floats>;
 
 class TileModel {
