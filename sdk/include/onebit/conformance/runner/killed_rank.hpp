@@ -40,14 +40,14 @@ class Pipe {
     if (ends_[1] >= 0) ::close(ends_[1]);
     ends_[1] = -1;
   }
-  // What comes until the other side has ended; throws Hangs when that takes longer.
+  // What comes until the other side has ended; throws Unmet, which says who, when that takes longer.
   std::string read_all(std::chrono::steady_clock::time_point until, const std::string& who) {
     close_writing();
     std::string text;
     for (;;) {
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now()).count();
       pollfd waited = {ends_[0], POLLIN, 0};
-      if (left <= 0 || ::poll(&waited, 1, static_cast<int>(left)) == 0) throw Hangs(who + " still waits for it");
+      if (left <= 0 || ::poll(&waited, 1, static_cast<int>(left)) == 0) throw Unmet(who);
       char piece[512];
       const ssize_t got = ::read(ends_[0], piece, sizeof piece);
       if (got <= 0) return text;
@@ -61,7 +61,9 @@ class Pipe {
 
 class KilledRank {
  public:
-  explicit KilledRank(MakeCommunicator make) : make_(std::move(make)) {}
+  // limit: of the time until all that live have been told, once the ranks were started.
+  explicit KilledRank(MakeCommunicator make, std::chrono::seconds limit = std::chrono::seconds(30))
+      : make_(std::move(make)), limit_(limit) {}
   ~KilledRank() {
     for (const pid_t process : processes_) {
       ::kill(process, SIGKILL);
@@ -73,10 +75,12 @@ class KilledRank {
 
   void check() {
     for (int rank = 0; rank < kRanks; ++rank) start(rank);
-    const auto until = std::chrono::steady_clock::now() + kPatience;
+    const auto until = std::chrono::steady_clock::now() + limit_;
     for (int rank = 0; rank < kLast; ++rank) {
       const std::string who = "rank " + std::to_string(rank);
-      const std::string text = reports_[rank].read_all(until, "the process of rank 2 of 3 was killed, and " + who);
+      const std::string text =
+          reports_[rank].read_all(until, "the process of rank 2 of 3 was killed, and " + who + " still waits for it after " +
+                                             std::to_string(limit_.count()) + " s");
       require(text == kDone, "the process of rank 2 of 3 was killed: " + who + " " + (text.empty() ? "died, too" : text));
     }
   }
@@ -84,7 +88,6 @@ class KilledRank {
  private:
   static constexpr int kRanks = 3, kLast = 2;
   static constexpr int64_t kTimeout = 5'000'000'000;
-  static constexpr std::chrono::seconds kPatience{30};
   static constexpr const char* kDone = "was told so";
 
   void start(int rank) {
@@ -112,7 +115,7 @@ class KilledRank {
     if (rank > 0) ports_.read(&place.port, sizeof place.port);
     const TcpRendezvous rendezvous(place, std::chrono::seconds(20), std::chrono::seconds(0));
     const uint16_t port = rank == 0 ? rendezvous.port() : place.port;
-    if (rank + 1 < kRanks) ports_.write(&port, sizeof port);
+    for (int other = 1; rank == 0 && other < kRanks; ++other) ports_.write(&port, sizeof port);
     Rank self = make_(rendezvous.view());
     self->barrier(Call(1, 4 * kTimeout));
     if (rank == kLast) ::kill(::getpid(), SIGKILL);
@@ -132,7 +135,8 @@ class KilledRank {
   }
 
   const MakeCommunicator make_;
-  Pipe ports_;  // one rank tells the next
+  const std::chrono::seconds limit_;
+  Pipe ports_;  // on which rank 0 tells the others where it is
   Pipe reports_[kRanks];
   std::vector<pid_t> processes_;
 };

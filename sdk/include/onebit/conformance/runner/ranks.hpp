@@ -56,7 +56,7 @@ class ThreadRanks {
     for (std::thread& thread : threads_) done ? thread.join() : thread.detach();
     if (!done)
       throw Hangs("a group of " + std::to_string(ranks) + " ranks has not come to an end after " +
-                  std::to_string(std::chrono::duration_cast<std::chrono::seconds>(limit).count()) + " s");
+                  text_of(std::chrono::duration<double>(limit).count()) + " s");
     std::string all;
     for (size_t rank = 0; rank < ranks; ++rank)
       if (const std::string& text = group_->texts[rank]; !text.empty())
