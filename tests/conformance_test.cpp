@@ -1,6 +1,7 @@
 // All plugins of ours pass the conformance suites, through the runner, with the options that matter.
 #include <cstdio>
 
+#include "mpirun.hpp"
 #include "onebit/conformance/doctest.hpp"
 
 namespace onebit::test {
@@ -32,9 +33,17 @@ TEST_CASE("onebit conforms, in all its options") {
   for (const std::string scale : {"block", "tensor", "bucket"})
     for (const std::string norm : {"l2", "l1"})
       for (const std::string block : {"32", "4096", "65536"})
-        check("onebit_plugin_onebit",
-              "[compressor]\nscale = \"" + scale + "\"\nnorm = \"" + norm + "\"\nblock = " + block);
+        check("onebit_plugin_onebit", "[compressor]\nscale = \"" + scale + "\"\nnorm = \"" + norm + "\"\nblock = " + block);
 }
 TEST_CASE("threads conforms") { check("onebit_plugin_threads"); }
+
+// Started by the test below, as ranks of a job.
+TEST_CASE("one rank of mpi" * doctest::skip()) { check("onebit_plugin_mpi"); }
+TEST_CASE("mpi conforms, under its launcher") {
+  if (!can_mpirun()) return;
+  const Outcome outcome = mpirun(3, ONEBIT_BINARY_DIR "/bin/conformance_test --no-skip --test-case='one rank of mpi'");
+  CHECK_MESSAGE(outcome.status == 0, outcome.text);
+  CHECK_SAYS(outcome, "destroyed_peer");
+}
 
 }  // namespace onebit::test

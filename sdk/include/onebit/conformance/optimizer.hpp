@@ -29,7 +29,7 @@
   X(all_state_is_declared) X(released_state_is_not_read) X(starts_at_any_step) \
   X(replicas_agree) X(sync_brings_ranks_together) X(anchor_is_where_ranks_met) \
   X(exempt_tensors_lose_nothing) X(exempt_tensors_follow_the_mean_gradient) \
-  X(odd_sizes) X(zero_gradients_are_harmless) X(extreme_gradients_are_harmless) X(nan_stays_in_its_tensor) \
+  X(odd_sizes) X(every_element_moves) X(zero_gradients_are_harmless) X(extreme_gradients_are_harmless) X(nan_stays_in_its_tensor) \
   X(zero_learning_rate_moves_nothing) X(descends) X(descends_through_signs)
 // clang-format on
 

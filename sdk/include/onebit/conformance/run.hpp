@@ -11,12 +11,14 @@
 #include <chrono>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "onebit/conformance/compressor.hpp"
 #include "onebit/conformance/optimizer.hpp"
 #include "onebit/conformance/runner/component.hpp"
+#include "onebit/conformance/runner/killed_rank.hpp"
 #include "onebit/conformance/runner/ranks.hpp"
 
 namespace onebit::conformance {
@@ -37,18 +39,40 @@ struct Trial {
   std::function<void()> body;
 };
 
-// All cases of a component, in their order; they use subject, which outlives them.
-inline std::vector<Trial> trials_of(const Subject& subject) {
+// Ranks that are started by a launcher: one communicator for all cases, for a process can't leave and come again.
+inline std::vector<Trial> trials_of_launched(const std::shared_ptr<const Subject>& subject) {
   std::vector<Trial> trials;
-  const Subject* const it = &subject;
-  if (subject.info->kind == Kind::optimizer)
+  const auto self = std::make_shared<Rank>();
+  for (const CommunicatorCase& one : communicator_cases)
+    trials.push_back({one.name, [subject, self, &one] {
+                        if (!*self) *self = subject->communicator(no_rendezvous());
+                        const std::string text = outcome_on(*self, one.run);
+                        if (!text.empty()) throw Hangs(text);  // the ranks are out of step
+                        (*self)->barrier(Call());
+                      }});
+  return trials;
+}
+inline std::vector<Trial> trials_of_communicator(const std::shared_ptr<const Subject>& subject) {
+  const MakeCommunicator make = [subject](const onebit_rendezvous& at) { return subject->communicator(at); };
+  std::vector<Trial> trials = {{"killed_rank", [subject, make] { killed_rank(*subject->info, make); }}};
+  if ((subject->info->capabilities & ONEBIT_CAPABILITY_PROCESSES) != 0) {
+    for (Trial& trial : trials_of_launched(subject)) trials.push_back(std::move(trial));
+    return trials;
+  }
+  for (const CommunicatorCase& one : communicator_cases)
+    trials.push_back({one.name, [make, &one] { run_on_threads(make, one.run); }});
+  return trials;
+}
+// All cases of a component, in their order. killed_rank comes first: it forks, while there are no other threads.
+inline std::vector<Trial> trials_of(const std::shared_ptr<const Subject>& subject) {
+  if (subject->info->kind == Kind::communicator) return trials_of_communicator(subject);
+  std::vector<Trial> trials;
+  if (subject->info->kind == Kind::optimizer)
     for (const OptimizerCase& one : optimizer_cases)
-      trials.push_back({one.name, [it, &one] { one.run([it] { return it->optimizer(); }); }});
-  if (subject.info->kind == Kind::compressor)
+      trials.push_back({one.name, [subject, &one] { one.run([subject] { return subject->optimizer(); }); }});
+  if (subject->info->kind == Kind::compressor)
     for (const CompressorCase& one : compressor_cases)
-      trials.push_back({one.name, [it, &one] { one.run([it] { return it->compressor(); }); }});
-  if (subject.info->kind == Kind::communicator)
-    for (const CommunicatorCase& one : communicator_cases) trials.push_back({one.name, [it, &one] { run_on_ranks(*it, one); }});
+      trials.push_back({one.name, [subject, &one] { one.run([subject] { return subject->compressor(); }); }});
   return trials;
 }
 
@@ -59,11 +83,13 @@ inline std::string obstacle_of(const PluginInfo& plugin, const ComponentInfo& co
   return "";
 }
 
-inline Result attempt(const std::string& label, const Trial& trial, const Before& before) {
+// spoiled: why the cases that follow can't be tried; set where one hangs.
+inline Result attempt(const std::string& label, const Trial& trial, const Before& before, std::string& spoiled) {
   if (before) before(label, trial.name);
   const auto begin = std::chrono::steady_clock::now();
   Result result = {label, trial.name, Outcome::passed, "", 0};
   try {
+    if (!spoiled.empty()) throw NotApplicable(spoiled);
     trial.body();
   } catch (const NotApplicable& e) {
     result.outcome = Outcome::skipped;
@@ -71,6 +97,7 @@ inline Result attempt(const std::string& label, const Trial& trial, const Before
   } catch (const std::exception& e) {
     result.outcome = Outcome::failed;
     result.text = e.what();
+    if (dynamic_cast<const Hangs*>(&e) != nullptr) spoiled = "ranks are out of step, or hang, since the case " + trial.name;
   }
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
@@ -81,12 +108,13 @@ inline std::vector<Result> run(const Registry& registry, const PluginInfo& plugi
                                const Manifest& options, const Before& before = {}, const std::string& only = "") {
   const std::string label = label_of(component), obstacle = obstacle_of(plugin, component);
   if (!obstacle.empty()) return {{label, only.empty() ? "all cases" : only, Outcome::skipped, obstacle, 0}};
-  std::unique_ptr<Subject> subject;
-  std::vector<Result> results = {attempt(
-      label, {"takes_its_options", [&] { subject = std::make_unique<Subject>(registry, component, options); }}, before)};
+  std::shared_ptr<const Subject> subject;
+  std::string spoiled;
+  const Trial first = {"takes_its_options", [&] { subject = std::make_shared<const Subject>(registry, component, options); }};
+  std::vector<Result> results = {attempt(label, first, before, spoiled)};
   if (!subject) return results;
-  for (const Trial& trial : trials_of(*subject))
-    if (only.empty() || only == trial.name) results.push_back(attempt(label, trial, before));
+  for (const Trial& trial : trials_of(subject))
+    if (only.empty() || only == trial.name) results.push_back(attempt(label, trial, before, spoiled));
   return results;
 }
 

@@ -28,4 +28,11 @@ inline std::string text_of(double value) {
   return text;
 }
 
+// A number that need not be exact.
+inline std::string about(double value) {
+  char text[40];
+  std::snprintf(text, sizeof text, "about %.3g", value);
+  return text;
+}
+
 }  // namespace onebit::conformance

@@ -74,30 +74,47 @@ inline void broadcast_every_root(Rank& self) {
     }
 }
 
-// No rank leaves a barrier before the last has come to it. The clock is one for all ranks of a machine.
-inline void barrier_holds(Rank& self) {
-  const auto now = [] { return std::chrono::steady_clock::now().time_since_epoch().count(); };
+// Of one clock for all ranks of a machine.
+inline int64_t clock_now() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
+
+// Two times of every rank, to every rank.
+inline std::vector<int64_t> times_of_all(Rank& self, const int64_t (&own)[2]) {
   Parts places(self->size(), [](int) { return 16; });
   for (int r = 0; r < self->size(); ++r) places.parts[static_cast<size_t>(r)].offset = 16 * r;
+  std::vector<int64_t> all(static_cast<size_t>(self->size()) * 2);
+  finish(self, self->all_gather(own, all.data(), places.parts.data(), Call()));
+  return all;
+}
+// None of the second times is before one of the first.
+inline void require_order(const std::vector<int64_t>& times, const char* unmet) {
+  for (size_t a = 0; a < times.size(); a += 2)
+    for (size_t b = 1; b < times.size(); b += 2) require(times[a] <= times[b], unmet);
+}
+
+// No rank leaves a barrier before the last has come to it.
+inline void barrier_holds(Rank& self) {
   for (int round = 0; round < 3; ++round) {
     if ((self->rank() + round) % 3 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    int64_t times[2] = {now(), 0};
+    int64_t times[2] = {clock_now(), 0};
     self->barrier(Call(static_cast<uint64_t>(round)));
-    times[1] = now();
-    std::vector<int64_t> all(static_cast<size_t>(self->size()) * 2);
-    finish(self, self->all_gather(times, all.data(), places.parts.data(), Call()));
-    for (size_t a = 0; a < all.size(); a += 2)
-      for (size_t b = 1; b < all.size(); b += 2) require(all[a] <= all[b], "a rank left the barrier before another came");
+    times[1] = clock_now();
+    require_order(times_of_all(self, times), "a rank left the barrier before another came");
   }
 }
 
+// A sum is not done before the last rank has brought its part.
 inline void test_until_done(Rank& self) {
   Vector<float> io(elements<float>(self->rank(), 1000));
+  const GoFirst guard(self);
+  if (self->rank() == self->size() - 1) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  int64_t times[2] = {clock_now(), 0};
   Request* request = self->all_reduce(io.tensor, io.tensor, ReduceOp::sum, Call());
   while (!self->test(request)) std::this_thread::yield();
+  times[1] = clock_now();
   require(self->test(request), "a request that was done is not done any more");
   self->wait(request);
-  require(io.values == reduced<float>(ReduceOp::sum, self->size(), 1000), "test answered true too early");
+  require(io.values == reduced<float>(ReduceOp::sum, self->size(), 1000), "test answered true, and the sum is another");
+  require_order(times_of_all(self, times), "test answered true before another rank had brought its part");
 }
 
 }  // namespace onebit::conformance

@@ -33,7 +33,8 @@ inline void split_nested(Rank& self) {
   require(same->rank() == self->rank() && same->size() == self->size(), "equal keys must keep the order of ranks");
   Rank half = same->split(same->rank() / 2, 0);
   Rank single = half->split(half->rank(), 0);
-  require(single->size() == 1 && single->rank() == 0, "a color of its own must give a communicator of 1 rank");
+  require(single != nullptr && single->size() == 1 && single->rank() == 0,
+          "a color of its own must give a communicator of 1 rank");
   same.reset();
   check_exchange(half, uneven);
   check_gather(

@@ -74,17 +74,19 @@ class Coding {
     return *this;
   }
   void measure() {
-    const Batch all = batch(pieces.data(), pieces.size());
-    const float* const from = feeds_back() ? errors.data() : nullptr;
-    if (!wide()) return codec_.measure(all, values.data(), from, statistics.data());
+    if (!wide()) return measure(pieces.data(), pieces.size());
     Guarded<double> blocks(statistics.size()), folded(spans.size() * static_cast<size_t>(codec.statistics));
-    codec_.measure(all, values.data(), from, blocks.data());
+    codec_.measure(batch(pieces.data(), pieces.size()), values.data(), feeds_back() ? errors.data() : nullptr, blocks.data());
     const Folding folding = {sizeof folding, spans.size(), spans.data(), nullptr, nullptr, nullptr};
     codec_.fold(folding, blocks.data(), folded.data());
     require(blocks.intact() && folded.intact(), "measure or fold wrote beside its statistics");
     for (size_t s = 0; s < spans.size(); ++s)
       for (int64_t block = spans[s].first; block < spans[s].first + spans[s].count; ++block)
         std::copy_n(folded.data() + s * width(), width(), statistics.data() + static_cast<size_t>(block) * width());
+  }
+  // Some of the pieces, where a span is a block.
+  void measure(const Piece* first, size_t count) {
+    codec_.measure(batch(first, count), values.data(), feeds_back() ? errors.data() : nullptr, statistics.data());
   }
   // Some of the pieces, of which the statistics are there.
   void run(const Piece* first, size_t count, bool in_place = false) {

@@ -41,8 +41,10 @@ inline void batches_do_not_matter(const MakeCompressor& make) {
   const auto codec = make();
   const Coding together = coded(*codec);
   Coding single(*codec, mixed_lengths(codec->describe()));
-  single.fill(15).fill_errors(16, 0.5F).measure();
+  single.fill(15).fill_errors(16, 0.5F);
+  if (single.wide()) single.measure();
   for (size_t i = single.pieces.size(); i-- > 0;) {
+    if (!single.wide()) single.measure(&single.pieces[i], 1);
     single.run(&single.pieces[i], 1);
     codec->decode(single.batch(&single.pieces[i], 1), single.payload.data(), 1, false, single.out.data());
   }
@@ -93,37 +95,46 @@ inline void draws_from_step_rank_and_key(const MakeCompressor& make) {
   require(by_role, text + "as a worker and as a server (piece.key 8 and 9)");
 }
 
+// The statistics of nine blocks, one of them ten times as large as the others.
+constexpr int64_t folded_blocks = 9;
+inline Guarded<double> statistics_with(const Compressor& codec, int64_t large) {
+  Coding coding(codec, std::vector<int64_t>(folded_blocks, 32));
+  coding.fill(18);
+  const Piece& piece = coding.pieces[static_cast<size_t>(large)];
+  for (int64_t i = piece.first; i < piece.first + piece.count; ++i) coding.values[static_cast<size_t>(i)] *= 10;
+  Guarded<double> blocks(coding.statistics.size());
+  codec.measure(coding.batch(coding.pieces.data(), coding.pieces.size()), coding.values.data(),
+                coding.feeds_back() ? coding.errors.data() : nullptr, blocks.data());
+  return blocks;
+}
+inline std::vector<double> folded(const Compressor& codec, const std::vector<double>& blocks,
+                                  const std::vector<onebit_run>& spans) {
+  Guarded<double> result(spans.size() * static_cast<size_t>(codec.describe().statistics));
+  const Folding folding = {sizeof folding, spans.size(), spans.data(), nullptr, nullptr, nullptr};
+  codec.fold(folding, blocks.data(), result.data());
+  require(result.intact(), "fold wrote beside its statistics");
+  return result.values();
+}
+
 // Protects from: wide scales that come out otherwise on each rank, for the sums of their blocks were added in another order.
 inline void folds_in_block_order(const MakeCompressor& make) {
   const auto codec = make();
   const Codec about = codec->describe();
   if (about.span == ONEBIT_SPAN_BLOCK) throw NotApplicable("the span of this codec is a block");
-  const auto width = static_cast<size_t>(about.statistics);
-  constexpr int64_t count = 9;
-  Coding measured(*codec, std::vector<int64_t>(count, 32));
-  measured.fill(18);
-  Guarded<double> blocks(static_cast<size_t>(count) * width);
-  codec->measure(measured.batch(measured.pieces.data(), measured.pieces.size()), measured.values.data(),
-                 measured.feeds_back() ? measured.errors.data() : nullptr, blocks.data());
-  const auto fold = [&](const std::vector<double>& from, const std::vector<onebit_run>& spans) {
-    Guarded<double> folded(spans.size() * width);
-    const Folding folding = {sizeof folding, spans.size(), spans.data(), nullptr, nullptr, nullptr};
-    codec->fold(folding, from.data(), folded.data());
-    require(folded.intact(), "fold wrote beside its statistics");
-    return folded.values();
-  };
-  const std::vector<double> whole = fold(blocks.values(), {{0, count}});
-  std::vector<double> so_far(blocks.data(), blocks.data() + width);
-  for (int64_t block = 1; block < count; ++block) {
-    const double* const next = blocks.data() + static_cast<size_t>(block) * width;
-    so_far.insert(so_far.end(), next, next + width);
-    so_far = fold(so_far, {{0, 2}});
+  const auto width = static_cast<std::ptrdiff_t>(about.statistics);
+  for (int64_t large = 0; large < folded_blocks; ++large) {
+    const std::vector<double> blocks = statistics_with(*codec, large).values();
+    std::vector<double> so_far(blocks.begin(), blocks.begin() + width);
+    for (int64_t block = 1; block < folded_blocks; ++block) {
+      so_far.insert(so_far.end(), blocks.begin() + block * width, blocks.begin() + (block + 1) * width);
+      so_far = folded(*codec, so_far, {{0, 2}});
+    }
+    require(so_far == folded(*codec, blocks, {{0, folded_blocks}}),
+            "folding nine blocks is not folding them one after another, in their order");
+    const std::vector<double> parts = folded(*codec, blocks, {{0, 4}, {4, 5}}), second = folded(*codec, blocks, {{4, 5}});
+    require(std::equal(second.begin(), second.end(), parts.begin() + width),
+            "folding two spans in one call is not folding each by itself");
   }
-  require(so_far == whole, "folding nine blocks is not folding them one after another, in their order");
-  const std::vector<double> parts = fold(blocks.values(), {{0, 4}, {4, 5}});
-  const std::vector<double> second = fold(blocks.values(), {{4, 5}});
-  require(std::equal(second.begin(), second.end(), parts.begin() + static_cast<std::ptrdiff_t>(width)),
-          "folding two spans in one call is not folding each by itself");
 }
 
 }  // namespace onebit::conformance

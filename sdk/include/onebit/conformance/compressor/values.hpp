@@ -25,7 +25,7 @@ inline void finite_stays_finite(const MakeCompressor& make) {
           for (const float x : coding.of(*array, coding.pieces[0]))
             if (!std::isfinite(x))
               throw Unmet(std::string(array == &coding.out ? "decode" : "the new error") + " gives " + text_of(x) + " for " +
-                          std::to_string(n) + (constant ? " equal" : "") + " values of about " + text_of(size));
+                          std::to_string(n) + (constant ? " equal" : "") + " values of " + about(size));
       }
 }
 
@@ -114,7 +114,7 @@ inline void require_unbiased(const Average& average, const Floats& vector) {
   for (size_t i = 0; i < vector.size(); ++i) {
     const double expected = factor * static_cast<double>(vector[i]);
     const double noise_left = 6 * average.deviation[i] / std::sqrt(static_cast<double>(average_steps));
-    require(std::fabs(average.mean[i] - expected) <= noise_left + 0.02 * factor * largest,
+    require(std::fabs(average.mean[i] - expected) <= noise_left + 2e-4 * factor * largest,
             "without error feedback, a codec that draws random numbers should be unbiased: the mean over " +
                 std::to_string(average_steps) + " steps of element " + std::to_string(i) + " is " + text_of(average.mean[i]) +
                 ", expected " + text_of(expected));

@@ -25,12 +25,28 @@ inline void odd_sizes(const MakeOptimizer& make) {
     for (const size_t size : sizes) start.push_back(noises(size, size, 0.5F));
     const auto optimizer = make();
     TileHost host(*optimizer, start);
+    host.state.poison_released = true;
     for (uint64_t step = 1; step <= 5; ++step) {
       Tensors gradients;
       for (const size_t size : sizes) gradients.push_back(noises(step * 5000 + size, size, 0.1F));
       host.step(gradients);
     }
     require_finite(host, "after 5 steps of a model of " + std::to_string(sizes.size()) + " tensors");
+  }
+}
+
+// Protects from: loops that leave out the rest of a vector.
+inline void every_element_moves(const MakeOptimizer& make) {
+  for (const size_t size : {size_t{1}, size_t{2}, size_t{7}, size_t{31}, size_t{33}, size_t{100}, size_t{4097}}) {
+    const Floats start = noises(size, size, 0.25F, 0.5F);
+    const auto optimizer = make();
+    TileHost host(*optimizer, {start});
+    host.state.poison_released = true;
+    for (uint64_t step = 1; step <= 10; ++step) host.step({noises(step * 5000 + size, size, 0.05F, 0.1F)});
+    for (size_t i = 0; i < size; ++i)
+      if (host.parameters[0][i] == start[i])
+        throw Unmet("element " + std::to_string(i) + " of a tensor of " + std::to_string(size) +
+                    " has not moved in 10 steps, though it got a gradient in each");
   }
 }
 
@@ -53,8 +69,7 @@ inline void extreme_gradients_are_harmless(const MakeOptimizer& make) {
         for (float& g : tensor) g *= size;
       traveller.host.step(gradients);
     }
-    require_finite(traveller.host,
-                   "after " + std::to_string(journey_steps) + " steps with gradients of about " + text_of(size));
+    require_finite(traveller.host, "after " + std::to_string(journey_steps) + " steps with gradients of " + about(size));
   }
 }
 
