@@ -1,12 +1,16 @@
 // Loading one library: every way in which it fails, by its words; after each, a good plugin still loads.
 #include <doctest/doctest.h>
+#include <elf.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstddef>
+#include <fstream>
 #include <thread>
 
 #include "onebit/registry.hpp"
 #include "scratch_folder.hpp"
+#include "trust.hpp"
 
 namespace {
 
@@ -23,7 +27,7 @@ std::string error_of(const fs::path& file) {
     registry.load(file);
   } catch (const onebit::Error& e) {
     text = e.what();
-    const std::string label = "plugin '" + file.stem().string() + "' (" + file.lexically_normal().string() + "): ";
+    const std::string label = "plugin '" + file.stem().string() + "' (" + onebit::written_out(file).string() + "): ";
     CAPTURE(text);
     CHECK(text.rfind(label, 0) == 0);
     text = text.substr(std::min(label.size(), text.size()));
@@ -80,7 +84,7 @@ TEST_CASE("files that are no plugins") {
   CHECK(error_of(folder.file("empty.so", "")) == "the file is empty");
   CHECK(error_of(folder.file("text.so", "plugin = 1\n")) == "not an ELF file; expected a shared library");
   REQUIRE(::mkfifo((folder / "pipe.so").c_str(), 0600) == 0);
-  CHECK(error_of(folder / "pipe.so") == "expected a regular file");
+  CHECK(error_of(folder / "pipe.so") == "expected a regular file, found a pipe");
   const fs::path cut = copied(folder, "cut.so");
   fs::resize_file(cut, fs::file_size(cut) - 1);
   CHECK(error_of(cut).find("the file is truncated or damaged: ") == 0);
@@ -92,6 +96,23 @@ TEST_CASE("entries") {
        {"other_major", "built for ABI 2, this host speaks 1; rebuild it with SDK 1.x"},
        {"entry_null", "its entry refused: it gave no reason"},
        {"entry_null_text", "its entry refused: this plugin wants a host of the year 2040"}});
+}
+
+TEST_CASE("exceptions that a plugin of bare tables lets out") {
+  check_cases({{"crossing_entry_exception", "its entry let an exception out, which no plugin may: thrown on purpose"},
+               {"crossing_entry_int", "its entry let an exception out, which no plugin may"},
+               {"crossing_probe", "its probe let an exception out, which no plugin may"}});
+  CHECK(error_of(bad("crossing_shutdown")) == "no error");  // its registry has gone by now
+}
+
+TEST_CASE("a library for another machine") {
+  const ScratchFolder folder;
+  const fs::path file = copied(folder, "foreign.so");
+  std::fstream out(file, std::ios::in | std::ios::out | std::ios::binary);
+  const Elf64_Half machine = EM_S390;
+  out.seekp(offsetof(Elf64_Ehdr, e_machine)).write(reinterpret_cast<const char*>(&machine), sizeof machine);
+  out.close();
+  CHECK(error_of(file).find("built for machine 22, this machine is ") == 0);
 }
 
 TEST_CASE("what the dynamic loader refuses keeps its reason") {

@@ -106,7 +106,7 @@ TEST_CASE("values that no option can have") {
   CHECK(error_of("[train]\nday = 1979-05-27") ==
         "a.toml:2:7: expected a boolean, a number, a string or an array, found a date or time");
   CHECK(error_of("[train.deep]\nx = 1") ==
-        "a.toml:1:1: expected a value, found a table; tables are not nested, but for [[optimizer.group]]");
+        "a.toml:1:1: expected a value, found a table; tables are not nested, but for [[optimizer.group]] and [[plugins.pin]]");
   CHECK(error_of("[train]\nx = [1, \"a\"]") == "a.toml:2:5: an array holds either numbers or strings, not both");
   CHECK(error_of("[train]\nx = [[1], [2]]") == "a.toml:2:5: an array holds numbers or strings");
   CHECK(error_of("[train]\nx = 99999999999999999999") == "a.toml:2:5: expected a number that fits 64 bits");

@@ -41,6 +41,8 @@ enum Defect {
   OPTION_RANGE,
   OPTION_DEFAULT,
   OPTION_TWICE,
+  OPTION_HELP_EMPTY,
+  OPTION_HELP_LINES,
   OPTIONS_NULL,
   REFUSES,
   SILENT,
@@ -203,22 +205,23 @@ static const struct {
 static const onebit_compressor_api compressor = {
     sizeof compressor, create_compressor, destroy_compressor, describe, payload_size, measure, NULL, encode, decode};
 
-static const onebit_schema lr = {IS(OPTION_SIZE_0) ? 0 : sizeof lr,
-                                 {IS(OPTION_KEY_BAD)      ? "L R"
-                                  : IS(OPTION_KEY_PLUGIN) ? "plugin"
-                                                          : "lr",
-                                  IS(OPTION_KEY_BAD)      ? 3
-                                  : IS(OPTION_KEY_PLUGIN) ? 6
-                                                          : 2},
-                                 TEXT("the learning rate"),
-                                 {IS(OPTION_DEFAULT) ? "7.0" : "0.1", 3},
-                                 {NULL, 0},
-                                 IS(OPTION_RANGE) ? 2 : 0,
-                                 1,
-                                 IS(OPTION_TYPES)         ? 64
-                                 : IS(OPTION_TYPES_NEWER) ? 64 | ONEBIT_VALUE_FLOAT
-                                                          : ONEBIT_VALUE_FLOAT,
-                                 0};
+static const onebit_schema lr = {
+    IS(OPTION_SIZE_0) ? 0 : sizeof lr,
+    {IS(OPTION_KEY_BAD)      ? "L R"
+     : IS(OPTION_KEY_PLUGIN) ? "plugin"
+                             : "lr",
+     IS(OPTION_KEY_BAD)      ? 3
+     : IS(OPTION_KEY_PLUGIN) ? 6
+                             : 2},
+    {IS(OPTION_HELP_LINES) ? "the learning\nrate!" : "the learning rate", IS(OPTION_HELP_EMPTY) ? 0 : 17},
+    {IS(OPTION_DEFAULT) ? "7.0" : "0.1", 3},
+    {NULL, 0},
+    IS(OPTION_RANGE) ? 2 : 0,
+    1,
+    IS(OPTION_TYPES)         ? 64
+    : IS(OPTION_TYPES_NEWER) ? 64 | ONEBIT_VALUE_FLOAT
+                             : ONEBIT_VALUE_FLOAT,
+    0};
 static const onebit_schema* const options[] = {IS(OPTION_NULL) ? NULL : &lr, &lr};
 
 static const onebit_component plain_optimizer = {

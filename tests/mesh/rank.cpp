@@ -1,0 +1,58 @@
+// One rank of three that are processes, joined by the template's communicator: mesh_rank PLUGIN VICTIM. The victim ends without
+// a word in the middle of a collective; the others say what they are told, and how long that took.
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <vector>
+
+#include "onebit/manifest.hpp"
+#include "onebit/registry.hpp"
+#include "onebit/rendezvous.hpp"
+
+using namespace onebit;
+
+namespace {
+
+constexpr int64_t kBytes = 40'000'000;
+
+std::unique_ptr<Communicator> join(const Registry& registry, const onebit_rendezvous& rendezvous) {
+  const ComponentInfo& tcp = registry.find(Kind::communicator, "my_plugin");
+  const Manifest manifest =
+      Manifest::parse("[communicator]\nplugin = \"my_plugin\"\ninterface = \"lo\"\ntimeout = 20", "rank.cpp", ".");
+  return registry.make_communicator(tcp, ResolvedTable(manifest, "communicator", tcp.options, true), rendezvous);
+}
+
+// The victim's part never comes.
+void gather(Communicator& self, int victim) {
+  const auto size = static_cast<size_t>(self.size());
+  std::vector<char> in(kBytes), out(kBytes * size);
+  std::vector<Part> parts(size);
+  for (size_t r = 0; r < size; ++r) parts[r] = {static_cast<int64_t>(r) * kBytes, kBytes};
+  Request* request = self.all_gather(in.data(), out.data(), parts.data(), Call());
+  if (self.rank() == victim) ::kill(::getpid(), SIGKILL);
+  self.wait(request, -1);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count != 3) return 2;
+  const int victim = std::atoi(arguments[2]);
+  Registry registry;
+  registry.load(arguments[1]);
+  const TcpRendezvous rendezvous(launched_rank_from_environment().value());
+  const auto self = join(registry, rendezvous.view());
+  self->barrier(Call());
+  const auto begin = std::chrono::steady_clock::now();
+  try {
+    gather(*self, victim);
+    return 3;
+  } catch (const Error& e) {
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    std::printf("[rank %d] code %d %s: %s\n", self->rank(), static_cast<int>(e.code()), seconds < 10 ? "in time" : "late",
+                e.what());
+    return 0;
+  }
+}
