@@ -1,6 +1,7 @@
 // Distributed Lion against its formulas, on sessions: the majority, the average, ties, exempt tensors, one rank.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "examples.hpp"
@@ -95,6 +96,38 @@ TEST_CASE("six ranks: three sixths less three sixths is a tie, though not 0 in f
   const auto up = std::count_if(ranks[0][0].begin(), ranks[0][0].end(), [](float p) { return p > model[0][0]; });
   CHECK(std::abs(up - 2500) < 4 * std::sqrt(5000) / 2);
   for (const float p : ranks[0][1]) REQUIRE(p > model[1][0]);  // on which they agree
+}
+
+// By the keys that the exchange gives: 2 * block to a worker, 2 * block + 1 to the block's server.
+TEST_CASE("workers and servers throw coins of their own") {
+  const auto ranks = train_examples(lion(), 2, 1, model, [](int, int) { return Tensors{Floats(5000), Floats(33)}; });
+  check_replicas(ranks);
+  const struct { size_t tensor, first, count; } blocks[] = {{0, 0, 4096}, {0, 4096, 904}, {1, 0, 33}};
+  uint64_t key = 0;
+  for (const auto& block : blocks) {
+    int ties = 0, by_server[2] = {0, 0};
+    for (size_t k = 0; k < block.count; ++k) {
+      const float p = model[block.tensor][block.first + k], now = ranks[0][block.tensor][block.first + k];
+      const bool up = now < p - kLr * kDecay * p;  // a vote for +1 lowers the parameter
+      const auto i = static_cast<int64_t>(k);
+      const bool votes[] = {CounterRandom(1, 0, key).coin(i), CounterRandom(1, 1, key).coin(i)};
+      if (votes[0] == votes[1]) REQUIRE(up == votes[0]);
+      if (votes[0] == votes[1]) continue;
+      ++ties;
+      for (uint64_t server = 0; server < 2; ++server)
+        by_server[server] += CounterRandom(1, server, key + 1).coin(i) == up ? 1 : 0;
+    }
+    CHECK(ties > 5);
+    CHECK(std::max(by_server[0], by_server[1]) == ties);
+    key += 2;
+  }
+}
+
+TEST_CASE("between machines: the vote of their means") {
+  const auto ranks = train_examples(lion("vote", "", "machines = 2\n[exchange]\ntopology = \"hierarchical\"\n"), 4, 3, model,
+                                    [](int step, int) { return gradients_of(step, 0); });
+  check_replicas(ranks);
+  CHECK(ranks[0] == by_hand(1, 3, [](const Floats& directions) { return sign(directions[0]); }));
 }
 
 TEST_CASE("a compressor that is exact makes it the average of the signs") {

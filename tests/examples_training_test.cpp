@@ -13,6 +13,13 @@ using namespace onebit::test;
 
 namespace {
 
+// A sanitizer makes all of it slow: then a run is 60 steps, and its accuracy says nothing.
+#if defined(ONEBIT_SANITIZED)
+constexpr bool kWhole = false;
+#else
+constexpr bool kWhole = true;
+#endif
+
 // Elements of the demo's tensors: two convolutions and two linear layers, weights and biases.
 constexpr int64_t kTensors[] = {16 * 9, 16, 32 * 16 * 9, 32, 64 * 800, 64, 10 * 64, 10};
 
@@ -23,15 +30,15 @@ uint64_t bytes_a_step(const Compressor& codec) {
 }
 
 void check_demo(const std::string& name, const std::string& codec, const std::string& options, double floor, double most_bits) {
-  if (!is_built(name)) return;
+  if (!can_try(name)) return;
   if (ONEBIT_WITH_TORCH == 0) {
     MESSAGE("SKIPPED: this build has no libtorch (ONEBIT_TORCH=OFF)");
     return;
   }
   const ScratchFolder folder;
-  const Outcome outcome =
-      run_onebit("train " ONEBIT_SOURCE_DIR "/sdk/examples/" + name + "/demo.toml --out " + folder.path().string() +
-                 " --set 'plugins.path=[\"" + example_file(name).string() + "\"]'");
+  const Outcome outcome = run_onebit("train " ONEBIT_SOURCE_DIR "/sdk/examples/" + name + "/demo.toml --out " +
+                                     folder.path().string() + " --set 'plugins.path=[\"" + example_file(name).string() +
+                                     "\"]'" + (kWhole ? "" : " --set train.samples=7680"));
   if (outcome.status != 0 && outcome.text.find("Fashion-MNIST is not there") != std::string::npos) {
     MESSAGE("SKIPPED: " << outcome.text);
     return;
@@ -39,7 +46,7 @@ void check_demo(const std::string& name, const std::string& codec, const std::st
   REQUIRE_MESSAGE(outcome.status == 0, outcome.text);
   const auto summary = nlohmann::json::parse(contents_of(folder / "summary.json"));
   MESSAGE(name, ": ", summary["final_test_accuracy"].get<double>());
-  CHECK(summary["final_test_accuracy"].get<double>() >= floor);
+  CHECK(summary["final_test_accuracy"].get<double>() >= (kWhole ? floor : 0));
   CHECK(summary["compressor"] == codec);
   CHECK(summary["skipped_steps"] == 0);
   // Of two ranks each sends half of its payload to the other, and then its half of the mean: one payload a step.

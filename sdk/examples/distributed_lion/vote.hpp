@@ -4,7 +4,9 @@
 //
 // Ties. Where an even number of ranks is split evenly, and where a rank has no opinion (0), one bit can't say so: a coin is
 // thrown, by a generator that is a function of step, rank, block and element. So a tie moves an element by nothing on average,
-// no sign is preferred, and every run, with any number of threads, throws the same coins.
+// no sign is preferred, and every run, with any number of threads, throws the same coins. Three sixths less three sixths is not
+// quite 0 in fp32: what is within 2^-16 of it counts as a tie, too. So messages are votes, +1, -1 or 0, not numbers of any
+// size.
 //
 // Payload of n elements: ceil(n / 32) words of 32 bits; element i is bit i mod 32 of word i / 32, 1 = up.
 #pragma once

@@ -1,5 +1,5 @@
-// Philox4x32-10, as in onebit/counter_random.hpp and with its numbers: random words as a function of (step, rank, key, element).
-// Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC11.
+// Philox4x32-10, as in onebit/counter_random.hpp and with its numbers: random words as a function of step, rank, key and
+// element. Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC11.
 
 pub struct CounterRandom {
     step: [u32; 2],

@@ -1,13 +1,13 @@
-// Compressor `ternary`: each element as -s, 0 or +s, two bits, after TernGrad (Wen et al., "TernGrad: ternary gradients to reduce
-// communication in distributed deep learning", arXiv 1705.07878), in Rust, with no crate and no build tool:
+// Compressor `ternary`: each element as -s, 0 or +s, two bits, after TernGrad (Wen et al., "TernGrad: ternary gradients to
+// reduce communication in distributed deep learning", arXiv 1705.07878), in Rust, with no crate and no build tool:
 //
 //     rustc --edition 2021 --crate-type cdylib -O -C strip=symbols ternary.rs -o ternary.so
 //
-//   s     = the largest magnitude of the block, at most `clip` root mean squares (TernGrad clips at 2.5, which bounds the noise)
+//   s     = the largest magnitude of the block, at most `clip` root mean squares (2.5 in TernGrad; it bounds the noise)
 //   code  = sign(x) with probability |x| / s, else 0           the mean of what is decoded is x, where nothing was clipped
 //
-// It needs no error feedback. Payload of n elements: s (f32), then ceil(n / 16) words; element i is bits 2 (i mod 16) and following
-// of word i / 16: 0 is zero, 1 is +s, 2 is -s. 3 is nothing that an encoder writes: decode answers it with an error.
+// It needs no error feedback. Payload of n elements: s (f32), then ceil(n / 16) words; element i is bits 2 (i mod 16) and
+// following of word i / 16: 0 is zero, 1 is +s, 2 is -s. 3 is nothing that an encoder writes: decode answers it with an error.
 //
 // No panic crosses the boundary: `guard` turns it into a code and a message. Pointers become slices here, and nowhere else.
 
