@@ -84,8 +84,8 @@ TEST_CASE("communicator suite: what comes too early is caught") {
 
 TEST_CASE("communicator suite: errors that are none, or others, are caught") {
   check_caught(Fault::tag_ignored, "mismatched_tag", "another tag: an error was expected, but there was none");
-  const char* const mismatches[] = {"mismatched_operation", "mismatched_root",  "mismatched_reduction",
-                                    "mismatched_size",      "mismatched_parts", "refused_call"};
+  const char* const mismatches[] = {"mismatched_operation", "mismatched_root", "mismatched_reduction", "mismatched_size",
+                                    "mismatched_parts"};
   for (const char* name : mismatches) check_caught(Fault::mismatch_swallowed, name, "an error was expected");
   check_caught(Fault::wrong_part_mended, "refused_call", "'negative size' is missing in the error");
   check_caught(Fault::unknown_sum_taken, "unsupported_reduction", "an unknown reduction: an error was expected");

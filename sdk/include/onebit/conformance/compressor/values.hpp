@@ -100,24 +100,32 @@ inline void require_feedback_converges(const Average& average, const Floats& vec
               std::to_string(average_steps) + " steps it is away by " + text_of(std::sqrt(away / size)) +
               " of its length, expected less than 0.2");
 }
-// Up to a factor: a stochastic sign has the right direction, and leaves the length to the learning rate.
-inline void require_unbiased(const Average& average, const Floats& vector) {
-  double product = 0, square = 0, largest = 0;
+// What an unbiased codec multiplies by: 1, where that is within the noise. A stochastic sign has the right direction alone, and
+// leaves the length to the learning rate. uncertain: of the factor, where it was measured.
+struct Length {
+  double factor = 1, uncertain = 0;
+};
+inline Length length_of(const Average& average, const Floats& vector) {
+  double product = 0, square = 0, variance = 0;
   for (size_t i = 0; i < vector.size(); ++i) {
     const double v = static_cast<double>(vector[i]);
     product += average.mean[i] * v;
     square += v * v;
-    largest = std::max(largest, std::fabs(v));
+    variance += v * v * average.deviation[i] * average.deviation[i] / static_cast<double>(average_steps);
   }
-  const double factor = product / square;
-  require(factor > 0, "the mean of what a constant vector decodes to points away from it");
+  const Length found = {product / square, 6 * std::sqrt(variance) / square};
+  return std::fabs(found.factor - 1) <= found.uncertain ? Length() : found;
+}
+inline void require_unbiased(const Average& average, const Floats& vector) {
+  const Length length = length_of(average, vector);
+  require(length.factor > 0, "the mean of what a constant vector decodes to points away from it");
   for (size_t i = 0; i < vector.size(); ++i) {
-    const double expected = factor * static_cast<double>(vector[i]);
+    const double v = static_cast<double>(vector[i]), expected = length.factor * v;
     const double noise_left = 6 * average.deviation[i] / std::sqrt(static_cast<double>(average_steps));
-    require(std::fabs(average.mean[i] - expected) <= noise_left + 2e-4 * factor * largest,
-            "without error feedback, a codec that draws random numbers should be unbiased: the mean over " +
-                std::to_string(average_steps) + " steps of element " + std::to_string(i) + " is " + text_of(average.mean[i]) +
-                ", expected " + text_of(expected));
+    if (std::fabs(average.mean[i] - expected) > noise_left + std::fabs(v) * length.uncertain + 2e-4 * length.factor)
+      throw Unmet("without error feedback, a codec that draws random numbers should be unbiased: the mean over " +
+                  std::to_string(average_steps) + " steps of element " + std::to_string(i) + " is " + text_of(average.mean[i]) +
+                  ", expected " + text_of(expected));
   }
 }
 
