@@ -56,7 +56,7 @@ inline void Engine::run() {
   }
 }
 
-// Answers whether bytes moved.
+// Answers whether there may be more to do at once.
 inline bool Engine::step(Lock& lock) {
   bool moved = false;
   const auto on_all = [&](bool (Wire::*move)(Lock&)) {
@@ -67,7 +67,7 @@ inline bool Engine::step(Lock& lock) {
         heard_[peer] = Clock::now();
         moved = true;
       } catch (const Error& why) {
-        lose(static_cast<int>(peer), why);
+        lose(lock, static_cast<int>(peer), why);
         moved = true;
       }
     }
@@ -79,7 +79,7 @@ inline bool Engine::step(Lock& lock) {
     advance(lock, operation);
   }
   on_all(&Wire::push);
-  return moved;
+  return moved || !moved_.empty();  // callers add to these while bytes move
 }
 
 inline void Engine::sleep(Lock& lock, Clock::time_point deadline) {
@@ -108,8 +108,14 @@ inline void Engine::break_down(const std::string& reason) noexcept {
 }
 
 // A stream is broken. Communicators that its other end had left, and that miss nothing from it, go on.
-inline void Engine::lose(int peer, const Error& why) {
-  wires_[static_cast<size_t>(peer)].cut();
+inline void Engine::lose(Lock& lock, int peer, const Error& why) {
+  Wire& wire = wires_[static_cast<size_t>(peer)];
+  try {
+    while (wire.pull(lock)) {  // why it went may be among the last that it said
+    }
+  } catch (const Error&) {
+  }
+  wire.cut();
   const Code code = why.code() == Code::state_mismatch ? why.code() : Code::peer_failed;
   std::vector<Context*> contexts;
   for (const auto& entry : contexts_) contexts.push_back(entry.second.get());

@@ -72,7 +72,7 @@ class Engine final : private WireListener {
   bool step(Lock& lock);
   void sleep(Lock& lock, Clock::time_point deadline);
   void break_down(const std::string& reason) noexcept;
-  void lose(int peer, const Error& why);
+  void lose(Lock& lock, int peer, const Error& why);
 
   // protocol.hpp: what ranks tell each other
   void announce(Operation& operation);

@@ -84,12 +84,12 @@ inline void Engine::hear_early(Operation& operation) {
   for (const Message& message : messages) handle_post(context, message);
 }
 
-// A rank that has left does not come any more.
+// A rank that has left does not come any more. The others are told: one that has all from it would wait for this rank.
 inline void Engine::miss_gone(Operation& operation) {
   const Context& context = *operation.context;
   for (int r = 0; r < context.size(); ++r)
     if (operation.sequence >= context.left[static_cast<size_t>(r)] && !operation.pair(r).finished())
-      fail(operation, {Code::peer_failed, "rank " + std::to_string(r) + " has destroyed its communicator"}, false);
+      fail(operation, {Code::peer_failed, "rank " + std::to_string(r) + " has destroyed its communicator"}, true);
 }
 
 inline void Engine::advance(Lock& lock, Operation& operation) {
