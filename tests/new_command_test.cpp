@@ -67,7 +67,8 @@ void try_project(const std::string& kind, const std::string& train_more) {
   };
   run(next[1]);
   run(next[2]);
-  CHECK_SAYS(run(next[3]), "100% tests passed");
+  const Outcome tested = run(next[3]);
+  CHECK_SAYS(tested, "100% tests passed");
   const Outcome verified = run(next[4]);
   CHECK_SAYS(verified, "passed   plugin exports: the entry and nothing else");
   CHECK_SAYS(verified, " 0 failed, ");
@@ -141,7 +142,8 @@ TEST_CASE("new: names that can't be are refused, and nothing is written") {
     CHECK_MESSAGE(refused.status == 1, name);
     CHECK_SAYS(refused, "onebit: error: the name '" + name + "': " + reason);
   }
-  CHECK_SAYS(make("communicator", "threads", folder.path()), "onebit has a communicator of this name");
+  const Outcome threads = make("communicator", "threads", folder.path());
+  CHECK_SAYS(threads, "onebit has a communicator of this name");
   CHECK(fs::is_empty(folder.path()));
   CHECK(make("optimizer", "onebit", folder.path()).status == 0);  // the built-in one is a compressor
   CHECK(make("scheduler", "mine", folder.path()).status == 2);

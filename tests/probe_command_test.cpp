@@ -155,7 +155,8 @@ TEST_CASE("probe: what the library wrote does not mix with the report") {
   CHECK(output.size() <= 16384 + 2);  // U+FFFD is longer than the byte that it stands for
   CHECK(output.find("no word of the host's\"} 19999\n") != std::string::npos);
   CHECK(output.find("last words \xef\xbf\xbd\n") != std::string::npos);
-  CHECK_SAYS(run_striking("probe", "entry write"), "  it wrote:\n  | ");
+  const Outcome people = run_striking("probe", "entry write");
+  CHECK_SAYS(people, "  it wrote:\n  | ");
 }
 
 TEST_CASE("probe: processes that the library starts don't outlive it, or don't keep the report waiting") {

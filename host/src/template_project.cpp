@@ -45,8 +45,8 @@ void write(const fs::path& file, const std::string& text) {
 
 // Makes the folder and those above it; what is there is left alone.
 void make_new(const fs::path& folder) {
-  std::error_code error;
-  if (fs::symlink_status(folder, error).type() != fs::file_type::not_found)
+  std::error_code error, absent;
+  if (fs::symlink_status(folder, absent).type() != fs::file_type::not_found)
     throw Error(Code::invalid_argument,
                 folder.string() + " is there already, and nothing is overwritten; choose another name or another --into");
   if (folder.has_parent_path()) fs::create_directories(folder.parent_path(), error);
