@@ -30,6 +30,7 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
 // The commands that `new` says are next, the first to be run in the folder where it ran.
 std::vector<std::string> commands_of(const Outcome& outcome) {
   std::vector<std::string> commands;
+  if (outcome.status != 0) return commands;
   for (size_t at = outcome.text.find("next:\n") + 6; at < outcome.text.size();) {
     const size_t end = outcome.text.find('\n', at);
     commands.push_back(outcome.text.substr(at + 2, end - at - 2));
@@ -171,12 +172,14 @@ TEST_CASE("new: the commands that it prints can be typed where it ran") {
   fs::create_directory(folder / "it's here");
   const std::string where = "cd '" + folder.path().string() + "' && ", command = onebit::test::onebit_command();
   const Outcome odd = run_shell(where + command + " plugins new --kind optimizer mine --into \"it's here\"");
+  REQUIRE_MESSAGE(commands_of(odd).size() == 6, odd.text);
   CHECK(run_shell(where + commands_of(odd)[0] + " && LC_ALL=C ls").text ==
         "CMakeLists.txt\nREADME.md\nconformance.cpp\ndemo.toml\nplugin.cpp\n");
   CHECK(commands_of(odd)[4] == command + " plugins verify build/mine.so");
   CHECK(commands_of(odd)[5] == command + " train demo.toml");
   const Outcome known =
       run_shell(where + "PATH='" ONEBIT_BINARY_DIR "/bin':\"$PATH\" onebit plugins new --kind optimizer mine");
+  REQUIRE_MESSAGE(commands_of(known).size() == 6, known.text);
   CHECK(commands_of(known)[0] == "cd mine");
   CHECK(commands_of(known)[4] == "onebit plugins verify build/mine.so");
 }

@@ -38,7 +38,7 @@ class Report {
   }
 
  private:
-  std::string crossed() const { return stage_ + " threw an exception, and none may cross the boundary"; }
+  std::string crossed() const { return stage_ + " let an exception out, which no plugin may"; }
 
   int descriptor_;
   std::string stage_;

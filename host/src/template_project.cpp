@@ -49,7 +49,7 @@ void make_new(const fs::path& folder) {
   if (fs::symlink_status(folder, error).type() != fs::file_type::not_found)
     throw Error(Code::invalid_argument,
                 folder.string() + " is there already, and nothing is overwritten; choose another name or another --into");
-  fs::create_directories(fs::absolute(folder).parent_path(), error);  // a bare name has no folder before it
+  if (folder.has_parent_path()) fs::create_directories(folder.parent_path(), error);
   if (error || !fs::create_directory(folder, error))
     throw Error(Code::unavailable, "the folder " + folder.string() + " can't be made: " + error.message());
 }

@@ -22,16 +22,17 @@ void check_conformance(Report& report, const Registry& registry, const PluginInf
   const std::string label = label_of(component);
   const std::string obstacle = component.kind == Kind::device ? "it is the core's own" : suites::obstacle_of(plugin, component);
   if (!obstacle.empty()) return tell(report, {label, "conformance", "skipped", obstacle});
+  std::string spoiled;
   const auto attempt = [&](const suites::Trial& trial) {
-    const suites::Result result = suites::attempt(label, trial, [&report](const std::string& of, const std::string& name) {
+    const auto before = [&report](const std::string& of, const std::string& name) {
       report.stage("case '" + name + "' of " + of);
-    });
-    tell(report, check_of(result));
+    };
+    tell(report, check_of(suites::attempt(label, trial, before, spoiled)));
   };
-  std::unique_ptr<suites::Subject> subject;
-  attempt({"takes_its_options", [&] { subject = std::make_unique<suites::Subject>(registry, component, options); }});
+  std::shared_ptr<const suites::Subject> subject;
+  attempt({"takes_its_options", [&] { subject = std::make_shared<const suites::Subject>(registry, component, options); }});
   if (!subject) return;
-  for (const suites::Trial& trial : suites::trials_of(*subject)) attempt(trial);
+  for (const suites::Trial& trial : suites::trials_of(subject)) attempt(trial);
 }
 
 }  // namespace onebit::host

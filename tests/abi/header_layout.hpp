@@ -46,7 +46,7 @@ inline std::string without_comments(const std::string& text) {
 // The C program that prints the layout, while it grows.
 class LayoutProgram {
  public:
-  explicit LayoutProgram(const std::string& header) : body_() {
+  explicit LayoutProgram(const std::string& header) {
     std::istringstream lines(without_comments(header));
     std::string code;
     for (std::string line; std::getline(lines, line);) {

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "onebit/mesh/drive.hpp"
 #include "onebit/mesh/engine.hpp"
 
 namespace onebit::mesh {
@@ -65,7 +66,10 @@ inline void Engine::close(Context& context) noexcept {
   header.code = context.failure ? static_cast<uint64_t>(context.failure->code) : 0;
   const std::string why = context.failure ? context.failure->text : "";
   end(context, {Code::aborted, "the communicator was destroyed"}, false);
-  changed_.wait(lock, [&] { return context.open.empty(); });
+  while (!context.open.empty()) {  // of the one whose memory is in use
+    context.open.begin()->second->awaited = true;
+    changed_.wait(lock);
+  }
   tell_all(context, header, why);
   context.closed = true;
   retire(context);
@@ -93,12 +97,14 @@ inline Operation& Engine::post(Context& context, const Offer& offer) {
   if (context.size() == 1) {
     operation.finish_phase();
     complete(operation);
-    return operation;
+  } else {
+    announce(operation);
+    hear_early(operation);
+    moved_.push_back(&operation);
+    nudge(lock);
   }
-  announce(operation);
-  hear_early(operation);
-  moved_.push_back(&operation);
-  nudge(lock);
+  lock.unlock();
+  operation.copy_own();  // while the others' parts are on their way; nobody waits for it before this returns
   return operation;
 }
 
@@ -184,6 +190,7 @@ inline void Engine::wait(Operation& operation, int64_t timeout_ns) {
     if (limited && Clock::now() >= deadline) {
       time_out(lock, operation, limit);
     } else if (driven_) {
+      operation.awaited = true;
       changed_.wait_until(lock, deadline);
     } else {
       drive(lock, deadline, kSpin, [&operation] { return operation.done; });

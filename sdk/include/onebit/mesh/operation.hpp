@@ -5,6 +5,7 @@
 // rank j, which reduces it (or has it from the root) and then gives it to all.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <string>
@@ -60,6 +61,8 @@ struct Context;
 class Operation final : public Request {
  public:
   void begin(Context& owner, uint64_t number, const Offer& what, int own_rank, int of_ranks);
+  // What a rank brings for itself.
+  void copy_own() const;
   // Fills in the pairs of the phase under way.
   void fill_pairs();
   // When all bytes of the phase have come: what is left to do, which may take a while.
@@ -68,7 +71,9 @@ class Operation final : public Request {
   }
   Pair& pair(int of) { return pairs[static_cast<size_t>(of)]; }
   const Pair& pair(int of) const { return pairs[static_cast<size_t>(of)]; }
-  bool finished() const { return missing().empty(); }
+  bool finished() const {
+    return std::all_of(pairs.begin(), pairs.end(), [](const Pair& p) { return p.finished(); });
+  }
   std::vector<int> missing() const;  // peers that keep this rank waiting
   uint64_t parts_hash() const;       // all_gather: of every rank's bytes
   // "all_gather (operation 7)"
@@ -83,8 +88,9 @@ class Operation final : public Request {
   std::vector<char> gathered;  // all_reduce: all ranks' elements
   Failure failure;
   bool failed = false;
-  bool done = false;  // nothing of it is under way, and nothing will be
-  bool held = false;  // the caller has not given it back
+  bool done = false;     // nothing of it is under way, and nothing will be
+  bool held = false;     // the caller has not given it back
+  bool awaited = false;  // somebody is to be told when it is done
   Clock::time_point posted{};
 
  private:
@@ -96,7 +102,6 @@ class Operation final : public Request {
     if (phases == 1) return {0, total};
     return {total * of / ranks, total * (of + 1) / ranks - total * of / ranks};
   }
-  void copy_own() const;
   void gather_pairs();
   void exchange_pairs();
   void reduce_pairs();
@@ -120,14 +125,12 @@ inline void Operation::begin(Context& owner, uint64_t number, const Offer& what,
   const bool halves = offer.kind == Collective::all_reduce || (offer.kind == Collective::broadcast && ranks > 2);
   phases = halves && offer.bytes > kInlineBytes ? 2 : 1;
   phase = 0;
-  failed = done = false;
+  failed = done = awaited = false;
   held = true;
   posted = Clock::now();
-  copy_own();
   fill_pairs();
 }
 
-// What a rank brings for itself.
 inline void Operation::copy_own() const {
   const bool gathers = offer.kind == Collective::all_gather || offer.kind == Collective::split;
   if (!gathers && offer.kind != Collective::all_to_all) return;

@@ -114,7 +114,7 @@ inline void Engine::complete(Operation& operation) {
   --open_operations_;
   if (!operation.failed && operation.offer.kind != Collective::barrier)
     services_.span(operation.title(), nanoseconds(operation.posted), nanoseconds(Clock::now()));
-  changed_.notify_all();
+  if (operation.awaited) changed_.notify_all();
 }
 
 inline void Engine::fail(Operation& operation, const Failure& failure, bool tell) {
