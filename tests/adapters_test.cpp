@@ -216,6 +216,21 @@ TEST_CASE("whatever a plugin throws becomes an error") {
   CHECK(letters.substr(letters.size() - 3) == "\u20ac");
 }
 
+TEST_CASE("what a plugin of bare tables lets out is its failure") {
+  const auto made = [&](const std::string& place) {
+    Registry of_one;
+    of_one.load(bad("crossing_" + place));
+    const onebit::ComponentInfo& component = of_one.find(Kind::compressor, "crossing");
+    return of_one.make_compressor(component, options_of(component));
+  };
+  const std::string escaped = "compressor 'crossing': it let an exception out, which no plugin may";
+  CHECK(error_of([&] { made("create"); }).what() == escaped + ": thrown on purpose");
+  CHECK(error_of([&] { (void)made("payload")->payload_size(32); }).what() == escaped);
+  const onebit::Batch batch = {sizeof batch, 0, nullptr, nullptr, 1, 0, nullptr, nullptr};
+  CHECK(error_of([&] { made("encode")->encode(batch, nullptr, nullptr, nullptr, nullptr, nullptr); }).what() == escaped);
+  made("destroy").reset();  // and this process goes on
+}
+
 TEST_CASE("every call of an optimizer") {
   onebit::Step step{};
   onebit::Totals totals{};

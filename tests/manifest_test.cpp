@@ -144,6 +144,11 @@ TEST_CASE("overrides that make no sense") {
   CHECK(error_of("", {"optimizer.lr="}) == "--set optimizer.lr=: expected a TOML value or a bare word after '=', found ''");
   CHECK(error_of("", {"optimizer.lr=[1"}) ==
         "--set optimizer.lr=[1: expected a TOML value or a bare word after '=', found '[1'");
+  CHECK(error_of("", {"train.data=a\xff"
+                      "b"}) ==  // a fuzzer's finding
+        "--set train.data=a\xff"
+        "b: expected a TOML value or a bare word after '=', found 'a\xff"
+        "b'");
   CHECK(error_of("", {"optimizer.lr=1\nx=2"}).find("expected a TOML value or a bare word") != std::string::npos);
 }
 

@@ -157,6 +157,27 @@ TEST_CASE("mesh: a communicator may be destroyed with requests in flight, and it
   });
 }
 
+// Rank 2 has all that it gets from rank 1, but not what it gets from rank 0, which gives up because rank 1 has left.
+TEST_CASE("mesh: a rank that misses nothing from the one that left is told, too") {
+  for (int round = 0; round < 10; ++round)
+    run(3, [&](Rank& self) {
+      Rank child = self->split(0, 0);
+      const int me = self->rank();
+      const auto size = [](int from, int to) { return from + to == 3 ? int64_t{100} : kLong; };
+      conformance::Parts in(3, [&](int to) { return size(me, to); }), out(3, [&](int from) { return size(from, me); });
+      const auto post = [&] {
+        return child->all_to_all(in.bytes.data(), in.parts.data(), out.bytes.data(), out.parts.data(), Call(0, 2'000'000'000));
+      };
+      if (me == 1) {
+        post();
+      } else {
+        const Error e = error_of("a peer that left", [&] { child->wait(post()); });
+        require(e.code() == Code::peer_failed, e.what());
+      }
+      child.reset();
+    });
+}
+
 TEST_CASE("mesh: a rank whose streams break is named on all ranks, in the middle of payload, and later") {
   const auto net = std::make_shared<MemoryNet>(4);
   std::atomic<int> posted{0};

@@ -96,6 +96,7 @@ TEST_CASE("links that lead nowhere") {
   CHECK(refusal(at / "x/here.so").find("the file can't be found: Too many levels of symbolic links (the link ") == 0);
   CHECK(refusal(at / "x/a.so/b.so") == "the file can't be found: Not a directory");
   CHECK(refusal(at / "z/a.so") == "the file can't be found: No such file or directory");
+  CHECK(refusal(at / std::string_view("x/a.so\0.so", 10)) == "its path has a zero byte in it");
 }
 
 TEST_CASE("what is no file is refused, and not waited for") {

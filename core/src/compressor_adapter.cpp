@@ -12,14 +12,14 @@ class CompressorAdapter final : public Compressor {
  public:
   // Takes the object over.
   CompressorAdapter(Boundary boundary, const onebit_compressor_api& api, onebit_compressor* self)
-      : boundary_(std::move(boundary)), api_(api), self_(self, api.destroy) {
+      : boundary_(std::move(boundary)), api_(api), self_(self, {api.destroy}) {
     boundary_.call([&](onebit_error* err) { return api_.describe(self, &codec_, err); });
     check_codec();
   }
 
   Codec describe() const override { return codec_; }
   size_t payload_size(int64_t count) const override {
-    const size_t bytes = api_.payload_size(self(), count);
+    const size_t bytes = boundary_.contained([&] { return api_.payload_size(self(), count); });
     if (bytes == 0 || bytes > largest_payload || bytes % 4 != 0) [[unlikely]]
       boundary_.refuse(fmt::format("says that a block of {} elements takes {} bytes, expected a multiple of 4 from 4 to {}",
                                    count, bytes, largest_payload));
@@ -57,7 +57,7 @@ class CompressorAdapter final : public Compressor {
 
   Boundary boundary_;
   const onebit_compressor_api& api_;
-  std::unique_ptr<onebit_compressor, void (*)(onebit_compressor*)> self_;
+  Owned<onebit_compressor> self_;
   onebit_codec codec_ = {sizeof(onebit_codec), 0, 0, ONEBIT_SPAN_BLOCK, 1};
 };
 

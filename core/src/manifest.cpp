@@ -124,7 +124,7 @@ void Manifest::apply_override(const std::string& text) {
   if (!is_key(key)) refuse("expected a key after '" + table + ".', found '" + key + "'");
   if (find_array(table, key) != nullptr) return override_array(table, key, word, where);
   std::optional<Value> value = read_value(word);
-  if (!value && is_bare_word(word)) value = word;
+  if (!value && is_bare_word(word)) value = read_value('"' + word + '"');  // nothing, if it is not UTF-8
   if (!value) refuse("expected a TOML value or a bare word after '=', found '" + word + "'");
   table_locations_.try_emplace(table, where);
   tables_[table][key] = {*value, where, where};

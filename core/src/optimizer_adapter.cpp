@@ -11,7 +11,7 @@ class OptimizerAdapter final : public Optimizer {
  public:
   // Takes the object over.
   OptimizerAdapter(Boundary boundary, const onebit_optimizer_api& api, onebit_optimizer* self)
-      : boundary_(std::move(boundary)), api_(api), self_(self, api.destroy) {}
+      : boundary_(std::move(boundary)), api_(api), self_(self, {api.destroy}) {}
 
   void declare(Slice<const TensorInfo* const> tensors, StateDeclarer& state) override {
     Declared declared{state.table(), 0};
@@ -95,7 +95,7 @@ class OptimizerAdapter final : public Optimizer {
 
   Boundary boundary_;
   const onebit_optimizer_api& api_;
-  std::unique_ptr<onebit_optimizer, void (*)(onebit_optimizer*)> self_;
+  Owned<onebit_optimizer> self_;
   int32_t slots_ = 0;
 };
 

@@ -37,6 +37,7 @@ const char* kind_of(mode_t mode) {
 class Walk {
  public:
   explicit Walk(const fs::path& file) {
+    if (file.native().find('\0') != std::string::npos) refuse("its path has a zero byte in it");
     look("/");
     put_in_front(file.relative_path());
     while (!names_.empty()) step();

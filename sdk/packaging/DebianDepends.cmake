@@ -1,11 +1,11 @@
-# cpack reads this before it packs. The package depends on the libraries of all binaries but those of the communicator `mpi`, which
-# are recommended: on a machine without MPI that plugin says why it can't be used, and all others can.
+# cpack reads this before it packs. The package depends on the libraries of all binaries but those of the communicator `mpi`,
+# which are recommended: on a machine without MPI that plugin says why it can't be used, and all others can.
 if(NOT CPACK_GENERATOR STREQUAL "DEB")
   return()
 endif()
 find_program(dpkg_shlibdeps dpkg-shlibdeps NO_CACHE)
 if(NOT dpkg_shlibdeps)
-  message(FATAL_ERROR "dpkg-shlibdeps, which tells what a package depends on, was not found. Install it: apt-get install dpkg-dev")
+  message(FATAL_ERROR "dpkg-shlibdeps, which tells what a package depends on, was not found: apt-get install dpkg-dev")
 endif()
 
 # A source package as dpkg-shlibdeps expects one, which says that the core library is in the package itself.
@@ -22,8 +22,8 @@ endforeach()
 execute_process(COMMAND ${dpkg_shlibdeps} ${arguments} WORKING_DIRECTORY ${CPACK_ONEBIT_FOLDER}
   OUTPUT_VARIABLE told ERROR_VARIABLE reason RESULT_VARIABLE status)
 if(NOT status EQUAL 0)
-  message(FATAL_ERROR "What the package depends on can't be told: every library must come from a Debian package (a libtorch of pip's "
-                      "does not; -DONEBIT_TORCH=OFF packs without what trains). dpkg-shlibdeps says:\n${reason}")
+  message(FATAL_ERROR "What the package depends on can't be told: every library must come from a Debian package (a libtorch of "
+                      "pip's does not; -DONEBIT_TORCH=OFF packs without what trains). dpkg-shlibdeps says:\n${reason}")
 endif()
 
 set(recommended)

@@ -1,5 +1,5 @@
-# How others find onebit: find_package(onebit), from an install prefix and from our build folder (-Donebit_DIR=<build>/cmake), and
-# pkg-config, for onebit-sdk (plugins) and onebit (trainers). Paths are told relative to the file that tells them.
+# How others find onebit: find_package(onebit), from an install prefix and from our build folder (-Donebit_DIR=<build>/cmake);
+# and pkg-config, for onebit-sdk (plugins) and onebit (trainers). Paths are told relative to the file that tells them.
 include(CMakePackageConfigHelpers)
 
 # Writes onebitConfig.cmake into FOLDER, of a package that will be at PLACE and find things at: onebit_command,
@@ -30,9 +30,12 @@ set(onebit_cmake_folder ${package})
 set(onebit_torch_folder ${package})
 set(onebit_host_headers ${CMAKE_INSTALL_FULL_INCLUDEDIR})
 onebit_write_config(${PROJECT_BINARY_DIR}/cmake/installed ${package})
-install(EXPORT onebit NAMESPACE onebit:: FILE onebitTargets.cmake DESTINATION ${onebit_package_place} COMPONENT onebit_development)
-install(FILES ${PROJECT_BINARY_DIR}/cmake/installed/onebitConfig.cmake ${PROJECT_BINARY_DIR}/cmake/installed/onebitConfigVersion.cmake
+install(EXPORT onebit NAMESPACE onebit:: FILE onebitTargets.cmake
   DESTINATION ${onebit_package_place} COMPONENT onebit_development)
+foreach(name onebitConfig.cmake onebitConfigVersion.cmake)
+  install(FILES ${PROJECT_BINARY_DIR}/cmake/installed/${name}
+    DESTINATION ${onebit_package_place} COMPONENT onebit_development)
+endforeach()
 
 file(RELATIVE_PATH onebit_up ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 string(REGEX REPLACE "/$" "" onebit_up ${onebit_up})

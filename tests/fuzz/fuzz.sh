@@ -15,20 +15,20 @@ export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1:strict_strin
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 
 begin() { # TARGET: in the background, with what it has learnt, what it begins with, and what it found before
-  local target=$1 folder more=()
+  local target=$1 folder more=() longest=16384
+  if [[ "$target" == manifest ]]; then longest=1024; fi # TOML is read slowly: what is short is read more often
   mkdir -p "$build/corpus/$target" "$build/findings/$target"
   for folder in "$build/seeds/$target" "tests/fuzz/seeds/$target" "$build/findings/$target"; do
     if [[ -d "$folder" ]]; then more+=("$folder"); fi
   done
-  if [[ "$target" == manifest ]]; then more+=(configs); fi
   if [[ -f "tests/fuzz/$target.dict" ]]; then more+=("-dict=tests/fuzz/$target.dict"); fi
-  nice "$build/bin/${target}_fuzz" "$build/corpus/$target" "${more[@]}" "${limits[@]}" -max_len=16384 \
+  nice "$build/bin/${target}_fuzz" "$build/corpus/$target" "${more[@]}" "${limits[@]}" "-max_len=$longest" \
     "-max_total_time=$seconds" "-artifact_prefix=$build/findings/$target/" >"$build/$target.log" 2>&1 &
 }
 
 row() { # TARGET RESULT
   local log=$build/$1.log last
-  last=$(grep -E '^#[0-9]+.* cov: ' "$log" | tail -n 1)
+  last=$(sed -nE '/^#[0-9]+.* cov: /p' "$log" | tail -n 1)
   printf '%-12s %12s %8s %8s %10s  %s\n' "$1" "$(sed -nE 's/^stat::number_of_executed_units: //p' "$log")" \
     "$(sed -nE 's/.* cov: ([0-9]+).*/\1/p' <<<"$last")" "$(sed -nE 's/.* ft: ([0-9]+).*/\1/p' <<<"$last")" \
     "$(sed -nE 's/.* corp: ([0-9]+).*/\1/p' <<<"$last")" "$2"

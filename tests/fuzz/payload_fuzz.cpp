@@ -11,11 +11,11 @@ namespace {
 
 using namespace onebit;
 
-std::unique_ptr<Compressor> make(const std::string& span) {
+std::unique_ptr<Compressor> make(const std::string& scale) {
   static Registry& registry = *new Registry;
   static const bool loaded = (registry.load(Registry::default_folder() / "onebit_plugin_onebit.so"), true);
   (void)loaded;
-  const Manifest manifest = Manifest::parse("[compressor]\nplugin = \"onebit\"\nspan = \"" + span + "\"\n", "fuzz", "/");
+  const Manifest manifest = Manifest::parse("[compressor]\nplugin = \"onebit\"\nscale = \"" + scale + "\"\n", "fuzz", "/");
   const ComponentInfo& component = registry.find(Kind::compressor, "onebit");
   return registry.make_compressor(component, ResolvedTable(manifest, "compressor", component.options, true));
 }
@@ -23,7 +23,7 @@ std::unique_ptr<Compressor> make(const std::string& span) {
 const std::vector<std::unique_ptr<Compressor>>& codecs() {
   static const auto& all = *[] {
     auto* made = new std::vector<std::unique_ptr<Compressor>>;
-    for (const char* span : {"block", "tensor", "bucket"}) made->push_back(make(span));
+    for (const char* scale : {"block", "tensor", "bucket"}) made->push_back(make(scale));
     for (const WireType type : {WireType::fp32, WireType::fp16, WireType::bf16})
       made->push_back(std::make_unique<DenseCodec>(type));
     return made;

@@ -1,6 +1,6 @@
 #!/bin/bash
-# What a new user does with the packages: installs them, looks around, builds a plugin, and removes them. Runs in the copy of the
-# system that overlay.sh makes, in a folder with the packages and a project.
+# What a new user does with the packages: installs them, looks around, writes a plugin from an empty folder, and removes them. Runs in
+# the copy of the system that overlay.sh makes, in a folder with the packages.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 step() {
@@ -12,12 +12,21 @@ step dpkg --install ./*.deb
 step onebit plugins list
 step onebit check /usr/share/onebit/configs/onebit_adam.toml >/dev/null
 
-step cmake -S project -B build # nothing tells it where onebit is
+# The way of the template's README: nothing tells where onebit is.
+step onebit plugins new --kind optimizer mine
+cd mine
+step cmake -S . -B build
 step cmake --build build
-step onebit plugins inspect build/plain.so
-step build/conformance
+step ctest --test-dir build --output-on-failure
+step onebit plugins verify build/mine.so
+if [[ $(dpkg-deb --field ../onebit_*.deb Depends) == *libtorch* && -d /usr/share/datasets/fashion-mnist ]]; then
+  step onebit train demo.toml --set train.samples=512
+else
+  echo 'onebit train is left out: it is not in this package, or there are no data to train on'
+fi
+
 read -ra flags <<<"$(pkg-config --cflags onebit-sdk)"
-step g++ -std=c++17 -shared -fPIC -fvisibility=hidden "${flags[@]}" -o by_hand.so project/plugin.cpp
+step g++ -std=c++17 -shared -fPIC -fvisibility=hidden "${flags[@]}" -o by_hand.so plugin.cpp
 step onebit plugins inspect by_hand.so
 
 echo '--- without an MPI library'

@@ -77,7 +77,8 @@ class Registry {
   // embedder's own, such as the folders of an environment variable), then default_folder(), if it exists. A table
   // [[plugins.pin]] gives the sha256 of a library: `file` is a path relative to the manifest or, without a '/', the name of a
   // file wherever it is found. It is an error when a library has another hash, or when none is loaded for a pin. With
-  // plugins.require_pins nothing else is loaded but default_folder(). Both hold for all that this registry loads from then on.
+  // plugins.require_pins nothing else is loaded but default_folder(). Both hold for what is loaded later, until another
+  // manifest is.
   void load(const Manifest& manifest, const std::vector<std::filesystem::path>& search = {});
   // The plugins that were built or installed with this core: lib/onebit/plugins beside it.
   static std::filesystem::path default_folder();

@@ -10,8 +10,8 @@
      touched by whoever did not allocate the struct, reader or writer, only through ONEBIT_HAS or ONEBIT_CAN. Structs marked
      frozen never change, and only those are embedded, passed by value or put in arrays; arrays of others are arrays of
      pointers. No padding may hide a field: the header compiles with -Wpadded -Werror.
-   Errors.  Every call that can fail returns a code and, unless that is ONEBIT_OK, fills the caller's onebit_error; what else it
-     gave means nothing then. No exception and no longjmp crosses, either way. Unknown enum values are refused with
+   Errors.  Every call that can fail returns a code and, unless that is ONEBIT_OK, fills the onebit_error that it was given;
+     what else it gave means nothing then. No exception and no longjmp crosses, either way. Unknown enum values are refused with
      ONEBIT_UNSUPPORTED, a code unknown to the caller counts as ONEBIT_INTERNAL, unknown flag and capability bits are ignored.
    Ownership.  Whatever a call is given is lent for that call unless said otherwise, device memory until the stream has done
      the call's work. The plugin owns what create returned until destroy. A pointer that a plugin returns says below how long
@@ -289,7 +289,9 @@ typedef struct onebit_compressor_api {
 } onebit_compressor_api;
 
 /* ---- communicator ---------------------------------------------------------------------------------------------------- */
-typedef struct onebit_rendezvous { /* where ranks meet before they have a communicator: a key/value store; thread-safe */
+/* Where ranks meet before they have a communicator: a key/value store; thread-safe. Lent until every communicator that was made
+   with it, by create or split, is destroyed. */
+typedef struct onebit_rendezvous {
   uint64_t struct_size;
   int32_t rank;
   int32_t size;       /* 0: the host knows of no ranks; for communicators with ONEBIT_CAPABILITY_PROCESSES */
