@@ -118,8 +118,15 @@ class KilledRank {
     for (int other = 1; rank == 0 && other < kRanks; ++other) ports_.write(&port, sizeof port);
     Rank self = make_(rendezvous.view());
     self->barrier(Call(1, 4 * kTimeout));
-    if (rank == kLast) ::kill(::getpid(), SIGKILL);
+    if (rank == kLast) die_when_all_have_met();
+    met_.write("m", 1);
     return told(self);
+  }
+  // A rank that dies while others are still in the barrier may end that for them.
+  void die_when_all_have_met() const {
+    char mark = 0;
+    for (int other = 0; other < kLast; ++other) met_.read(&mark, 1);
+    ::kill(::getpid(), SIGKILL);
   }
   static std::string told(Rank& self) {
     Vector<float> io(std::vector<float>(1000, 1));
@@ -137,6 +144,7 @@ class KilledRank {
   const MakeCommunicator make_;
   const std::chrono::seconds limit_;
   Pipe ports_;  // on which rank 0 tells the others where it is
+  Pipe met_;    // on which they tell the last that their barrier is behind them
   Pipe reports_[kRanks];
   std::vector<pid_t> processes_;
 };
