@@ -143,7 +143,7 @@ TEST_CASE("new: names that can't be are refused, and nothing is written") {
   };
   for (const auto& [name, reason] : names) {
     const Outcome refused = make("optimizer", name, folder.path());
-    CHECK_MESSAGE(refused.status == 1, name);
+    CHECK(refused.status == 1);
     CHECK_SAYS(refused, "onebit: error: the name '" + name + "': " + reason);
   }
   const Outcome threads = make("communicator", "threads", folder.path());

@@ -104,8 +104,8 @@ TEST_CASE("probe: a library that ends its process, wherever it does") {
       {"destructor exit_0", ""},  // as any program's end
   };
   for (const auto& [what, reason] : strikes) {
-    CAPTURE(what);
-    CHECK(report_of(run_striking("probe --json", what))["reason"] == reason);
+    const std::string found = report_of(run_striking("probe --json", what))["reason"];
+    CHECK(what + ": " + found == what + ": " + reason);
   }
   const Outcome people = run_striking("probe", "create segv");
   CHECK(people.status == 1);
