@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "onebit/registry.hpp"
+#include "state_store.hpp"
 
 namespace {
 
@@ -52,6 +53,7 @@ struct Slots {
 struct Planned {
   onebit::Plan plan;
   std::string error = "no error";
+  Code code = Code::internal;
 };
 
 Planned plan_of(const std::string& defect, int64_t step = 1) {
@@ -67,7 +69,9 @@ Planned plan_of(const std::string& defect, int64_t step = 1) {
   totals.struct_size = sizeof totals;
   Planned planned;
   planned.plan.release(3);  // of an earlier step: must be gone
-  planned.error = error_of([&] { optimizer->plan(at, totals, planned.plan); }).what();
+  const onebit::Error error = error_of([&] { optimizer->plan(at, totals, planned.plan); });
+  planned.error = error.what();
+  planned.code = error.code();
   return planned;
 }
 
@@ -132,9 +136,23 @@ TEST_CASE("plans are checked and copied") {
   CHECK(plan_of("three_rounds").error == who + "planned 3 rounds, at most 2 are possible");
   CHECK(plan_of("two_compressed").error == who + "planned two compressed rounds, at most one is possible");
   CHECK(plan_of("unknown_round").error == who + "planned a round of the unknown kind 9");
+  CHECK(plan_of("unknown_round").code == Code::unsupported);
   CHECK(plan_of("unknown_vector").error == who + "planned a round of the unknown vector 9");
   CHECK(plan_of("rounds_null").error == who + "planned rounds but gave none");
   CHECK(plan_of("slot_unknown").error == who + "released slot 1, which it did not declare");
+}
+
+TEST_CASE("what an optimizer declares is checked") {
+  const auto error = [](const char* defect) {
+    Registry registry;
+    const auto optimizer = optimizer_of(registry, defect);
+    return std::string(error_of([&] { onebit::StateStore(*optimizer, {}); }).what());
+  };
+  const std::string who = "optimizer 'plain': expected slot 0: ";
+  CHECK(error("none") == "no error");
+  CHECK(error("state_size_3") == who + "its description has struct_size 3, expected at least 56");
+  CHECK(error("state_scope") == who + "unknown scope 7");
+  CHECK(error("state_reshard") == who + "unknown reshard 7");
 }
 
 TEST_CASE("what a compressor describes is checked") {
@@ -148,6 +166,19 @@ TEST_CASE("what a compressor describes is checked") {
   CHECK(error("codec_statistics") == who + "9 statistics a block, expected 0 to 8");
   CHECK(error("codec_span") == who + "the unknown span 7");
   CHECK(error("codec_fold") == who + "a span wider than a block but has no fold");
+}
+
+TEST_CASE("what a compressor says of its payload is checked, too") {
+  const auto error = [](const char* defect) {
+    Registry registry;
+    const auto compressor = compressor_of(registry, defect);
+    return std::string(error_of([&] { (void)compressor->payload_size(3); }).what());
+  };
+  const std::string who = "compressor 'plain': says that a block of 3 elements takes ";
+  CHECK(error("none") == "no error");
+  CHECK(error("payload_0") == who + "0 bytes, expected a multiple of 4 from 4 to 16777216");
+  CHECK(error("payload_odd") == who + "13 bytes, expected a multiple of 4 from 4 to 16777216");
+  CHECK(error("payload_huge") == who + "18446744073709551612 bytes, expected a multiple of 4 from 4 to 16777216");
 }
 
 TEST_CASE("a compressor in plain C works through its adapter") {
@@ -185,6 +216,21 @@ TEST_CASE("whatever a plugin throws becomes an error") {
   CHECK(letters.substr(letters.size() - 3) == "\u20ac");
 }
 
+TEST_CASE("what a plugin of bare tables lets out is its failure") {
+  const auto made = [&](const std::string& place) {
+    Registry of_one;
+    of_one.load(bad("crossing_" + place));
+    const onebit::ComponentInfo& component = of_one.find(Kind::compressor, "crossing");
+    return of_one.make_compressor(component, options_of(component));
+  };
+  const std::string escaped = "compressor 'crossing': it let an exception out, which no plugin may";
+  CHECK(error_of([&] { made("create"); }).what() == escaped + ": thrown on purpose");
+  CHECK(error_of([&] { (void)made("payload")->payload_size(32); }).what() == escaped);
+  const onebit::Batch batch = {sizeof batch, 0, nullptr, nullptr, 1, 0, nullptr, nullptr};
+  CHECK(error_of([&] { made("encode")->encode(batch, nullptr, nullptr, nullptr, nullptr, nullptr); }).what() == escaped);
+  made("destroy").reset();  // and this process goes on
+}
+
 TEST_CASE("every call of an optimizer") {
   onebit::Step step{};
   onebit::Totals totals{};
@@ -213,6 +259,8 @@ TEST_CASE("every call of a compressor") {
   };
   const std::string expected = "compressor 'throwing': thrown on purpose";
   CHECK(message("describe", [](auto&) {}) == expected);
+  CHECK(message("payload_size", [](auto& c) { (void)c.payload_size(3); }) ==
+        "compressor 'throwing': says that a block of 3 elements takes 0 bytes, expected a multiple of 4 from 4 to 16777216");
   CHECK(message("measure", [&](auto& c) { c.measure(batch, nullptr, nullptr, nullptr); }) == expected);
   CHECK(message("encode", [&](auto& c) { c.encode(batch, nullptr, nullptr, nullptr, nullptr, nullptr); }) == expected);
   CHECK(message("decode", [&](auto& c) { c.decode(batch, nullptr, 1, false, nullptr); }) == expected);

@@ -10,9 +10,11 @@
 #include <string>
 
 #include "component.hpp"
-#include "guarded.hpp"
+#include "onebit/conformance/guarded.hpp"
 
 namespace onebit::test {
+
+using conformance::Guarded;
 namespace {
 
 using Floats = Guarded<float>;

@@ -6,7 +6,9 @@
 #include <elf.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
+#include <memory>
 
 #include "onebit/error.hpp"
 #include "onebit/registry.hpp"
@@ -109,6 +111,55 @@ TEST_CASE("lying headers") {
         std::string::npos);
   CHECK(error_with<Elf64_Half>(folder, &Elf64_Ehdr::e_shentsize, 1).find("section headers have an unknown size") !=
         std::string::npos);
+}
+
+TEST_CASE("a second table of symbols") {
+  const ScratchFolder folder;
+  std::string bytes = contents_of(any_plugin());
+  Elf64_Ehdr header;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  bool bent = false;
+  for (size_t at = header.e_shoff; !bent && at + sizeof(Elf64_Shdr) <= bytes.size(); at += sizeof(Elf64_Shdr)) {
+    Elf64_Shdr section;
+    std::memcpy(&section, bytes.data() + at, sizeof section);
+    if (section.sh_type != SHT_PROGBITS) continue;
+    section.sh_type = SHT_DYNSYM;
+    std::memcpy(bytes.data() + at, &section, sizeof section);
+    bent = true;
+  }
+  REQUIRE(bent);
+  CHECK(error_of(folder.file("bent.so", bytes)) == "the file is damaged: it has two sections where a library has one");
+}
+
+TEST_CASE("names that would fill the memory: thousands of symbols share one long name") {
+  constexpr size_t kSymbols = 4000, kName = 65536;
+  struct Library {
+    Elf64_Ehdr header{};
+    Elf64_Shdr sections[3]{};
+    Elf64_Sym symbols[kSymbols]{};
+    char name[kName]{};
+  };
+  const auto library = std::make_unique<Library>();
+  const std::string sound = contents_of(any_plugin());
+  std::memcpy(&library->header, sound.data(), sizeof library->header);
+  library->header.e_phnum = 0;
+  library->header.e_shnum = 3;
+  library->header.e_shoff = offsetof(Library, sections);
+  library->sections[1].sh_type = SHT_DYNSYM;
+  library->sections[1].sh_offset = offsetof(Library, symbols);
+  library->sections[1].sh_size = sizeof library->symbols;
+  library->sections[1].sh_link = 2;
+  library->sections[2].sh_type = SHT_STRTAB;
+  library->sections[2].sh_offset = offsetof(Library, name);
+  library->sections[2].sh_size = kName;
+  for (Elf64_Sym& symbol : library->symbols) {
+    symbol.st_info = ELF64_ST_INFO(STB_GLOBAL, STT_FUNC);
+    symbol.st_shndx = 1;
+  }
+  std::memset(library->name, 'a', kName - 1);
+  const ScratchFolder folder;
+  const std::string_view bytes(reinterpret_cast<const char*>(library.get()), sizeof *library);
+  CHECK(error_of(folder.file("many.so", bytes)) == "the file is damaged: its names take more room than the file");
 }
 
 TEST_CASE("any bent byte of the tables gives an answer") {

@@ -141,11 +141,11 @@ TEST_CASE("what is wrong with exempt tensors and groups in a manifest") {
   CHECK(error_of(adam("group = 3\n")) ==
         "a.toml:3:9: optimizer.group: expected tables [[optimizer.group]], found the integer 3");
   CHECK(error_of(adam("[optimizer.group]\ntensors = ['*']\n")) ==
-        "a.toml:3:1: expected a value, found a table; tables are not nested, but for [[optimizer.group]]");
+        "a.toml:3:1: expected a value, found a table; tables are not nested, but for [[optimizer.group]] and [[plugins.pin]]");
   CHECK(error_of(adam("[[optimizer.groups]]\ntensors = ['*']\n")) ==
-        "a.toml:3:1: unknown array of tables [[optimizer.groups]]; the only one is [[optimizer.group]]");
+        "a.toml:3:1: unknown array of tables [[optimizer.groups]]; there are [[optimizer.group]] and [[plugins.pin]]");
   CHECK(error_of(adam("") + "[[session.group]]\n") ==
-        "a.toml:8:1: unknown array of tables [[session.group]]; the only one is [[optimizer.group]]");
+        "a.toml:8:1: unknown array of tables [[session.group]]; there are [[optimizer.group]] and [[plugins.pin]]");
   CHECK(error_of(adam(""), {"optimizer.group=[{tensors"}) ==
         "--set optimizer.group=[{tensors: expected an array of tables, such as [{tensors = [\"*.bias\"], weight_decay = 0}], "
         "found '[{tensors'");

@@ -8,9 +8,12 @@
 #include <vector>
 
 #include "gradients.hpp"
-#include "tile_host.hpp"
+#include "onebit/conformance/tile_host.hpp"
 
 namespace onebit::test {
+
+using conformance::TileHost;
+using Vector = conformance::Floats;
 
 // Parameters in tensors of these sizes, each larger than the one before it, so that their trust ratios differ.
 inline std::vector<Vector> lamb_model(const std::vector<size_t>& sizes) {

@@ -8,8 +8,8 @@
 #include "component.hpp"
 #include "gradients.hpp"
 #include "lamb_oracle.hpp"
+#include "onebit/conformance/tile_host.hpp"
 #include "signs.hpp"
-#include "tile_host.hpp"
 
 namespace onebit::test {
 namespace {

@@ -106,7 +106,7 @@ TEST_CASE("values that no option can have") {
   CHECK(error_of("[train]\nday = 1979-05-27") ==
         "a.toml:2:7: expected a boolean, a number, a string or an array, found a date or time");
   CHECK(error_of("[train.deep]\nx = 1") ==
-        "a.toml:1:1: expected a value, found a table; tables are not nested, but for [[optimizer.group]]");
+        "a.toml:1:1: expected a value, found a table; tables are not nested, but for [[optimizer.group]] and [[plugins.pin]]");
   CHECK(error_of("[train]\nx = [1, \"a\"]") == "a.toml:2:5: an array holds either numbers or strings, not both");
   CHECK(error_of("[train]\nx = [[1], [2]]") == "a.toml:2:5: an array holds numbers or strings");
   CHECK(error_of("[train]\nx = 99999999999999999999") == "a.toml:2:5: expected a number that fits 64 bits");
@@ -144,6 +144,11 @@ TEST_CASE("overrides that make no sense") {
   CHECK(error_of("", {"optimizer.lr="}) == "--set optimizer.lr=: expected a TOML value or a bare word after '=', found ''");
   CHECK(error_of("", {"optimizer.lr=[1"}) ==
         "--set optimizer.lr=[1: expected a TOML value or a bare word after '=', found '[1'");
+  CHECK(error_of("", {"train.data=a\xff"
+                      "b"}) ==  // a fuzzer's finding
+        "--set train.data=a\xff"
+        "b: expected a TOML value or a bare word after '=', found 'a\xff"
+        "b'");
   CHECK(error_of("", {"optimizer.lr=1\nx=2"}).find("expected a TOML value or a bare word") != std::string::npos);
 }
 

@@ -8,9 +8,12 @@
 #include <string>
 
 #include "component.hpp"
-#include "tile_host.hpp"
+#include "onebit/conformance/tile_host.hpp"
 
 namespace onebit::test {
+
+using conformance::TileHost;
+using Vector = conformance::Floats;
 namespace {
 
 using Tensors = std::vector<Vector>;

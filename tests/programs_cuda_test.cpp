@@ -10,9 +10,12 @@
 #include "cuda_on_cpu/control.hpp"
 #include "emulated_component.hpp"
 #include "emulated_device.hpp"
-#include "tile_host.hpp"
+#include "onebit/conformance/tile_host.hpp"
 
 namespace onebit::test {
+
+using conformance::TileHost;
+using Vector = conformance::Floats;
 namespace {
 
 using Tensors = std::vector<Vector>;

@@ -120,3 +120,14 @@ TEST_CASE("rendezvous: a limit beyond the clock is no limit at all, not one that
   writer.join();
   CHECK(value == 'v');
 }
+
+TEST_CASE("rendezvous: a code of a later version counts as internal") {
+  onebit_rendezvous later = {};
+  later.struct_size = sizeof later;
+  later.put = [](void*, onebit_str, const void*, size_t, onebit_error* err) {
+    return detail::fill(err, 77, "the store is asleep");
+  };
+  const auto [code, text] = error_of([&] { Rendezvous(&later).put("key", nullptr, 0); });
+  CHECK(code == ONEBIT_INTERNAL);
+  CHECK(text == "the store is asleep");
+}

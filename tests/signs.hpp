@@ -5,9 +5,12 @@
 #include <cstddef>
 #include <vector>
 
-#include "tile_host.hpp"
+#include "onebit/conformance/tile_host.hpp"
 
 namespace onebit::test {
+
+using conformance::TileHost;
+using Vector = conformance::Floats;
 
 // For TileHost::mean: signs and one scale a tensor, with error feedback. Keeps what it answered last.
 class Signs {

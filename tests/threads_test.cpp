@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "allocation_counter.hpp"
-#include "communicator_conformance.hpp"
+#include "onebit/conformance/communicator.hpp"
 #include "onebit/manifest.hpp"
 #include "onebit/registry.hpp"
 #include "onebit/rendezvous.hpp"

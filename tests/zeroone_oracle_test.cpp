@@ -7,9 +7,12 @@
 #include <string>
 
 #include "component.hpp"
-#include "tile_host.hpp"
+#include "onebit/conformance/tile_host.hpp"
 
 namespace onebit::test {
+
+using conformance::TileHost;
+using Vector = conformance::Floats;
 namespace {
 
 constexpr double kept = 0.8;  // of a message, by this test's compression

@@ -1,11 +1,15 @@
 # Answers find_package() from ONEBIT_DEPS, a folder that `./dev gpu --pack` filled: for machines that have a compiler, but neither
 # our dependencies nor a network. What is not in the folder is looked for as ever. The libraries are used as headers alone, but
-# for Highway's and Google Benchmark's.
-if(NOT EXISTS "${ONEBIT_DEPS}/include/toml.hpp")
-  message(FATAL_ERROR "ONEBIT_DEPS is '${ONEBIT_DEPS}', and that is no folder with our dependencies: there is no include/toml.hpp in "
-                      "it. `./dev gpu --pack` fills one, on Debian with a network.")
-endif()
+# for Highway's, Nettle's and Google Benchmark's.
+foreach(part toml.hpp nettle/sha2.h)
+  if(NOT EXISTS "${ONEBIT_DEPS}/include/${part}")
+    message(FATAL_ERROR "ONEBIT_DEPS is '${ONEBIT_DEPS}', and that is no folder with our dependencies, or one of another version: there "
+                        "is no include/${part} in it. `./dev gpu --pack` fills one, on Debian with a network.")
+  endif()
+endforeach()
 set(XXHASH_INCLUDE_DIR "${ONEBIT_DEPS}/include")
+set(NETTLE_INCLUDE_DIR "${ONEBIT_DEPS}/include")
+file(GLOB NETTLE_LIBRARY "${ONEBIT_DEPS}/lib/libnettle.so*")
 
 set(onebit_packed Boost spdlog toml11 hwy nlohmann_json CLI11 doctest benchmark ZLIB)
 

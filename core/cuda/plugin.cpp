@@ -1,7 +1,6 @@
 // The library through which the core finds its part for CUDA, where it finds plugins.
 #include "onebit/plugin.hpp"
 #include "cuda_device.hpp"
-#include "onebit/registry.hpp"
 
 namespace {
 
@@ -12,7 +11,7 @@ const onebit::DeviceMaker maker = {
 }  // namespace
 
 ONEBIT_PLUGIN("cuda", ONEBIT_CORE_VERSION,
-              onebit::Component{{sizeof(onebit_component), static_cast<int64_t>(onebit::Kind::device), "cuda",
-                                 ONEBIT_DEVICE_CUDA, 0, nullptr, 0, &maker},
-                                {},
-                                onebit::detail::default_probe})
+              onebit::Component{
+                  {sizeof(onebit_component), onebit::device_kind, "cuda", ONEBIT_DEVICE_CUDA, 0, nullptr, 0, &maker},
+                  {},
+                  onebit::detail::default_probe})

@@ -37,6 +37,17 @@ void Boundary::fail(onebit_code code, CallError& err) const {
   throw Error(static_cast<Code>(code), who_ + ": " + err.reason(), err.native);
 }
 
-void Boundary::refuse(const std::string& reason) const { throw Error(Code::internal, who_ + ": " + reason); }
+void Boundary::escaped() const {
+  std::string what;
+  try {
+    throw;
+  } catch (const std::exception& e) {
+    what = std::string(": ") + e.what();
+  } catch (...) {
+  }
+  refuse("it let an exception out, which no plugin may" + what);
+}
+
+void Boundary::refuse(const std::string& reason, Code code) const { throw Error(code, who_ + ": " + reason); }
 
 }  // namespace onebit

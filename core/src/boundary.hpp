@@ -33,16 +33,41 @@ class Boundary {
   template <class F>
   void call(F&& f) const {
     CallError err;
-    if (const onebit_code code = f(&err); code != ONEBIT_OK) [[unlikely]]
+    if (const onebit_code code = contained([&] { return f(&err); }); code != ONEBIT_OK) [[unlikely]]
       fail(code, err);
   }
+  // A plugin lets no exception out; one that does all the same has failed. Costs nothing where none comes.
+  template <class F>
+  auto contained(F&& f) const {
+    try {
+      return f();
+    } catch (...) {
+      escaped();
+    }
+  }
   [[noreturn]] void fail(onebit_code code, CallError& err) const;
-  // For what the plugin answered with OK and yet is not acceptable.
-  [[noreturn]] void refuse(const std::string& reason) const;
+  // For what the plugin answered with OK and yet is not acceptable. unsupported: it speaks of what this host does not know.
+  [[noreturn]] void refuse(const std::string& reason, Code code = Code::internal) const;
 
  private:
+  [[noreturn]] void escaped() const;
+
   std::string who_;
   std::shared_ptr<const onebit_plugin> plugin_;
 };
+
+// An object of a plugin's. What its destroy lets out is lost: there is nobody left to tell.
+template <class Object>
+struct Destroyer {
+  void (*destroy)(Object*);
+  void operator()(Object* object) const noexcept {
+    try {
+      destroy(object);
+    } catch (...) {
+    }
+  }
+};
+template <class Object>
+using Owned = std::unique_ptr<Object, Destroyer<Object>>;
 
 }  // namespace onebit

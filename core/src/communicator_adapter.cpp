@@ -10,7 +10,7 @@ class CommunicatorAdapter final : public Communicator {
  public:
   // Takes the object over.
   CommunicatorAdapter(Boundary boundary, const onebit_communicator_api& api, onebit_communicator* self)
-      : boundary_(std::move(boundary)), api_(api), self_(self, api.destroy) {
+      : boundary_(std::move(boundary)), api_(api), self_(self, {api.destroy}) {
     boundary_.call([&](onebit_error* err) { return api_.rank_and_size(self, &rank_, &size_, err); });
     if (rank_ < 0 || rank_ >= size_) boundary_.refuse(fmt::format("claims to be rank {} of {}", rank_, size_));
   }
@@ -78,7 +78,7 @@ class CommunicatorAdapter final : public Communicator {
 
   Boundary boundary_;
   const onebit_communicator_api& api_;
-  std::unique_ptr<onebit_communicator, void (*)(onebit_communicator*)> self_;
+  Owned<onebit_communicator> self_;
   int32_t rank_ = 0, size_ = 0;
 };
 

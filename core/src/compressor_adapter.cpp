@@ -6,17 +6,25 @@
 namespace onebit {
 namespace {
 
+constexpr size_t largest_payload = 16 << 20;
+
 class CompressorAdapter final : public Compressor {
  public:
   // Takes the object over.
   CompressorAdapter(Boundary boundary, const onebit_compressor_api& api, onebit_compressor* self)
-      : boundary_(std::move(boundary)), api_(api), self_(self, api.destroy) {
+      : boundary_(std::move(boundary)), api_(api), self_(self, {api.destroy}) {
     boundary_.call([&](onebit_error* err) { return api_.describe(self, &codec_, err); });
     check_codec();
   }
 
   Codec describe() const override { return codec_; }
-  size_t payload_size(int64_t count) const override { return api_.payload_size(self(), count); }
+  size_t payload_size(int64_t count) const override {
+    const size_t bytes = boundary_.contained([&] { return api_.payload_size(self(), count); });
+    if (bytes == 0 || bytes > largest_payload || bytes % 4 != 0) [[unlikely]]
+      boundary_.refuse(fmt::format("says that a block of {} elements takes {} bytes, expected a multiple of 4 from 4 to {}",
+                                   count, bytes, largest_payload));
+    return bytes;
+  }
   void measure(const Batch& batch, const float* values, const float* errors, double* statistics) const override {
     boundary_.call([&](onebit_error* err) { return api_.measure(self(), &batch, values, errors, statistics, err); });
   }
@@ -42,14 +50,14 @@ class CompressorAdapter final : public Compressor {
     if (codec_.statistics < 0 || codec_.statistics > 8)
       boundary_.refuse(fmt::format("describes {} statistics a block, expected 0 to 8", codec_.statistics));
     if (codec_.span < ONEBIT_SPAN_BLOCK || codec_.span > ONEBIT_SPAN_BUCKET)
-      boundary_.refuse(fmt::format("describes the unknown span {}", codec_.span));
+      boundary_.refuse(fmt::format("describes the unknown span {}", codec_.span), Code::unsupported);
     if (codec_.span != ONEBIT_SPAN_BLOCK && api_.fold == nullptr)
       boundary_.refuse("describes a span wider than a block but has no fold");
   }
 
   Boundary boundary_;
   const onebit_compressor_api& api_;
-  std::unique_ptr<onebit_compressor, void (*)(onebit_compressor*)> self_;
+  Owned<onebit_compressor> self_;
   onebit_codec codec_ = {sizeof(onebit_codec), 0, 0, ONEBIT_SPAN_BLOCK, 1};
 };
 

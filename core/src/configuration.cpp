@@ -6,6 +6,8 @@
 #include "nearest.hpp"
 #include "onebit/session.hpp"
 #include "optimizer_keys.hpp"
+#include "pins.hpp"
+#include "plugin_paths.hpp"
 #include "toml_reader.hpp"
 
 namespace onebit {
@@ -64,11 +66,10 @@ std::string printed(const char* table, const Selection& selection, bool with_hel
 }
 
 // plugins.path with its folder in front: a resolved manifest means the same wherever it is kept.
-std::string printed_path(const ResolvedTable& plugins, const std::filesystem::path& folder) {
+std::string printed_plugins(const ResolvedTable& plugins, const std::filesystem::path& folder) {
   std::vector<std::string> paths;
-  for (size_t i = 0; i < plugins.config()->count; ++i)
-    paths.push_back((folder / std::string(view(plugins.config()->options[i]->string))).lexically_normal().string());
-  return "path = " + write_value(paths) + "\n";
+  for (const std::filesystem::path& path : plugin_paths(plugins, folder)) paths.push_back(path.string());
+  return "[plugins]\npath = " + write_value(paths) + "\n" + plugins.to_toml_without({"path"});
 }
 
 }  // namespace
@@ -77,6 +78,7 @@ Configuration::Configuration(const Registry& registry, const Manifest& manifest,
                              const std::vector<const onebit_schema*>& train_schema)
     : folder(manifest.folder()),
       plugins(manifest, "plugins", plugins_schema()),
+      pins(Pins(manifest).to_toml()),
       session(manifest, "session", session_schema()),
       exchange(manifest, "exchange", exchange_schema()),
       train(host_table(manifest, train_schema)) {
@@ -96,7 +98,7 @@ uint64_t Configuration::hash() const {
 }
 
 std::string Configuration::to_toml(bool with_help) const {
-  std::string text = "[plugins]\n" + printed_path(plugins, folder) + "\n[session]\n" + session.to_toml(with_help);
+  std::string text = printed_plugins(plugins, folder) + pins + "\n[session]\n" + session.to_toml(with_help);
   text += printed("optimizer", optimizer, with_help) + written(exempt, groups, with_help);
   text += printed("compressor", compressor, with_help) + printed("communicator", communicator, with_help);
   text += "\n[exchange]\n" + exchange.to_toml(with_help);

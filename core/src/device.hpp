@@ -70,6 +70,7 @@ class Device {
 };
 
 // What a library with a device offers under Kind::device: it and the core must be of one build.
+inline constexpr int64_t device_kind = 65536;
 struct DeviceMaker {
   uint64_t struct_size = sizeof(DeviceMaker);
   const char* core_version;

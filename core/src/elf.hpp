@@ -11,8 +11,10 @@ namespace onebit {
 struct ElfLibrary {
   // Throws Error(invalid_argument) when the file is no whole shared library for this machine.
   explicit ElfLibrary(const std::filesystem::path& file);
+  explicit ElfLibrary(int descriptor);  // of the open file
 
   std::vector<std::string> exported;  // defined global and weak symbols of .dynsym
+  std::vector<std::string> unique;    // those of them that the dynamic loader makes one of in a process (STB_GNU_UNIQUE)
   std::vector<std::string> needed;    // DT_NEEDED
   bool has_sections = true;           // false: stripped of its section headers, symbols and needed are unknown
 };

@@ -5,13 +5,13 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <boost/core/demangle.hpp>
 #include <boost/dll/shared_library.hpp>
 #include <map>
 #include <mutex>
 
 #include "boundary.hpp"
 #include "elf.hpp"
-#include "trust.hpp"
 #include "validate.hpp"
 
 namespace onebit {
@@ -32,9 +32,7 @@ std::string other_majors(const ElfLibrary& elf) {
   return fmt::format("{}", fmt::join(majors, ", "));
 }
 
-void check_file(const std::filesystem::path& file) {
-  if (const std::string reason = distrust(file); !reason.empty()) refuse(reason);
-  const ElfLibrary elf(file);
+void check_entry(const ElfLibrary& elf) {
   if (!elf.has_sections) return;  // the loader will tell
   if (std::find(elf.exported.begin(), elf.exported.end(), entry_name) != elf.exported.end()) return;
   const std::string majors = other_majors(elf);
@@ -44,14 +42,54 @@ void check_file(const std::filesystem::path& file) {
   refuse(fmt::format("not an onebit plugin: it does not export {}; end a plugin with ONEBIT_PLUGIN(...)", entry_name));
 }
 
-// A g++ library often can't be unmapped, and a thread still running in it would crash: this keeps it whoever lets go of it.
-void pin(const std::filesystem::path& file) { dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE); }
+// What is unique in a process, such as a static member of a template that g++ did not hide, the dynamic loader takes from the
+// library that had it first: the second would work on the first one's data, or call its functions.
+bool is_standard(const std::string& mangled) {  // of the C++ library itself: _ZNSt..., _ZNSs..., _ZN9__gnu_cxx...
+  const size_t name = mangled.find_first_not_of("_GNKVZT");
+  return name != std::string::npos && (mangled[name] == 'S' || mangled.compare(name, 10, "9__gnu_cxx") == 0);
+}
 
+// All that this process has mapped: which bytes under a name, and which library has a unique symbol.
+class Mapped {
+ public:
+  static Mapped& in_process() {
+    static Mapped& all = *new Mapped;
+    return all;
+  }
+  void check_symbols(const LibraryFile& file, const ElfLibrary& elf) {
+    const std::lock_guard lock(mutex_);
+    for (const std::string& symbol : elf.unique) {
+      const auto found = owners_.find(symbol);
+      if (found == owners_.end() || found->second == file.path()) continue;
+      refuse(fmt::format("it exports {}, and so does {}: one would use the other's; compile both with -fvisibility=hidden",
+                         boost::core::demangle(symbol.c_str()), found->second.string()));
+    }
+  }
+  // The dynamic loader answers with what it has mapped under a name, whatever lies there by now: that must be these bytes.
+  void add(const LibraryFile& file, const ElfLibrary& elf) {
+    const std::lock_guard lock(mutex_);
+    const auto [first, is_new] = files_.emplace(file.path(), file.identity());
+    if (!is_new && !(first->second == file.identity()))
+      refuse("this process has loaded another file of that name before; start it anew to load this one");
+    for (const std::string& symbol : elf.unique)
+      if (!is_standard(symbol)) owners_.emplace(symbol, file.path());
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::filesystem::path, LibraryFile::Identity> files_;
+  std::map<std::string, std::filesystem::path> owners_;
+};
+
+// A g++ library often can't be unmapped, and a thread still running in it would crash: this keeps it whoever lets go of it.
+void keep(const std::filesystem::path& file) { dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE); }
+
+// By its path and not by the descriptor: from /proc/self/fd a library would not find what lies beside it ($ORIGIN).
 onebit_plugin_entry_v1_fn load_entry(const std::filesystem::path& file) {
   namespace dll = boost::dll;
   try {
     const dll::shared_library library(file.string(), dll::load_mode::rtld_now | dll::load_mode::rtld_local);
-    pin(file);
+    keep(file);
     return &library.get<std::remove_pointer_t<onebit_plugin_entry_v1_fn>>(entry_name);
   } catch (const std::exception& e) {
     refuse(std::string("it can't be loaded: ") + e.what());
@@ -60,9 +98,34 @@ onebit_plugin_entry_v1_fn load_entry(const std::filesystem::path& file) {
   }
 }
 
+// What was checked, and hashed, is what is mapped: nobody but root and the user can have come between, and if they did, it is
+// noticed.
+onebit_plugin_entry_v1_fn load_checked(const LibraryFile& file) {
+  const ElfLibrary elf(file.descriptor());
+  check_entry(elf);
+  Mapped::in_process().check_symbols(file, elf);
+  file.check_unchanged();
+  const onebit_plugin_entry_v1_fn entry = load_entry(file.path());
+  Mapped::in_process().add(file, elf);
+  file.check_unchanged();
+  return entry;
+}
+
+// A plugin lets no exception out; if one does all the same, that is its failure and not the host's end.
+template <class F>
+auto contained(const char* what, F&& call) {
+  try {
+    return call();
+  } catch (const std::exception& e) {
+    refuse(fmt::format("its {} let an exception out, which no plugin may: {}", what, e.what()));
+  } catch (...) {
+    refuse(fmt::format("its {} let an exception out, which no plugin may", what));
+  }
+}
+
 const onebit_plugin* enter(onebit_plugin_entry_v1_fn entry, const onebit_host* host) {
   CallError err;
-  const onebit_plugin* plugin = entry(host, &err);
+  const onebit_plugin* plugin = contained("entry", [&] { return entry(host, &err); });
   if (plugin == nullptr) refuse("its entry refused: " + err.reason());
   return plugin;
 }
@@ -70,7 +133,7 @@ const onebit_plugin* enter(onebit_plugin_entry_v1_fn entry, const onebit_host* h
 std::string probe(const onebit_plugin& plugin) {
   if (!ONEBIT_CAN(&plugin, onebit_plugin, probe)) return "";
   CallError err;
-  const onebit_code code = plugin.probe(&err);
+  const onebit_code code = contained("probe", [&] { return plugin.probe(&err); });
   if (code == ONEBIT_OK) return "";
   if (code == ONEBIT_UNAVAILABLE) return err.reason();
   refuse(fmt::format("its probe failed with {}: {}", code_name(code), err.reason()));
@@ -81,7 +144,11 @@ std::shared_ptr<const onebit_plugin> shared_table(const onebit_plugin* plugin) {
   static auto& live = *new std::map<const onebit_plugin*, std::weak_ptr<const onebit_plugin>>;
   const auto shut_down = [](const onebit_plugin* last) {
     const std::lock_guard lock(mutex);
-    if (ONEBIT_CAN(last, onebit_plugin, shutdown)) last->shutdown();
+    if (!ONEBIT_CAN(last, onebit_plugin, shutdown)) return;
+    try {
+      contained("shutdown", last->shutdown);
+    } catch (const Error&) {  // there is nobody left to tell
+    }
   };
   const std::lock_guard lock(mutex);
   std::weak_ptr<const onebit_plugin>& known = live[plugin];
@@ -98,17 +165,20 @@ std::string plugin_label(const std::filesystem::path& file) {
   return "plugin '" + stem + "' (" + file.string() + ")";
 }
 
-Library open_library(const std::filesystem::path& file, const onebit_host* host) {
-  try {
-    check_file(file);
-    const onebit_plugin* plugin = enter(load_entry(file), host);
-    PluginInfo info = checked_plugin(plugin);
-    info.file = file;
-    info.unavailable = probe(*plugin);
-    return {std::move(info), shared_table(plugin)};
-  } catch (const Error& e) {
-    throw Error(e.code(), plugin_label(file) + ": " + e.what(), e.native());
-  }
+Library open_library(const LibraryFile& file, const onebit_host* host, const LoadObserver& observer) {
+  const auto begins = [&observer](LoadStage stage) {
+    if (observer) observer(stage);
+  };
+  begins(LoadStage::load);
+  const onebit_plugin_entry_v1_fn entry = load_checked(file);
+  begins(LoadStage::entry);
+  const onebit_plugin* plugin = enter(entry, host);
+  begins(LoadStage::tables);
+  PluginInfo info = checked_plugin(plugin);
+  info.file = file.path();
+  begins(LoadStage::probe);
+  info.unavailable = probe(*plugin);
+  return {std::move(info), file.identity(), shared_table(plugin)};
 }
 
 }  // namespace onebit

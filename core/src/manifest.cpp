@@ -22,26 +22,39 @@ void check_table(const std::string& name, const Location& where) {
                 where.text() + ": unknown table '" + name + "'" + suggestion(name, known_tables, "known tables"));
 }
 
-// Of arrays of tables there is one.
-void check_arrays(const std::string& name, const TomlTable& table) {
-  for (const auto& [key, array] : table.arrays)
-    if (name != "optimizer" || key != "group")
-      throw Error(Code::invalid_argument, array.front().where.text() + ": unknown array of tables [[" + name + "." + key +
-                                              "]]; the only one is [[optimizer.group]]");
+// The arrays of tables that there are, each in its table.
+struct ArrayName {
+  std::string_view table, key;
+  const char* example;
+};
+constexpr ArrayName known_arrays[] = {{"optimizer", "group", "[{tensors = [\"*.bias\"], weight_decay = 0}]"},
+                                      {"plugins", "pin", "[{file = \"libfoo.so\", sha256 = \"3b0c...\"}]"}};
+
+const ArrayName* find_array(std::string_view table, std::string_view key) {
+  for (const ArrayName& array : known_arrays)
+    if (array.table == table && array.key == key) return &array;
+  return nullptr;
 }
 
-// Takes [[optimizer.group]] out of [optimizer]. `group = []` is none.
-std::vector<SettingTable> taken_groups(TomlTable& optimizer) {
-  std::vector<SettingTable> groups;
-  if (const auto found = optimizer.arrays.find("group"); found != optimizer.arrays.end()) groups = std::move(found->second);
-  const auto setting = optimizer.settings.find("group");
-  if (setting == optimizer.settings.end()) return groups;
+void check_arrays(const std::string& name, const TomlTable& table) {
+  for (const auto& [key, array] : table.arrays)
+    if (find_array(name, key) == nullptr)
+      throw Error(Code::invalid_argument, array.front().where.text() + ": unknown array of tables [[" + name + "." + key +
+                                              "]]; there are [[optimizer.group]] and [[plugins.pin]]");
+}
+
+// Takes an array of tables, such as [[optimizer.group]], out of its table. `group = []` is none.
+std::vector<SettingTable> taken_array(TomlTable& table, const ArrayName& name) {
+  std::vector<SettingTable> tables;
+  if (const auto found = table.arrays.find(name.key); found != table.arrays.end()) tables = std::move(found->second);
+  const auto setting = table.settings.find(name.key);
+  if (setting == table.settings.end()) return tables;
+  const std::string whole = std::string(name.table) + "." + std::string(name.key);
   if (setting->second.value != Value(std::vector<double>()))
-    throw Error(Code::invalid_argument, setting->second.where.text() +
-                                            ": optimizer.group: expected tables [[optimizer.group]], found " +
-                                            describe_value(setting->second.value));
-  optimizer.settings.erase(setting);
-  return groups;
+    throw Error(Code::invalid_argument, setting->second.where.text() + ": " + whole + ": expected tables [[" + whole +
+                                            "]], found " + describe_value(setting->second.value));
+  table.settings.erase(setting);
+  return tables;
 }
 
 bool is_key(std::string_view text) {
@@ -91,7 +104,8 @@ Manifest Manifest::parse(std::string_view text, const std::string& name, const s
   for (auto& [key, table] : document) {
     check_table(key, table.where);
     check_arrays(key, table);
-    if (key == "optimizer") manifest.groups_ = taken_groups(table);
+    for (const ArrayName& array : known_arrays)
+      if (array.table == key) manifest.arrays_[std::string(array.key)] = taken_array(table, array);
     manifest.table_locations_.emplace(key, table.where);
     manifest.tables_.emplace(key, std::move(table.settings));
   }
@@ -108,32 +122,41 @@ void Manifest::apply_override(const std::string& text) {
   const std::string table = text.substr(0, dot), key = text.substr(dot + 1, equals - dot - 1), word = text.substr(equals + 1);
   check_table(table, where);
   if (!is_key(key)) refuse("expected a key after '" + table + ".', found '" + key + "'");
-  if (table == "optimizer" && key == "group") return override_groups(word, where);
+  if (find_array(table, key) != nullptr) return override_array(table, key, word, where);
   std::optional<Value> value = read_value(word);
-  if (!value && is_bare_word(word)) value = word;
+  if (!value && is_bare_word(word)) value = read_value('"' + word + '"');  // nothing, if it is not UTF-8
   if (!value) refuse("expected a TOML value or a bare word after '=', found '" + word + "'");
   table_locations_.try_emplace(table, where);
   tables_[table][key] = {*value, where, where};
 }
 
-// All groups at once, as inline tables: [{ tensors = ["*.bias"], lr = 0.0 }].
-void Manifest::override_groups(const std::string& tables, const Location& where) {
+// All of an array's tables at once, as inline tables: [{ tensors = ["*.bias"], lr = 0.0 }].
+void Manifest::override_array(const std::string& table, const std::string& key, const std::string& tables,
+                              const Location& where) {
+  const ArrayName& name = *find_array(table, key);
   TomlDocument document;
   try {
-    document = read_toml("[optimizer]\ngroup = " + tables + "\n", "value");
+    document = read_toml("[" + table + "]\n" + key + " = " + tables + "\n", "value");
   } catch (const Error&) {
     document.clear();
   }
-  if (document.size() != 1 || document["optimizer"].settings.size() + document["optimizer"].arrays.size() != 1)
-    throw Error(Code::invalid_argument, where.text() + ": expected an array of tables, such as [{tensors = [\"*.bias\"], " +
-                                            "weight_decay = 0}], found '" + tables + "'");
-  TomlTable& optimizer = document["optimizer"];
-  for (auto& [key, setting] : optimizer.settings) setting.where = where;
-  groups_ = taken_groups(optimizer);
-  for (SettingTable& group : groups_) {
-    group.where = where;
-    for (auto& [key, setting] : group.settings) setting = {setting.value, where, where};
+  if (document.size() != 1 || document[table].settings.size() + document[table].arrays.size() != 1)
+    throw Error(Code::invalid_argument,
+                where.text() + ": expected an array of tables, such as " + name.example + ", found '" + tables + "'");
+  TomlTable& written = document[table];
+  for (auto& [ignored, setting] : written.settings) setting.where = where;
+  std::vector<SettingTable> taken = taken_array(written, name);
+  for (SettingTable& each : taken) {
+    each.where = where;
+    for (auto& [ignored, setting] : each.settings) setting = {setting.value, where, where};
   }
+  arrays_[key] = std::move(taken);
+}
+
+const std::vector<SettingTable>& Manifest::array(std::string_view key) const {
+  static const std::vector<SettingTable> none;
+  const auto found = arrays_.find(key);
+  return found == arrays_.end() ? none : found->second;
 }
 
 const Settings& Manifest::table(std::string_view name) const {

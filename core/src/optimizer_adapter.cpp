@@ -2,6 +2,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "adapters.hpp"
+#include "first_sizes.hpp"
 
 namespace onebit {
 namespace {
@@ -10,7 +11,7 @@ class OptimizerAdapter final : public Optimizer {
  public:
   // Takes the object over.
   OptimizerAdapter(Boundary boundary, const onebit_optimizer_api& api, onebit_optimizer* self)
-      : boundary_(std::move(boundary)), api_(api), self_(self, api.destroy) {}
+      : boundary_(std::move(boundary)), api_(api), self_(self, {api.destroy}) {}
 
   void declare(Slice<const TensorInfo* const> tensors, StateDeclarer& state) override {
     Declared declared{state.table(), 0};
@@ -67,15 +68,14 @@ class OptimizerAdapter final : public Optimizer {
     int compressed = 0;
     for (size_t i = 0; i < answer.round_count; ++i) {
       const onebit_round* round = answer.rounds[i];
-      if (round == nullptr || !ONEBIT_HAS(round, onebit_round, of))
+      if (round == nullptr || round->struct_size < FirstSize<onebit_round>::value)
         boundary_.refuse(fmt::format("round {} of its plan is empty", i));
       if (round->kind != ONEBIT_ROUND_DENSE && round->kind != ONEBIT_ROUND_COMPRESSED)
-        boundary_.refuse(fmt::format("planned a round of the unknown kind {}", round->kind));
+        boundary_.refuse(fmt::format("planned a round of the unknown kind {}", round->kind), Code::unsupported);
       if (round->of != ONEBIT_OF_GRADIENT && round->of != ONEBIT_OF_MESSAGE)
-        boundary_.refuse(fmt::format("planned a round of the unknown vector {}", round->of));
+        boundary_.refuse(fmt::format("planned a round of the unknown vector {}", round->of), Code::unsupported);
       compressed += round->kind == ONEBIT_ROUND_COMPRESSED;
-      const bool retain = ONEBIT_HAS(round, onebit_round, retain) && round->retain != 0;
-      plan.add_round(static_cast<RoundKind>(round->kind), static_cast<Of>(round->of), retain);
+      plan.add_round(static_cast<RoundKind>(round->kind), static_cast<Of>(round->of), round->retain != 0);
     }
     if (compressed > 1) boundary_.refuse("planned two compressed rounds, at most one is possible");
   }
@@ -95,7 +95,7 @@ class OptimizerAdapter final : public Optimizer {
 
   Boundary boundary_;
   const onebit_optimizer_api& api_;
-  std::unique_ptr<onebit_optimizer, void (*)(onebit_optimizer*)> self_;
+  Owned<onebit_optimizer> self_;
   int32_t slots_ = 0;
 };
 

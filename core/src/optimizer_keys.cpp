@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "first_sizes.hpp"
 #include "name_pattern.hpp"
 #include "onebit/session.hpp"
 #include "toml_reader.hpp"
@@ -54,7 +55,7 @@ TensorGroup read_group(const SettingTable& table, const Selection& optimizer) {
                                       "' has no option '" + std::string(keys[i]) + "' that a group could change");
     if (own == nullptr) continue;
     fallbacks[i] = optimizer.options.text_of(keys[i]);
-    options[i] = *own;
+    options[i] = copied(*own);
     options[i].fallback = str(fallbacks[i]);
     schema.push_back(&options[i]);
   }

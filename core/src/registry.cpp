@@ -18,12 +18,18 @@
 #include "library.hpp"
 #include "nearest.hpp"
 #include "onebit/session.hpp"
+#include "pins.hpp"
+#include "plugin_paths.hpp"
+#include "trust.hpp"
 
 namespace onebit {
 namespace {
 
 namespace fs = std::filesystem;
 using Key = std::tuple<Kind, std::string, int64_t>;
+
+// How a file came to be loaded: by its own name, with its folder, or with the core's own folder.
+enum class Origin { named, folder, built_in };
 
 std::shared_ptr<spdlog::logger> or_silent(std::shared_ptr<spdlog::logger> logger) {
   if (logger != nullptr) return logger;
@@ -33,13 +39,6 @@ std::shared_ptr<spdlog::logger> or_silent(std::shared_ptr<spdlog::logger> logger
 std::string text_of(const Key& key) {
   return fmt::format("{} '{}' for {}", name_of(std::get<Kind>(key)), std::get<std::string>(key),
                      device_name(std::get<int64_t>(key)));
-}
-
-fs::path real_path(const fs::path& file) {
-  std::error_code error;
-  fs::path real = fs::canonical(file, error);
-  if (error) throw Error(Code::unavailable, plugin_label(fs::absolute(file)) + ": the file can't be found: " + error.message());
-  return real;
 }
 
 }  // namespace
@@ -72,46 +71,68 @@ struct Registry::Impl {
   std::map<Key, fs::path> rivals;  // found again in a folder: asking for such a component is ambiguous
   std::vector<LoadFailure> failures;
   std::vector<fs::path> looked_in;
+  Pins pins;
 
-  const Library& open(const fs::path& file, bool in_folder);
-  void check_rivals(const Library& library, bool in_folder);
+  const Library& open(const fs::path& file, Origin origin, const LoadObserver& observer = {});
+  const Library& open_checked(const fs::path& file, Origin origin, const LoadObserver& observer);
+  const Library* loaded(const LibraryFile& file) const;
+  void check_rivals(const Library& library, Origin origin);
   void announce(const PluginInfo& info) const;
-  void scan(const fs::path& folder);
+  void scan(const fs::path& folder, Origin origin);
+  void load_either(const fs::path& path);
   std::string absence(const Key& key) const;
   std::string other_offer(const Key& key) const;
   Boundary boundary(const ComponentInfo& component, Kind kind) const;
   const std::pair<const Library*, const ComponentInfo*>& owner(const ComponentInfo& component) const;
 };
 
-const Library& Registry::Impl::open(const fs::path& file, bool in_folder) {
-  const fs::path real = real_path(file);
-  for (const Library& library : libraries)
-    if (std::error_code ignored; library.info.file == real || fs::equivalent(library.info.file, real, ignored)) return library;
+const Library& Registry::Impl::open(const fs::path& file, Origin origin, const LoadObserver& observer) {
+  const fs::path shown = written_out(file);
+  const auto text = [&](const Error& e) {
+    failures.push_back({shown, plugin_label(shown) + ": " + e.what()});
+    return failures.back().reason;
+  };
   try {
-    // A link may lie where others can turn it: the name is trusted as little as the file.
-    Library library = open_library(fs::absolute(file).lexically_normal(), services.table());
-    library.info.file = real;
-    check_rivals(library, in_folder);
-    const Library& kept = libraries.emplace_back(std::move(library));
-    for (const ComponentInfo& component : kept.info.components)
-      components.emplace(Key(component.kind, component.name, component.device), std::pair(&kept, &component));
-    announce(kept.info);
-    return kept;
+    return open_checked(file, origin, observer);
+  } catch (const PinError& e) {
+    throw PinError(e.code(), text(e), e.native());
   } catch (const Error& e) {
-    failures.push_back({real, e.what()});
-    throw;
+    throw Error(e.code(), text(e), e.native());
   }
 }
 
-void Registry::Impl::check_rivals(const Library& library, bool in_folder) {
+const Library& Registry::Impl::open_checked(const fs::path& path, Origin origin, const LoadObserver& observer) {
+  if (observer) observer(LoadStage::check);
+  const LibraryFile file(path);
+  pins.check(file, path, origin == Origin::built_in);
+  if (const Library* const known = loaded(file)) return *known;
+  Library library = open_library(file, services.table(), observer);
+  check_rivals(library, origin);
+  const Library& kept = libraries.emplace_back(std::move(library));
+  for (const ComponentInfo& component : kept.info.components)
+    components.emplace(Key(component.kind, component.name, component.device), std::pair(&kept, &component));
+  announce(kept.info);
+  return kept;
+}
+
+// One file is one library, under however many names.
+const Library* Registry::Impl::loaded(const LibraryFile& file) const {
+  for (const Library& library : libraries) {
+    if (!library.identity.same_file(file.identity())) continue;
+    if (library.identity == file.identity()) return &library;
+    throw Error(Code::invalid_argument, "it was written to since it was loaded; start the program anew");
+  }
+  return nullptr;
+}
+
+void Registry::Impl::check_rivals(const Library& library, Origin origin) {
   for (const ComponentInfo& component : library.info.components) {
     const Key key(component.kind, component.name, component.device);
     const auto found = components.find(key);
     if (found == components.end()) continue;
-    if (in_folder) rivals.emplace(key, library.info.file);
-    throw Error(Code::invalid_argument,
-                fmt::format("{}: {} is already in {}; load only one of the two", plugin_label(library.info.file), text_of(key),
-                            found->second.first->info.file.string()));
+    if (origin != Origin::named) rivals.emplace(key, library.info.file);
+    throw Error(Code::invalid_argument, fmt::format("{} is already in {}; load only one of the two", text_of(key),
+                                                    found->second.first->info.file.string()));
   }
 }
 
@@ -125,7 +146,7 @@ void Registry::Impl::announce(const PluginInfo& info) const {
                           info.unavailable.empty() ? "" : "; unavailable: " + info.unavailable);
 }
 
-void Registry::Impl::scan(const fs::path& folder) {
+void Registry::Impl::scan(const fs::path& folder, Origin origin) {
   std::error_code error;
   std::vector<fs::path> files;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
@@ -135,11 +156,18 @@ void Registry::Impl::scan(const fs::path& folder) {
   looked_in.push_back(folder);
   for (const fs::path& file : files) {
     try {
-      open(file, true);
+      open(file, origin);
+    } catch (const PinError&) {
+      throw;
     } catch (const Error& e) {
       services.logger()->warn("{}", e.what());
     }
   }
+}
+
+void Registry::Impl::load_either(const fs::path& path) {
+  std::error_code ignored;
+  fs::is_directory(path, ignored) ? scan(path, Origin::folder) : void(open(path, Origin::named));
 }
 
 // The same name under another kind or for another device: a hint worth more than a list.
@@ -182,29 +210,31 @@ Registry::~Registry() {
   while (!impl_->libraries.empty()) impl_->libraries.pop_back();  // the last loaded shuts down first
 }
 
-const PluginInfo& Registry::load(const fs::path& file) {
+const PluginInfo& Registry::load(const fs::path& file, const LoadObserver& observer) {
   const std::lock_guard lock(impl_->mutex);
-  return impl_->open(file, false).info;
+  return impl_->open(file, Origin::named, observer).info;
 }
 
 void Registry::load_folder(const fs::path& folder) {
   const std::lock_guard lock(impl_->mutex);
-  impl_->scan(folder);
+  impl_->scan(folder, Origin::folder);
 }
 
 void Registry::load(const Manifest& manifest, const std::vector<fs::path>& search) {
   const ResolvedTable plugins(manifest, "plugins", plugins_schema());
   const Location where = manifest.where("plugins", "path");
-  const auto load_either = [&](const fs::path& path) { fs::is_directory(path) ? load_folder(path) : void(load(path)); };
-  for (size_t i = 0; i < plugins.config()->count; ++i) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->pins = Pins(manifest);
+  for (const fs::path& path : plugin_paths(plugins, manifest.folder())) {
     try {
-      load_either(manifest.folder() / std::string(view(plugins.config()->options[i]->string)));
+      impl_->load_either(path);
     } catch (const Error& e) {
       throw Error(e.code(), where.text() + ": " + e.what(), e.native());
     }
   }
-  for (const fs::path& path : search) load_either(path);
-  if (const fs::path folder = default_folder(); fs::is_directory(folder)) load_folder(folder);
+  for (const fs::path& path : search) impl_->load_either(path);
+  if (const fs::path folder = default_folder(); fs::is_directory(folder)) impl_->scan(folder, Origin::built_in);
+  impl_->pins.check_all_used(impl_->failures);
 }
 
 fs::path Registry::default_folder() {

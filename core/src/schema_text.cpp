@@ -124,7 +124,7 @@ std::string defect_of(const onebit_schema& schema) {
   const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
   if (key.empty() || key.size() > 64 || !std::all_of(key.begin(), key.end(), is_letter))
     return "its key '" + std::string(key.substr(0, 64)) + "' is not made of lower case letters, digits and '_'";
-  if ((schema.types & all_types) == 0 || (schema.types & ~all_types) != 0)
+  if ((schema.types & all_types) == 0)  // others, of newer plugins, are ignored
     return fmt::format("its types {} are not ONEBIT_VALUE_ bits", schema.types);
   if (!(schema.minimum <= schema.maximum)) return fmt::format("its range is {} to {}", schema.minimum, schema.maximum);
   if (schema.array_max < 0 || schema.array_max > 4096) return fmt::format("its array_max is {}", schema.array_max);

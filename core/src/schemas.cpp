@@ -22,7 +22,12 @@ onebit_schema path_option() {
 }  // namespace
 
 std::vector<const onebit_schema*> plugins_schema() {
-  static const onebit_schema schemas[] = {path_option()};
+  static const onebit_schema schemas[] = {
+      path_option(),
+      boolean_option("require_pins", "false",
+                     "whether a library is loaded only if a table [[plugins.pin]] gives its file and sha256; those that "
+                     "were installed with the core need none"),
+  };
   return pointers(schemas);
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "first_sizes.hpp"
+
 namespace onebit {
 
 StateStore::StateStore(Optimizer& optimizer, const std::vector<const onebit_tensor_info*>& tensors) {
@@ -21,6 +23,11 @@ StateStore::StateStore(Optimizer& optimizer, const std::vector<const onebit_tens
 int32_t StateStore::declare(void* self, const onebit_state_desc* desc) noexcept {
   auto& store = *static_cast<StateStore*>(self);
   try {
+    if (desc->struct_size < FirstSize<onebit_state_desc>::value) {
+      store.refusal_ = "its description has struct_size " + std::to_string(desc->struct_size) + ", expected at least " +
+                       std::to_string(FirstSize<onebit_state_desc>::value);
+      return -1;
+    }
     return store.add(*desc);
   } catch (...) {
     return -1;
@@ -32,6 +39,10 @@ int32_t StateStore::add(const onebit_state_desc& desc) {
   const bool element = desc.extent == ONEBIT_PER_ELEMENT;
   if (name.empty())
     refusal_ = "state needs a name";
+  else if (desc.scope < ONEBIT_REPLICATED || desc.scope > ONEBIT_RANK_LOCAL)
+    refusal_ = "unknown scope " + std::to_string(desc.scope);
+  else if (desc.reshard < ONEBIT_RESHARD_MEAN || desc.reshard > ONEBIT_RESHARD_FIRST)
+    refusal_ = "unknown reshard " + std::to_string(desc.reshard);
   else if (desc.extent < ONEBIT_PER_ELEMENT || desc.extent > ONEBIT_PER_MODEL)
     refusal_ = "unknown extent " + std::to_string(desc.extent);
   else if (desc.count < 1 || desc.count > 4096 || (element && desc.count != 1))

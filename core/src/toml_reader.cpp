@@ -76,7 +76,7 @@ Value value_of(const toml::value& value, const Location& where) {
     case toml::value_t::array:
       return array_of(value, where);
     case toml::value_t::table:
-      refuse(where, "expected a value, found a table; tables are not nested, but for [[optimizer.group]]");
+      refuse(where, "expected a value, found a table; tables are not nested, but for [[optimizer.group]] and [[plugins.pin]]");
     default:
       refuse(where, "expected a boolean, a number, a string or an array, found a date or time");
   }

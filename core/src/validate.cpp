@@ -10,6 +10,7 @@
 #include <cstring>
 #include <tuple>
 
+#include "first_sizes.hpp"
 #include "schema_text.hpp"
 
 namespace onebit {
@@ -49,7 +50,7 @@ struct Slot {
 template <class Api>
 const Api& checked_api(const onebit_component& component, const std::string& who) {
   const Api& api = *static_cast<const Api*>(component.api);
-  check_size(api.struct_size, sizeof(Api), who + ": its table of functions");
+  check_size(api.struct_size, FirstSize<Api>::value, who + ": its table of functions");
   return api;
 }
 
@@ -101,7 +102,7 @@ std::vector<const onebit_schema*> checked_options(const onebit_component& compon
   for (size_t i = 0; i < component.option_count; ++i) {
     const onebit_schema* schema = component.options[i];
     if (schema == nullptr) refuse(fmt::format("{}: option {} is NULL", who, i));
-    check_size(schema->struct_size, sizeof(onebit_schema), fmt::format("{}: option {}", who, i));
+    check_size(schema->struct_size, FirstSize<onebit_schema>::value, fmt::format("{}: option {}", who, i));
     for (const onebit_str* text : {&schema->key, &schema->help, &schema->fallback, &schema->choices})
       if (text->size > largest_table || (text->size > 0 && text->data == nullptr))
         refuse(fmt::format("{}: option {} has a text that can't be read", who, i));
@@ -146,12 +147,13 @@ ComponentInfo checked_component(const onebit_component& component) {
   return info;
 }
 
+static_assert(device_kind == static_cast<int64_t>(Kind::device));
 bool is_known(int64_t kind) {
-  return (kind >= ONEBIT_KIND_OPTIMIZER && kind <= ONEBIT_KIND_COMMUNICATOR) || kind == static_cast<int64_t>(Kind::device);
+  return (kind >= ONEBIT_KIND_OPTIMIZER && kind <= ONEBIT_KIND_COMMUNICATOR) || kind == device_kind;
 }
 
 void check_head(const onebit_plugin& plugin) {
-  check_size(plugin.struct_size, offsetof(onebit_plugin, probe), "the plugin's table");
+  check_size(plugin.struct_size, FirstSize<onebit_plugin>::value, "the plugin's table");
   if (plugin.component_count == 0) refuse("the plugin has no components");
   if (plugin.component_count > largest_table) refuse(fmt::format("the plugin claims {} components", plugin.component_count));
   if (plugin.components == nullptr) refuse("the plugin's components are NULL");
@@ -169,7 +171,7 @@ PluginInfo checked_plugin(const onebit_plugin* plugin) {
   for (size_t i = 0; i < plugin->component_count; ++i) {
     const onebit_component* component = plugin->components[i];
     if (component == nullptr) refuse(fmt::format("component {} is NULL", i));
-    check_size(component->struct_size, sizeof(onebit_component), fmt::format("component {}", i));
+    check_size(component->struct_size, FirstSize<onebit_component>::value, fmt::format("component {}", i));
     if (!is_known(component->kind)) continue;
     ComponentInfo made = checked_component(*component);
     for (const ComponentInfo& other : info.components)

@@ -1,6 +1,9 @@
 # Finds libtorch >= 1.8: what the user passes (Torch_DIR, CMAKE_PREFIX_PATH), else the active Python's torch, else the system's. Makes
 # the target onebit::torch; libtorch's flags go to what links it, and nowhere else.
 include(${CMAKE_CURRENT_LIST_DIR}/LibtorchCuda.cmake)
+if(NOT DEFINED onebit_without_torch) # how to do without
+  set(onebit_without_torch "-DONEBIT_TORCH=OFF, which leaves out what trains")
+endif()
 
 # Sets Torch_DIR and onebit_torch_version to those of the first libtorch that find_package comes by, without running its
 # TorchConfig.cmake: that of one with CUDA ends CMake wherever it misses something. No libtorch has a version as high as this.
@@ -37,7 +40,7 @@ macro(onebit_find_torch)
       "  apt-get install libtorch-dev\n"
       "  python3 -m pip install torch   (in the Python that is active here)\n"
       "  -DTorch_DIR=FOLDER/share/cmake/Torch   (of a libtorch that was unpacked anywhere)\n"
-      "Or build without what trains: -DONEBIT_TORCH=OFF")
+      "Or do without it: ${onebit_without_torch}")
   endif()
   if(onebit_torch_given)
     unset(ONEBIT_TORCH_DIR CACHE)
@@ -56,19 +59,18 @@ function(onebit_check_torch)
   if(NOT onebit_torch_version VERSION_GREATER_EQUAL 1.8)
     message(FATAL_ERROR "The libtorch in ${Torch_DIR} has version ${onebit_torch_version}; expected 1.8 or later. Take another: "
       "`apt-get install libtorch-dev` or `python3 -m pip install torch`, and -DTorch_DIR=FOLDER/share/cmake/Torch; or "
-      "-DONEBIT_TORCH=OFF.")
+      "${onebit_without_torch}.")
   endif()
   file(STRINGS ${Torch_DIR}/TorchConfig.cmake old_abi REGEX "_GLIBCXX_USE_CXX11_ABI=0")
   if(old_abi)
     message(FATAL_ERROR "The libtorch in ${Torch_DIR} was built with the old C++ ABI (_GLIBCXX_USE_CXX11_ABI=0) and can't be linked "
       "with the other libraries here. Take another: `apt-get install libtorch-dev` and -DTorch_DIR=/usr/lib/<machine>/cmake/Torch, "
-      "the \"cxx11 ABI\" download, or torch >= 2.6 from pip; or -DONEBIT_TORCH=OFF.")
+      "the \"cxx11 ABI\" download, or torch >= 2.6 from pip; or ${onebit_without_torch}.")
   endif()
 endfunction()
 
 add_library(onebit_torch INTERFACE)
 add_library(onebit::torch ALIAS onebit_torch)
-target_include_directories(onebit_torch INTERFACE ${CMAKE_CURRENT_SOURCE_DIR}/include)
 target_link_libraries(onebit_torch INTERFACE onebit::core)
 if(TARGET torch) # that of the project that this one is part of: there can't be two
   set(onebit_torch_version ${Torch_VERSION})

@@ -14,8 +14,11 @@ const Registry& filled(Registry& registry, const Manifest& manifest) {
   return registry;
 }
 
-std::filesystem::path existing(const std::filesystem::path& path) {
+// Absolute, for what the current folder holds is nobody's choice.
+std::filesystem::path checked(const std::filesystem::path& path) {
   std::error_code ignored;
+  if (!path.is_absolute())
+    throw Error(Code::invalid_argument, "$ONEBIT_PLUGIN_PATH names '" + path.string() + "'; expected absolute paths");
   if (std::filesystem::exists(path, ignored)) return path;
   throw Error(Code::unavailable, "$ONEBIT_PLUGIN_PATH names " + path.string() + ", which is not there");
 }
@@ -41,7 +44,7 @@ std::vector<std::filesystem::path> environment_plugin_path() {
   std::string_view rest = given == nullptr ? "" : given;
   while (!rest.empty()) {
     const size_t end = std::min(rest.find(':'), rest.size());
-    if (end > 0) folders.push_back(existing(rest.substr(0, end)));
+    if (end > 0) folders.push_back(checked(rest.substr(0, end)));
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   return folders;

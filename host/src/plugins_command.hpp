@@ -1,9 +1,10 @@
-// How plugins are shown, to people and to programs.
+// The subcommands of `onebit plugins`, and how plugins are shown, to people and to programs.
 #pragma once
 
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "command.hpp"
 #include "onebit/registry.hpp"
 
 namespace onebit::host {
@@ -14,5 +15,14 @@ nlohmann::ordered_json json_of(const Registry& registry);
 std::string summary_of(const PluginInfo& plugin);
 // The whole: components and options.
 std::string description_of(const PluginInfo& plugin);
+
+// To stdout; bytes that are no UTF-8 are replaced.
+void print_json(const nlohmann::ordered_json& json);
+
+void add_probe(CLI::App& plugins, Run& run);
+void add_verify(CLI::App& plugins, Run& run);
+void add_new(CLI::App& plugins, Run& run);
+void add_examine(CLI::App& plugins, Run& run);  // hidden: what probe and verify run in a child process
+void add_timeout(CLI::App& command, double& seconds, const std::string& help);
 
 }  // namespace onebit::host

@@ -42,8 +42,8 @@ class Failures {
   std::vector<std::exception_ptr> failures_;  // in the order in which they happened
 };
 
-// What a process brings that knows of no other: its communicator finds them. Which of the machine's devices is its own, the
-// launcher tells.
+}  // namespace
+
 onebit_rendezvous no_rendezvous() {
   const auto self = launched();
   constexpr const char* reason = "ranks that are processes have no rendezvous";
@@ -60,8 +60,6 @@ onebit_rendezvous no_rendezvous() {
             return detail::guard(err, [] { throw Error(Code::unsupported, reason); });
           }};
 }
-
-}  // namespace
 
 void Ranks::run(const Registry& registry, const Configuration& configuration, const Parameters& parameters,
                 const Body& body) const {

@@ -42,6 +42,10 @@ class Ranks {
   std::optional<LaunchedRank> self_;
 };
 
+// What a process brings that knows of no other: its communicator finds them. Which of the machine's devices is its own, the
+// launcher tells.
+onebit_rendezvous no_rendezvous();
+
 // Runs f(rank) for ranks 0 to n - 1, each on a thread of its own, and returns when all have ended. When some threw, throws what
 // went wrong first: of errors that merely tell of another rank's (aborted, peer failed, timed out), only if there are no
 // others.

@@ -37,9 +37,12 @@ enum Defect {
   OPTION_KEY_BAD,
   OPTION_KEY_PLUGIN,
   OPTION_TYPES,
+  OPTION_TYPES_NEWER,
   OPTION_RANGE,
   OPTION_DEFAULT,
   OPTION_TWICE,
+  OPTION_HELP_EMPTY,
+  OPTION_HELP_LINES,
   OPTIONS_NULL,
   REFUSES,
   SILENT,
@@ -55,7 +58,13 @@ enum Defect {
   CODEC_BLOCK,
   CODEC_STATISTICS,
   CODEC_SPAN,
-  CODEC_FOLD
+  CODEC_FOLD,
+  PAYLOAD_0,
+  PAYLOAD_ODD,
+  PAYLOAD_HUGE,
+  STATE_SIZE_3,
+  STATE_SCOPE,
+  STATE_RESHARD
 };
 #define IS(defect) (DEFECT == (defect))
 #define TEXT(s) \
@@ -94,12 +103,12 @@ static void destroy_optimizer(onebit_optimizer* self) { free(self); }
 static onebit_code declare(onebit_optimizer* self, const onebit_tensor_info* const* tensors, size_t count,
                            const onebit_state* state, onebit_error* err) {
   (void)self, (void)tensors, (void)count;
-  const onebit_state_desc desc = {sizeof desc,
+  const onebit_state_desc desc = {IS(STATE_SIZE_3) ? 3 : sizeof desc,
                                   TEXT("momentum"),
                                   ONEBIT_PER_ELEMENT,
                                   1,
-                                  ONEBIT_REPLICATED,
-                                  ONEBIT_RESHARD_MEAN,
+                                  IS(STATE_SCOPE) ? 7 : ONEBIT_REPLICATED,
+                                  IS(STATE_RESHARD) ? 7 : ONEBIT_RESHARD_MEAN,
                                   0,
                                   {ONEBIT_DTYPE_FLOAT, 32, 1},
                                   0};
@@ -153,7 +162,9 @@ static onebit_code describe(onebit_compressor* self, onebit_codec* out, onebit_e
 }
 static size_t payload_size(onebit_compressor* self, int64_t count) {
   (void)self;
-  return (size_t)count * 4;
+  if (IS(PAYLOAD_0)) return 0;
+  if (IS(PAYLOAD_HUGE)) return SIZE_MAX - 3;
+  return (size_t)count * 4 + IS(PAYLOAD_ODD);
 }
 static onebit_code measure(onebit_compressor* self, const onebit_batch* batch, const float* values, const float* errors,
                            double* statistics, onebit_error* err) {
@@ -194,20 +205,23 @@ static const struct {
 static const onebit_compressor_api compressor = {
     sizeof compressor, create_compressor, destroy_compressor, describe, payload_size, measure, NULL, encode, decode};
 
-static const onebit_schema lr = {IS(OPTION_SIZE_0) ? 0 : sizeof lr,
-                                 {IS(OPTION_KEY_BAD)      ? "L R"
-                                  : IS(OPTION_KEY_PLUGIN) ? "plugin"
-                                                          : "lr",
-                                  IS(OPTION_KEY_BAD)      ? 3
-                                  : IS(OPTION_KEY_PLUGIN) ? 6
-                                                          : 2},
-                                 TEXT("the learning rate"),
-                                 {IS(OPTION_DEFAULT) ? "7.0" : "0.1", 3},
-                                 {NULL, 0},
-                                 IS(OPTION_RANGE) ? 2 : 0,
-                                 1,
-                                 IS(OPTION_TYPES) ? 64 : ONEBIT_VALUE_FLOAT,
-                                 0};
+static const onebit_schema lr = {
+    IS(OPTION_SIZE_0) ? 0 : sizeof lr,
+    {IS(OPTION_KEY_BAD)      ? "L R"
+     : IS(OPTION_KEY_PLUGIN) ? "plugin"
+                             : "lr",
+     IS(OPTION_KEY_BAD)      ? 3
+     : IS(OPTION_KEY_PLUGIN) ? 6
+                             : 2},
+    {IS(OPTION_HELP_LINES) ? "the learning\nrate!" : "the learning rate", IS(OPTION_HELP_EMPTY) ? 0 : 17},
+    {IS(OPTION_DEFAULT) ? "7.0" : "0.1", 3},
+    {NULL, 0},
+    IS(OPTION_RANGE) ? 2 : 0,
+    1,
+    IS(OPTION_TYPES)         ? 64
+    : IS(OPTION_TYPES_NEWER) ? 64 | ONEBIT_VALUE_FLOAT
+                             : ONEBIT_VALUE_FLOAT,
+    0};
 static const onebit_schema* const options[] = {IS(OPTION_NULL) ? NULL : &lr, &lr};
 
 static const onebit_component plain_optimizer = {

@@ -59,7 +59,10 @@ class ThrowingCompressor : public onebit::Compressor {
     thrower_.at("describe");
     return {sizeof(onebit::Codec), 32, 1, ONEBIT_SPAN_BUCKET, 1};
   }
-  size_t payload_size(int64_t) const override { return 4; }
+  size_t payload_size(int64_t) const override {
+    thrower_.at("payload_size");
+    return 4;
+  }
   void measure(const onebit::Batch&, const float*, const float*, double*) const override { thrower_.at("measure"); }
   void encode(const onebit::Batch&, const float*, const float*, float*, const double*, void*) const override {
     thrower_.at("encode");

@@ -24,6 +24,7 @@ int run(int argc, char** argv) {
   onebit::bench::add_session_rows();
   onebit::bench::add_mean_rows();
   onebit::bench::add_call_rows();
+  onebit::bench::add_loading_rows();
   onebit::bench::Table table;
   benchmark::RunSpecifiedBenchmarks(own_table ? &table : nullptr);
   return 0;

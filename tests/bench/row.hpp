@@ -35,6 +35,7 @@ void add_codec_rows();
 void add_session_rows();
 void add_mean_rows();
 void add_call_rows();
+void add_loading_rows();
 
 // The counters by which rows reach the table.
 namespace counter {
@@ -44,6 +45,9 @@ inline constexpr char nanoseconds[] = "ns_per_element";
 inline constexpr char gigabytes[] = "GB_per_second";
 inline constexpr char ratio[] = "of_triad";
 inline constexpr char goal[] = "goal";
+inline constexpr char libraries[] = "libraries";
+inline constexpr char milliseconds[] = "ms";
+inline constexpr char of_dlopen[] = "of_dlopen";
 }  // namespace counter
 
 }  // namespace onebit::bench

@@ -34,6 +34,13 @@ void print_overhead(std::ostream& out, const Run& run) {
                      fmt::format("< {:.0f} ns {}", goal, cost < goal ? "yes" : "NO"), run.report_label);
 }
 
+void print_loading(std::ostream& out, const Run& run) {
+  const double goal = value(run, counter::goal), cost = value(run, counter::milliseconds);
+  out << fmt::format("{:<38}{:>9.0f}{:>41}{} {:.1f} ms, {:.2f} times what dlopen alone takes\n", run.run_name.function_name,
+                     value(run, counter::libraries), "", fmt::format("< {:.0f} ms {:<4}", goal, cost < goal ? "yes" : "NO"),
+                     cost, value(run, counter::of_dlopen));
+}
+
 }  // namespace
 
 bool Table::ReportContext(const Context& context) {
@@ -50,6 +57,8 @@ void Table::ReportRuns(const std::vector<Run>& runs) {
       GetErrorStream() << run.run_name.function_name << ": " << run.error_message << '\n';
     else if (run.counters.count(counter::ratio) != 0)
       print_bandwidth(GetOutputStream(), run);
+    else if (run.counters.count(counter::of_dlopen) != 0)
+      print_loading(GetOutputStream(), run);
     else
       print_overhead(GetOutputStream(), run);
   }

@@ -1,14 +1,14 @@
 #!/bin/bash
 # ./dev gpu --pack: copies what a build needs, and what a machine without a network may lack, into one folder: ONEBIT_DEPS, or .deps.
 # It is laid out as core/cmake/PackedDependencies.cmake expects. Headers go as they are, so the folder serves other distributions, too;
-# two small libraries are this machine's, and run wherever the C++ library is no older.
+# three small libraries are this machine's, and run wherever the C++ library is no older.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 deps=${ONEBIT_DEPS:-.deps}
 packages=("$(dpkg -S /usr/include/boost/version.hpp | cut -d : -f 1)" libspdlog-dev libfmt-dev libtoml11-dev libhwy-dev
-  nlohmann-json3-dev libcli11-dev libxxhash-dev zlib1g-dev doctest-dev libbenchmark-dev fortunes fortunes-min)
-trees=(spdlog fmt toml toml.hpp hwy nlohmann CLI doctest benchmark) # all of them: which headers count depends on the compiler
+  nlohmann-json3-dev libcli11-dev libxxhash-dev nettle-dev libnettle8 zlib1g-dev doctest-dev libbenchmark-dev fortunes fortunes-min)
+trees=(spdlog fmt toml toml.hpp hwy nlohmann CLI nettle doctest benchmark) # all of them: which headers count depends on the compiler
 readonly text=/usr/share/games/fortunes
 
 die() {
@@ -68,6 +68,7 @@ empty_folder
 for tree in "${trees[@]}"; do cp -rL "/usr/include/$tree" "$deps/include/"; done
 copy_included
 copy_library hwy
+copy_library nettle
 copy_library benchmark
 install -m 644 "$("${CXX:-g++}" -print-file-name=libz.a)" "$deps/lib/"
 cp -L /usr/lib/cmake/doctest/doctest{,AddTests}.cmake "$deps/cmake/"

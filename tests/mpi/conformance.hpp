@@ -5,7 +5,7 @@
 #include <cstring>
 #include <exception>
 
-#include "communicator_conformance.hpp"
+#include "onebit/conformance/communicator.hpp"
 
 namespace onebit::test {
 

@@ -12,9 +12,9 @@
 #include <thread>
 #include <vector>
 
-#include "communicator_conformance.hpp"
 #include "cuda_on_cpu/control.hpp"
 #include "device_rank.hpp"
+#include "onebit/conformance/communicator.hpp"
 #include "onebit/manifest.hpp"
 #include "onebit/registry.hpp"
 #include "onebit/rendezvous.hpp"

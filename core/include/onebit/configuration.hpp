@@ -42,7 +42,9 @@ struct Configuration {
   Configuration(const Registry& registry, const Manifest& manifest, const std::vector<const onebit_schema*>& train_schema = {});
 
   std::filesystem::path folder;  // what plugins.path is relative to
-  ResolvedTable plugins, session, exchange, train;
+  ResolvedTable plugins;
+  std::string pins;  // the tables [[plugins.pin]], as TOML
+  ResolvedTable session, exchange, train;
   Selection optimizer, compressor, communicator;
   ExemptTensors exempt;
   std::vector<TensorGroup> groups;  // a tensor belongs to the first that matches it, or else to the optimizer's own options

@@ -1,6 +1,7 @@
 // The manifest: one TOML file that selects and configures everything. Tables [plugins] [session] [optimizer] [compressor]
 // [communicator] [exchange] and [train]; each component table has `plugin = "name"` and that component's own options;
-// [optimizer] also takes `dense` and tables [[optimizer.group]], which are the host's (see configuration.hpp).
+// [optimizer] also takes `dense` and tables [[optimizer.group]], which are the host's (see configuration.hpp), and [plugins]
+// tables [[plugins.pin]] (see registry.hpp).
 // Every error names the file, line and column, what was expected and what was found, and the nearest known key.
 #pragma once
 
@@ -53,7 +54,9 @@ class Manifest {
   // The settings of a table by key; empty when the table is absent.
   const Settings& table(std::string_view name) const;
   // The tables [[optimizer.group]], in order.
-  const std::vector<SettingTable>& groups() const { return groups_; }
+  const std::vector<SettingTable>& groups() const { return array("group"); }
+  // The tables [[plugins.pin]], in order.
+  const std::vector<SettingTable>& pins() const { return array("pin"); }
   // `plugin = "name"` of a component table; "" when absent.
   std::string plugin(std::string_view table) const;
   // Where a key, or else its table, or else the file, was written.
@@ -61,10 +64,11 @@ class Manifest {
 
  private:
   void apply_override(const std::string& text);
-  void override_groups(const std::string& tables, const Location& where);
+  void override_array(const std::string& table, const std::string& key, const std::string& tables, const Location& where);
+  const std::vector<SettingTable>& array(std::string_view key) const;
 
   std::map<std::string, Settings, std::less<>> tables_;
-  std::vector<SettingTable> groups_;
+  std::map<std::string, std::vector<SettingTable>, std::less<>> arrays_;  // of tables, by their own key
   std::map<std::string, Location, std::less<>> table_locations_;
   std::filesystem::path folder_;
   std::string name_;

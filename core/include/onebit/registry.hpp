@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -50,6 +51,9 @@ struct PluginInfo {
   std::string unavailable;  // why it can't be used on this machine; "" when it can
   std::vector<ComponentInfo> components;
 };
+// The parts of loading a file, in their order. What a file does that crashes or hangs, it does in one of them.
+enum class LoadStage { check, load, entry, tables, probe };
+using LoadObserver = std::function<void(LoadStage begins)>;
 struct LoadFailure {
   std::filesystem::path file;
   std::string reason;
@@ -64,13 +68,17 @@ class Registry {
   Registry& operator=(const Registry&) = delete;
 
   // Loads one file, or throws with the reason. Loading a file that is already loaded does nothing. May be called from any
-  // thread, as may all that follows. The answer lives as long as the registry.
-  const PluginInfo& load(const std::filesystem::path& file);
+  // thread, as may all that follows. The answer lives as long as the registry. observer: told what begins.
+  const PluginInfo& load(const std::filesystem::path& file, const LoadObserver& observer = {});
   // Loads every *.so of a folder, in the order of their names; failures are kept and logged as warnings. A missing folder is an
   // error.
   void load_folder(const std::filesystem::path& folder);
   // Loads what the manifest's plugins.path names (files or folders, relative to the manifest), then what `search` names (the
-  // embedder's own, such as the folders of an environment variable), then default_folder(), if it exists.
+  // embedder's own, such as the folders of an environment variable), then default_folder(), if it exists. A table
+  // [[plugins.pin]] gives the sha256 of a library: `file` is a path relative to the manifest or, without a '/', the name of a
+  // file wherever it is found. It is an error when a library has another hash, or when none is loaded for a pin. With
+  // plugins.require_pins nothing else is loaded but default_folder(). Both hold for what is loaded later, until another
+  // manifest is.
   void load(const Manifest& manifest, const std::vector<std::filesystem::path>& search = {});
   // The plugins that were built or installed with this core: lib/onebit/plugins beside it.
   static std::filesystem::path default_folder();

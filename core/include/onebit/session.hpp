@@ -75,7 +75,7 @@ class Session {
 
  public:
   // Collective: returns when every rank of the rendezvous has called it with the same configuration and tensors.
-  // The registry outlives the session; the configuration is used during the call only.
+  // The registry and the rendezvous outlive the session; the configuration is used during the call only.
   Session(const Registry& registry, const Configuration& configuration, const onebit_rendezvous& rendezvous,
           std::vector<Parameter> parameters);
   ~Session();

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "onebit/abi.h"
+#include "onebit/error.hpp"
 
 namespace onebit {
 
@@ -29,8 +30,8 @@ class MpiRendezvous {
     MPI_Comm_size(machine, &view_.local_size);
     MPI_Comm_free(&machine);
     view_.ctx = this;
-    view_.put = [](void*, onebit_str, const void*, size_t, onebit_error*) noexcept -> onebit_code {
-      return ONEBIT_UNSUPPORTED;
+    view_.put = [](void*, onebit_str, const void*, size_t, onebit_error* err) noexcept {
+      return detail::fill(err, ONEBIT_UNSUPPORTED, "nothing can be put into a rendezvous of MPI's");
     };
     view_.get = get;
   }
@@ -42,11 +43,11 @@ class MpiRendezvous {
  private:
   // All there is to find is the communicator itself.
   static onebit_code get(void* self, onebit_str key, void* value, size_t capacity, size_t* size, int64_t,
-                         onebit_error*) noexcept {
-    static constexpr char name[] = "mpi.communicator";
-    if (key.size != sizeof name - 1 || std::memcmp(key.data, name, key.size) != 0) return ONEBIT_UNSUPPORTED;
+                         onebit_error* err) noexcept {
+    if (onebit::view(key) != "mpi.communicator")
+      return detail::fill(err, ONEBIT_UNSUPPORTED, "all there is in a rendezvous of MPI's is `mpi.communicator`");
     *size = sizeof(int32_t);
-    if (capacity < *size) return ONEBIT_INVALID_ARGUMENT;
+    if (capacity < *size) return detail::fill(err, ONEBIT_INVALID_ARGUMENT, "`mpi.communicator` has 4 bytes");
     std::memcpy(value, &static_cast<MpiRendezvous*>(self)->handle_, *size);
     return ONEBIT_OK;
   }

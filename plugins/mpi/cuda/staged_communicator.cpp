@@ -67,7 +67,7 @@ StagedCommunicator::Staged& StagedCommunicator::begin(const Call& call) {
   Staged& request = requests_.emplace_back();
   request.call = Call(call.tag, call.timeout_ns);
   request.has_stream = call.stream != nullptr;
-  if (request.has_stream) request.stream = *call.stream;
+  if (request.has_stream) request.stream = {sizeof(onebit_stream), call.stream->device, call.stream->handle};
   return request;
 }
 

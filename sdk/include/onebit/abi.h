@@ -4,21 +4,33 @@
    number of components: optimizers (arithmetic), compressors (codecs) and communicators (moving bytes). C++ authors do not
    write these tables: they subclass the classes of optimizer.hpp, compressor.hpp and communicator.hpp.
 
-   Versions.  The major version is part of the entry's name. Within a major, tables only grow at the end: every struct that may
-     grow starts with struct_size, set with plain sizeof by whoever allocates it; whoever did not allocate it, reader or writer,
-     touches a field only through ONEBIT_HAS or ONEBIT_CAN. Structs marked frozen never change, and only those are embedded,
-     passed by value or put in arrays. No padding may hide a field: the header compiles with -Wpadded -Werror.
-   Errors.  Every call returns a code and fills the caller's onebit_error; no exception and no longjmp crosses, either way.
-     Unknown enum values are answered with ONEBIT_UNSUPPORTED, unknown capability bits are ignored.
-   Ownership.  The caller owns tensors, options and errors, lent for the call unless said otherwise; the plugin owns what create
-     returned until destroy. A pointer that a plugin returns says below how long it lives.
+   Versions.  The major version is part of the entry's name. Within a major, structs only grow at the end: every struct that
+     may grow starts with struct_size, set with plain sizeof by whoever allocates it, who also fills in defaults: 0 and NULL
+     unless said otherwise. It is never less than it was in version 1.0, so the fields of 1.0 are always there; a later field is
+     touched by whoever did not allocate the struct, reader or writer, only through ONEBIT_HAS or ONEBIT_CAN. Structs marked
+     frozen never change, and only those are embedded, passed by value or put in arrays; arrays of others are arrays of
+     pointers. No padding may hide a field: the header compiles with -Wpadded -Werror.
+   Errors.  Every call that can fail returns a code and, unless that is ONEBIT_OK, fills the onebit_error that it was given;
+     what else it gave means nothing then. No exception and no longjmp crosses, either way. Unknown enum values are refused with
+     ONEBIT_UNSUPPORTED, a code unknown to the caller counts as ONEBIT_INTERNAL, unknown flag and capability bits are ignored.
+   Ownership.  Whatever a call is given is lent for that call unless said otherwise, device memory until the stream has done
+     the call's work. The plugin owns what create returned until destroy. A pointer that a plugin returns says below how long
+     it lives.
+   NULL.  A pointer is NULL only where that is said, or where there is nothing to point at: no entries, no bytes, no text.
    Threads.  Calls marked (tile) may run at once on disjoint tiles of one object; all other calls on one object are serialised
-     by the host; abort alone may come from any thread at any time. The entry is cheap and starts no thread. */
+     by the host, but may come from different threads; abort alone may come from any thread at any time before destroy. The
+     entry is cheap and starts no thread. A step's calls come in the default floating-point environment and leave it so.
+   CUDA.  Work goes to the given stream; no call waits for the whole device. In create, and in calls with a stream, the current
+     device is the one that the memory is on; it is left so. */
 #ifndef ONEBIT_ABI_H_
 #define ONEBIT_ABI_H_
 
 #include <stddef.h>
 #include <stdint.h>
+
+#if UINTPTR_MAX != UINT64_MAX || SIZE_MAX != UINT64_MAX
+#error "onebit's contract is for machines with 64-bit addresses"
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -37,7 +49,7 @@ extern "C" {
 #define ONEBIT_CAN(ptr, type, fn) (ONEBIT_HAS(ptr, type, fn) && (ptr)->fn != NULL)
 
 /* ---- values ------------------------------------------------------------------------------------------------------- */
-typedef struct onebit_str { /* UTF-8, not NUL-terminated, lent for the call; frozen */
+typedef struct onebit_str { /* UTF-8, not NUL-terminated; frozen */
   const char* data;
   size_t size;
 } onebit_str;
@@ -79,10 +91,12 @@ typedef struct onebit_tensor { /* the layout of DLPack's DLTensor; lent; frozen 
   int32_t ndim;
   onebit_dtype dtype;
   int64_t* shape;
-  int64_t* strides; /* in elements; never NULL when ndim > 0; NULL when ndim is 0 */
+  int64_t* strides; /* in elements; NULL only when ndim is 0 */
   uint64_t byte_offset;
 } onebit_tensor;
-typedef struct onebit_stream { /* CPU: handle NULL, calls are synchronous; CUDA: a cudaStream_t, calls are stream-ordered */
+/* CUDA: handle is a cudaStream_t, never the default stream, and calls are stream-ordered. CPU: handle is NULL, or there is no
+   stream at all (a stream that is NULL), and calls are synchronous. */
+typedef struct onebit_stream {
   uint64_t struct_size;
   onebit_device device;
   void* handle;
@@ -105,14 +119,15 @@ typedef struct onebit_option { /* the value of one option */
 } onebit_option;
 typedef struct onebit_schema { /* an option that a component accepts; lives as long as the library */
   uint64_t struct_size;
+  /* lower case, digits, '_', at most 64; `plugin`, and of optimizers `dense` and `group`, are the host's: it takes no others */
   onebit_str key;
   onebit_str help;     /* one line */
   onebit_str fallback; /* the default, written as in TOML; empty: the option is required */
   onebit_str choices;  /* for strings: the allowed words, separated by '|'; empty: any */
   double minimum;      /* for numbers, inclusive */
   double maximum;
-  int64_t types;     /* ONEBIT_VALUE_ bits */
-  int64_t array_max; /* 0: a scalar; else an array, given as options key.0, key.1, ..., of at most this many */
+  int64_t types;     /* ONEBIT_VALUE_ bits; those that a host does not know are ignored, while it knows one */
+  int64_t array_max; /* 0: a scalar; else an array, given as options key.0, key.1, ..., of at most this many; at most 4096 */
 } onebit_schema;
 typedef struct onebit_config { /* what create receives: validated against the schema, every default filled in */
   uint64_t struct_size;
@@ -129,10 +144,11 @@ typedef struct onebit_host {
   void* ctx;
   int32_t (*log_enabled)(void* ctx, int32_t level);
   void (*log)(void* ctx, int32_t level, onebit_str component, onebit_str message);
+  /* align: 0 or a power of two; stream: as onebit_stream.handle; UNSUPPORTED: this host lends no memory of that device */
   onebit_code (*alloc)(void* ctx, onebit_device device, size_t size, size_t align, void* stream, void** out);
-  void (*free)(void* ctx, onebit_device device, void* ptr, void* stream);
-  int32_t (*metric)(void* ctx, int32_t kind, onebit_str name); /* a handle >= 0, or -1; once, at create */
-  void (*record)(void* ctx, int32_t metric, double value);     /* hot path: no strings; handle -1 is ignored */
+  void (*free)(void* ctx, onebit_device device, void* ptr, void* stream); /* what alloc gave; ptr may be NULL */
+  int32_t (*metric)(void* ctx, int32_t kind, onebit_str name);            /* a handle >= 0, or -1; once, at create */
+  void (*record)(void* ctx, int32_t metric, double value);                /* hot path: no strings; handle -1 is ignored */
   /* something that took from begin to end (nanoseconds of CLOCK_MONOTONIC), such as a transfer, for the trace of a run */
   void (*span)(void* ctx, onebit_str name, int64_t begin_ns, int64_t end_ns);
 } onebit_host;
@@ -195,15 +211,17 @@ typedef struct onebit_step {
   size_t group_count;
   const onebit_group* device_groups; /* the same in device memory; NULL on CPU */
 } onebit_step;
-typedef struct onebit_tile { /* neighbouring blocks, few enough to stay in cache; pointers are in the tile's device memory */
+/* Neighbouring blocks, few enough to stay in cache. CUDA: blocks and slots are arrays of the host's memory, but the pointers in
+   them, and all others here but stream, are of device memory. */
+typedef struct onebit_tile {
   uint64_t struct_size;
   size_t block_count;
   const onebit_block* blocks;
   const onebit_block* device_blocks; /* the same in device memory; NULL on CPU */
-  float* message;                    /* produce only: to be written */
+  float* message;                    /* produce: to be written; else NULL */
   const float* mean;           /* consume: this round's mean; consume in a step without a round, apply unless planned: NULL */
   const float* previous;       /* the retained mean of an earlier step, in produce, and in consume where planned; else NULL */
-  void* const* slots;          /* by slot, an array of the host's: base of each declared state; NULL once released */
+  void* const* slots;          /* by slot: base of each declared state; NULL once released */
   const float* gradient_scale; /* one float (clipping, accumulation): every use of block.gradient multiplies by it */
   const int32_t* skip;         /* CUDA: device flag, when it is not 0 nothing is written; NULL on CPU */
   const onebit_stream* stream;
@@ -215,9 +233,9 @@ enum { ONEBIT_SPAN_BLOCK = 1, ONEBIT_SPAN_TENSOR = 2, ONEBIT_SPAN_BUCKET = 3 }; 
 typedef struct onebit_codec {
   uint64_t struct_size;
   int64_t block;      /* most elements a block may have; a multiple of 32, at most 65,536 */
-  int64_t statistics; /* doubles a block or span; at most 8 */
-  int32_t span;
-  int32_t feedback; /* 0: needs no error feedback, errors are NULL and cost nothing */
+  int64_t statistics; /* doubles a block or span; 0 to 8 */
+  int32_t span;       /* ONEBIT_SPAN_ */
+  int32_t feedback;   /* 0: needs no error feedback, errors are NULL and cost nothing */
 } onebit_codec;
 typedef struct onebit_piece { /* one block for the codec; frozen: array element of the hot path */
   int64_t first;              /* in values, errors and out */
@@ -253,14 +271,16 @@ typedef struct onebit_compressor_api {
   onebit_code (*create)(const onebit_host* host, const onebit_config* cfg, onebit_compressor** out, onebit_error* err);
   void (*destroy)(onebit_compressor* self);
   onebit_code (*describe)(onebit_compressor* self, onebit_codec* out, onebit_error* err); /* constant */
-  size_t (*payload_size)(onebit_compressor* self, int64_t count); /* exact bytes of a block; a multiple of 4 */
+  /* constant: exact bytes of a block of 1 to onebit_codec.block elements: a multiple of 4, at most 16 MiB; 0: it failed */
+  size_t (*payload_size)(onebit_compressor* self, int64_t count);
   /* (tile) the statistics of value + error of each block */
   onebit_code (*measure)(onebit_compressor* self, const onebit_batch* batch, const float* values, const float* errors,
                          double* statistics, onebit_error* err);
   /* out: for each span the statistics of its blocks, added in order; only spans wider than a block need it, else NULL */
   onebit_code (*fold)(onebit_compressor* self, const onebit_folding* folding, const double* blocks, double* out,
                       onebit_error* err);
-  /* (tile) payload of value + error; new_error = value + error - what decode will give; new_errors may be errors */
+  /* (tile) payload, aligned to 4 bytes, of value + error; new_error = value + error - what decode will give; new_errors may be
+     errors, and is NULL where errors are */
   onebit_code (*encode)(onebit_compressor* self, const onebit_batch* batch, const float* values, const float* errors,
                         float* new_errors, const double* statistics, void* payload, onebit_error* err);
   /* (tile) out = weight * decoded, or out += weight * decoded */
@@ -269,16 +289,20 @@ typedef struct onebit_compressor_api {
 } onebit_compressor_api;
 
 /* ---- communicator ---------------------------------------------------------------------------------------------------- */
-typedef struct onebit_rendezvous { /* where ranks meet before they have a communicator: a key/value store; thread-safe */
+/* Where ranks meet before they have a communicator: a key/value store; thread-safe. Lent until every communicator that was made
+   with it, by create or split, is destroyed. */
+typedef struct onebit_rendezvous {
   uint64_t struct_size;
   int32_t rank;
   int32_t size;       /* 0: the host knows of no ranks; for communicators with ONEBIT_CAPABILITY_PROCESSES */
   int32_t local_rank; /* among the ranks of this machine */
   int32_t local_size;
   void* ctx;
-  onebit_code (*put)(void* ctx, onebit_str key, const void* value, size_t size, onebit_error* err);
+  onebit_code (*put)(void* ctx, onebit_str key, const void* value, size_t size, onebit_error* err); /* again: replaces */
+  /* waits for the key; timeout < 0: the host's default, 0: no limit. *size is the value's; INVALID_ARGUMENT if it has more than
+     `capacity` bytes */
   onebit_code (*get)(void* ctx, onebit_str key, void* value, size_t capacity, size_t* size, int64_t timeout_ns,
-                     onebit_error* err); /* waits for the key */
+                     onebit_error* err);
 } onebit_rendezvous;
 enum { ONEBIT_SUM = 1, ONEBIT_AVG = 2, ONEBIT_MIN = 3, ONEBIT_MAX = 4 };
 typedef struct onebit_communicator onebit_communicator;
@@ -294,15 +318,17 @@ typedef struct onebit_part { /* a rank's share of a buffer, in bytes; frozen */
   int64_t bytes;
 } onebit_part;
 /* Collectives are asynchronous: they return a request, owned by the communicator until wait takes it back. Buffers and part
-   arrays stay untouched and alive until then. Every rank issues the same collectives in the same order; sizes that do not match
-   give an error on every rank, never a hang. After TIMEOUT, ABORTED or PEER_FAILED only abort and destroy are useful. */
+   arrays stay untouched and alive until then; tensors' structs and the onebit_call only for the call. Tensors are contiguous.
+   Every rank issues the same collectives in the same order, split and barrier among them; sizes that do not match give an error
+   on every rank, never a hang. After TIMEOUT, ABORTED or PEER_FAILED only abort and destroy are useful. */
 typedef struct onebit_communicator_api {
   uint64_t struct_size;
   onebit_code (*create)(const onebit_host* host, const onebit_config* cfg, const onebit_rendezvous* rv,
                         onebit_communicator** out, onebit_error* err);
   void (*destroy)(onebit_communicator* self);
-  onebit_code (*rank_and_size)(onebit_communicator* self, int32_t* rank, int32_t* size, onebit_error* err);
-  /* adds over ranks 0 to n-1 in this order: the same bits on every rank; in and out may be the same tensor */
+  onebit_code (*rank_and_size)(onebit_communicator* self, int32_t* rank, int32_t* size, onebit_error* err); /* constant */
+  /* adds over ranks 0 to n-1 in this order: the same bits on every rank; in and out may be the same tensor. At least for float
+     32 and 64, int 32 and 64 and uint 8. op: ONEBIT_SUM, ... */
   onebit_code (*all_reduce)(onebit_communicator* self, const onebit_tensor* in, onebit_tensor* out, int32_t op,
                             const onebit_call* call, onebit_request** req, onebit_error* err);
   /* sends out_parts[rank].bytes from in; in may be its own place in out */
@@ -314,11 +340,12 @@ typedef struct onebit_communicator_api {
   onebit_code (*broadcast)(onebit_communicator* self, onebit_tensor* io, int32_t root, const onebit_call* call,
                            onebit_request** req, onebit_error* err);
   onebit_code (*barrier)(onebit_communicator* self, const onebit_call* call, onebit_error* err);
+  /* 1: wait would return at once. Never takes req back */
   onebit_code (*test)(onebit_communicator* self, onebit_request* req, int32_t* done, onebit_error* err);
   onebit_code (*wait)(onebit_communicator* self, onebit_request* req, int64_t timeout_ns,
                       onebit_error* err); /* takes req back unless it answers TIMEOUT; timeout as in onebit_call */
-  onebit_code (*split)(onebit_communicator* self, int32_t color, int32_t key, onebit_communicator** out,
-                       onebit_error* err);                                               /* color < 0: out = NULL */
+  /* ranks of one color, ordered by key, then rank; color < 0: *out = NULL. What it makes may outlive self */
+  onebit_code (*split)(onebit_communicator* self, int32_t color, int32_t key, onebit_communicator** out, onebit_error* err);
   onebit_code (*abort)(onebit_communicator* self, onebit_str reason, onebit_error* err); /* ends all waits on all ranks */
   /* a number that ranks of one machine (which share a fast link) have in common, and no others; local; NULL: all share one */
   onebit_code (*machine)(onebit_communicator* self, uint64_t* out, onebit_error* err);
@@ -335,11 +362,11 @@ enum { ONEBIT_ROUND_DENSE = 1, ONEBIT_ROUND_COMPRESSED = 2 };
 enum { ONEBIT_OF_GRADIENT = 1, ONEBIT_OF_MESSAGE = 2 };
 typedef struct onebit_round { /* one agreement on a vector */
   uint64_t struct_size;
-  int32_t kind;
-  int32_t of;
+  int32_t kind;    /* ONEBIT_ROUND_ */
+  int32_t of;      /* ONEBIT_OF_ */
   uint64_t retain; /* 1: keep this round's mean, for tile.previous of later steps */
 } onebit_round;
-typedef struct onebit_plan { /* filled by plan, the same on every rank; its pointers live until the next plan */
+typedef struct onebit_plan { /* filled by plan, the same on every rank; its pointers live until the next plan, or destroy */
   uint64_t struct_size;
   const onebit_round* const* rounds;
   size_t round_count;          /* 0 (a local step) to 2, at most one compressed */
@@ -356,20 +383,21 @@ enum { ONEBIT_TENSOR_DENSE = 1 };
 typedef struct onebit_tensor_info {
   uint64_t struct_size;
   onebit_str name;
-  const onebit_tensor* tensor;
+  const onebit_tensor* tensor; /* its shape; data is not to be touched */
   int64_t group;
   uint64_t flags; /* ONEBIT_TENSOR_ bits; unknown ones are ignored */
 } onebit_tensor_info;
-typedef struct onebit_totals { /* for plan (host copies, read-only) and combine (device memory) */
+typedef struct onebit_totals { /* for plan (the host's memory, read-only) and combine (on CUDA, device memory, but for slots) */
   uint64_t struct_size;
   int64_t tensor_count;
   const int64_t* first_block; /* tensor_count + 1 entries: a tensor's partial sums are those of its blocks, in this order */
   const int64_t* elements;    /* tensor_count entries: elements of each tensor */
   const uint64_t* flags;      /* tensor_count entries: ONEBIT_TENSOR_ bits of each */
-  void* const*
-      slots; /* an array of the host's: per-block, per-tensor and per-model state by slot; NULL for per-element slots */
-  const int32_t* skip; /* as in onebit_tile */
-  const onebit_stream* stream;
+  /* by slot: combine: per-block, per-tensor and per-model state; plan: per-model state, and nothing else may be read; NULL for
+     per-element slots, and for others but per-model ones once released */
+  void* const* slots;
+  const int32_t* skip;         /* as in onebit_tile */
+  const onebit_stream* stream; /* NULL in plan */
 } onebit_totals;
 typedef struct onebit_optimizer_api {
   uint64_t struct_size;
@@ -394,12 +422,12 @@ typedef struct onebit_optimizer_api {
 } onebit_optimizer_api;
 
 /* ---- the plugin ---------------------------------------------------------------------------------------------------------- */
-/* Kinds from 65,536 on are private to one version of a host. */
+/* Components of a kind that a host does not know are left out. Kinds from 65,536 on are private to one version of a host. */
 enum { ONEBIT_KIND_OPTIMIZER = 1, ONEBIT_KIND_COMPRESSOR = 2, ONEBIT_KIND_COMMUNICATOR = 3 };
 typedef struct onebit_component {
   uint64_t struct_size;
   int64_t kind;
-  const char* name;      /* lower case, digits, '_'; the key is (kind, name, device) */
+  const char* name;      /* lower case, digits, '_', at most 64; the key is (kind, name, device) */
   int64_t device;        /* ONEBIT_DEVICE_ */
   uint64_t capabilities; /* ONEBIT_CAPABILITY_ bits; unknown ones are ignored */
   const onebit_schema* const* options;
@@ -408,17 +436,17 @@ typedef struct onebit_component {
 } onebit_component;
 typedef struct onebit_plugin { /* constant, lives as long as the library */
   uint64_t struct_size;
-  uint64_t abi_minor;
-  const char* name;
-  const char* version;
-  const char* toolchain; /* for humans */
+  uint64_t abi_minor;    /* ONEBIT_ABI_MINOR */
+  const char* name;      /* lower case, digits, '_', at most 64 */
+  const char* version;   /* for humans */
+  const char* toolchain; /* likewise; may be NULL */
   const onebit_component* const* components;
   size_t component_count;
   onebit_code (*probe)(onebit_error* err); /* UNAVAILABLE with a reason: no GPU, no libnccl, no MPI; NULL: always available */
-  void (*shutdown)(void);                  /* after the last destroy: join threads; NULL: nothing to do */
+  void (*shutdown)(void);                  /* after the last destroy: join threads; the entry may come again; may be NULL */
 } onebit_plugin;
 
-/* The only exported symbol. NULL with err filled: refused. */
+/* The only exported symbol. Answers the same table whenever it is called, on any thread. NULL with err filled: refused. */
 ONEBIT_EXPORT const onebit_plugin* onebit_plugin_entry_v1(const onebit_host* host, onebit_error* err);
 typedef const onebit_plugin* (*onebit_plugin_entry_v1_fn)(const onebit_host* host, onebit_error* err);
 

@@ -50,7 +50,7 @@ class Rendezvous {
     return err;
   }
   static void check(onebit_code code, const onebit_error& err) {
-    if (code != ONEBIT_OK) throw Error(static_cast<Code>(code), err.message, err.native);
+    if (code != ONEBIT_OK) throw Error(code_of(code), err.message, err.native);
   }
   const onebit_rendezvous* rv_;
 };

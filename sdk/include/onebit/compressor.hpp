@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "onebit/abi.h"
+#include "onebit/counter_random.hpp"
 #include "onebit/error.hpp"
 #include "onebit/options.hpp"
 #include "onebit/services.hpp"
@@ -39,12 +40,13 @@ class Compressor {
 };
 
 // For the CPU: the author writes the code for one block, the loops over a batch are here. statistics is the block's own, or its
-// span's; pointers are to the block's first element.
-class BlockCompressor : public Compressor {
+// span's; pointers are to the block's first element. What BlockCompressor and StochasticBlockCompressor, below, have in common.
+class BlockLoops : public Compressor {
  public:
-  virtual void measure_block(const float* values, const float* errors, int64_t count, double* statistics) const = 0;
-  virtual void encode_block(const float* values, const float* errors, float* new_errors, int64_t count,
-                            const double* statistics, std::byte* payload) const = 0;
+  virtual void measure_block(const float* /*values*/, const float* /*errors*/, int64_t /*count*/,
+                             double* /*statistics*/) const {
+    throw Error(Code::unsupported, "this compressor describes statistics but has no measure_block");
+  }
   virtual void decode_block(const std::byte* payload, int64_t count, float weight, bool add, float* out) const = 0;
   virtual void fold_span(const double* /*blocks*/, size_t /*block_count*/, double* /*span*/) const {
     throw Error(Code::unsupported, "this compressor describes a span wider than a block but has no fold");
@@ -58,24 +60,51 @@ class BlockCompressor : public Compressor {
   }
   void measure(const Batch& batch, const float* values, const float* errors, double* statistics) const final {
     const int64_t width = describe().statistics;
+    if (width == 0) return;
     for (const Piece& piece : pieces(batch))
       measure_block(values + piece.first, at(errors, piece), piece.count, statistics + piece.statistic * width);
-  }
-  void encode(const Batch& batch, const float* values, const float* errors, float* new_errors, const double* statistics,
-              void* payload) const final {
-    const int64_t width = describe().statistics;
-    for (const Piece& piece : pieces(batch))
-      encode_block(values + piece.first, at(errors, piece), new_errors ? new_errors + piece.first : nullptr, piece.count,
-                   statistics + piece.statistic * width, static_cast<std::byte*>(payload) + piece.payload);
   }
   void decode(const Batch& batch, const void* payload, float weight, bool add, float* out) const final {
     for (const Piece& piece : pieces(batch))
       decode_block(static_cast<const std::byte*>(payload) + piece.payload, piece.count, weight, add, out + piece.first);
   }
 
- private:
+ protected:
   static Slice<const Piece> pieces(const Batch& batch) { return {batch.pieces, batch.piece_count}; }
-  static const float* at(const float* errors, const Piece& piece) { return errors ? errors + piece.first : nullptr; }
+  template <class T>
+  static T* at(T* errors, const Piece& piece) {
+    return errors ? errors + piece.first : nullptr;
+  }
+};
+
+class BlockCompressor : public BlockLoops {
+ public:
+  virtual void encode_block(const float* values, const float* errors, float* new_errors, int64_t count,
+                            const double* statistics, std::byte* payload) const = 0;
+
+  void encode(const Batch& batch, const float* values, const float* errors, float* new_errors, const double* statistics,
+              void* payload) const final {
+    const int64_t width = describe().statistics;
+    for (const Piece& piece : pieces(batch))
+      encode_block(values + piece.first, at(errors, piece), at(new_errors, piece), piece.count,
+                   statistics + piece.statistic * width, static_cast<std::byte*>(payload) + piece.payload);
+  }
+};
+
+// For codecs that throw dice: the same, with the block's random numbers.
+class StochasticBlockCompressor : public BlockLoops {
+ public:
+  virtual void encode_block(const float* values, const float* errors, float* new_errors, int64_t count,
+                            const double* statistics, const CounterRandom& random, std::byte* payload) const = 0;
+
+  void encode(const Batch& batch, const float* values, const float* errors, float* new_errors, const double* statistics,
+              void* payload) const final {
+    const int64_t width = describe().statistics;
+    for (const Piece& piece : pieces(batch))
+      encode_block(values + piece.first, at(errors, piece), at(new_errors, piece), piece.count,
+                   statistics + piece.statistic * width, CounterRandom(batch.step, batch.rank, piece.key),
+                   static_cast<std::byte*>(payload) + piece.payload);
+  }
 };
 
 }  // namespace onebit

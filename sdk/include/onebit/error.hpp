@@ -25,6 +25,11 @@ enum class Code : onebit_code {
   internal = ONEBIT_INTERNAL,
 };
 
+// Of a code that a later version made, too.
+inline Code code_of(onebit_code code) {
+  return code >= ONEBIT_INVALID_ARGUMENT && code <= ONEBIT_INTERNAL ? static_cast<Code>(code) : Code::internal;
+}
+
 // What went wrong, in words for the person who can mend it. native: errno, MPI or NCCL code; 0 if none.
 class Error : public std::runtime_error {
  public:

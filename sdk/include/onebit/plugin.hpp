@@ -120,7 +120,11 @@ const onebit_compressor_api* compressor_api() {
           out->feedback = codec.feedback;
         });
       },
-      [](onebit_compressor* self, int64_t count) noexcept { return object<Compressor>(self).payload_size(count); },
+      [](onebit_compressor* self, int64_t count) noexcept {
+        size_t bytes = 0;  // where it throws
+        (void)guard(nullptr, [&] { bytes = object<Compressor>(self).payload_size(count); });
+        return bytes;
+      },
       [](onebit_compressor* self, const onebit_batch* batch, const float* values, const float* errors, double* statistics,
          onebit_error* err) noexcept {
         return guard(err, [&] { object<Compressor>(self).measure(*batch, values, errors, statistics); });

@@ -1,0 +1,41 @@
+# What `cmake --install` installs, and where: what runs in the component onebit_runtime, what is built against in
+# onebit_development. Every path in it is relative, so the prefix may be moved.
+if(EXISTS /etc/debian_version)
+  set(onebit_on_debian TRUE)
+endif()
+if(onebit_on_debian AND PROJECT_IS_TOP_LEVEL AND CMAKE_LIBRARY_ARCHITECTURE)
+  set(CMAKE_INSTALL_LIBDIR lib/${CMAKE_LIBRARY_ARCHITECTURE} CACHE PATH "Object code libraries, below the prefix")
+endif()
+include(GNUInstallDirs)
+set(onebit_plugin_place ${CMAKE_INSTALL_LIBDIR}/onebit/plugins) # where the core looks, beside it
+set(onebit_package_place ${CMAKE_INSTALL_LIBDIR}/cmake/onebit)
+get_target_property(plugins onebit_all_plugins MANUALLY_ADDED_DEPENDENCIES)
+
+# Libraries outside of the system's folders, such as an MPI in /opt, are looked for where they were linked.
+file(RELATIVE_PATH command_to_core ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
+set_target_properties(onebit_core ${plugins} PROPERTIES INSTALL_RPATH "$ORIGIN" INSTALL_RPATH_USE_LINK_PATH ON)
+set_target_properties(onebit_command PROPERTIES INSTALL_RPATH "$ORIGIN/${command_to_core}" INSTALL_RPATH_USE_LINK_PATH ON)
+foreach(name onebit_plugin_mpi onebit_plugin_mpi_cuda)
+  if(TARGET ${name} AND onebit_on_debian AND "${MPI_C_LIBRARIES}" MATCHES "^/usr/lib") # /usr/lib has links to its folder
+    set_target_properties(${name} PROPERTIES INSTALL_RPATH_USE_LINK_PATH OFF)
+  endif()
+endforeach()
+
+install(TARGETS onebit_core EXPORT onebit
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT onebit_runtime NAMELINK_COMPONENT onebit_development)
+install(TARGETS onebit_command DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT onebit_runtime)
+install(TARGETS ${plugins} DESTINATION ${onebit_plugin_place} COMPONENT onebit_runtime)
+install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/onebit COMPONENT onebit_runtime)
+install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT onebit_runtime)
+
+install(TARGETS onebit_sdk EXPORT onebit INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(DIRECTORY sdk/include/ core/include/ host/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT onebit_development)
+install(FILES sdk/cmake/OnebitPlugin.cmake sdk/cmake/plugin.map host/cmake/Libtorch.cmake host/cmake/LibtorchCuda.cmake
+  DESTINATION ${onebit_package_place} COMPONENT onebit_development)
+install(FILES sdk/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/sdk COMPONENT onebit_development OPTIONAL)
+install(DIRECTORY sdk/examples DESTINATION ${CMAKE_INSTALL_DOCDIR}/sdk COMPONENT onebit_development OPTIONAL)
+
+include(${CMAKE_CURRENT_LIST_DIR}/Package.cmake)
+if(PROJECT_IS_TOP_LEVEL)
+  include(${CMAKE_CURRENT_LIST_DIR}/Debian.cmake)
+endif()

@@ -1,0 +1,44 @@
+// What a caller may say to rank 0's store: any bytes over a connection, in any pieces. It is answered or cut off, and the store
+// goes on.
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/write.hpp>
+
+#include "store_connection.hpp"
+
+namespace {
+
+using namespace onebit::store;
+using tcp = boost::asio::ip::tcp;
+
+// One thread: the caller's bytes fit the socket's buffers, so it need not wait for the store to take them.
+class Loop {
+ public:
+  void serve(const uint8_t* bytes, size_t size) {
+    boost::system::error_code cut_off;
+    tcp::socket caller(io_), called(io_);
+    caller.connect(acceptor_.local_endpoint());
+    acceptor_.accept(called);
+    Board board(2, 7);
+    board.put("there", "a value");
+    bool over = false;
+    std::make_shared<Connection>(std::move(called), board, [&over](Connection&) { over = true; })->start();
+    boost::asio::write(caller, boost::asio::buffer(bytes, size), cut_off);
+    caller.shutdown(tcp::socket::shutdown_send, cut_off);
+    io_.restart();
+    io_.run();
+    if (!over || board.find("there") == nullptr) __builtin_trap();
+  }
+
+ private:
+  boost::asio::io_context io_;
+  tcp::acceptor acceptor_{io_, tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0)};
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
+  static Loop& loop = *new Loop;
+  loop.serve(bytes, std::min<size_t>(size, 60000));
+  return 0;
+}
