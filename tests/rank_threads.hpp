@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "communicator_conformance.hpp"
+#include "onebit/conformance/communicator.hpp"
 
 namespace onebit::test {
 
