@@ -87,8 +87,11 @@ inline Operation& Engine::post(Context& context, const Offer& offer) {
   Lock lock(mutex_);
   const std::string name = name_of(offer.kind);
   if (context.failure) throw Error(context.failure->code, name + ": " + context.failure->text);
-  if (const int gone = context.left_before(context.next); gone >= 0)
-    throw Error(Code::peer_failed, name + ": rank " + std::to_string(gone) + " has destroyed its communicator");
+  if (const int gone = context.left_before(context.next); gone >= 0) {
+    const Error why(Code::peer_failed, "rank " + std::to_string(gone) + " has destroyed its communicator");
+    pass(lock, context, why.code(), why.what());
+    throw Error(why.code(), name + ": " + why.what());
+  }
   Operation& operation = take_spare();
   operation.begin(context, context.next, offer, context.rank, context.size());
   ++context.next;
@@ -110,14 +113,19 @@ inline Operation& Engine::post(Context& context, const Offer& offer) {
 
 inline void Engine::refuse(Context& context, Collective kind, const Error& why) {
   Lock lock(mutex_);
-  if (context.failure || context.left_before(context.next) >= 0) return;
+  if (context.failure) return;
+  pass(lock, context, why.code(),
+       "rank " + std::to_string(context.rank) + " can't make its call of " + name_of(kind) + ": " + why.what());
+}
+
+// This rank's next collective fails without it.
+inline void Engine::pass(Lock& lock, Context& context, Code code, const std::string& text) {
   Header header;
   header.type = MessageType::fail;
-  header.code = static_cast<uint64_t>(why.code());
+  header.code = static_cast<uint64_t>(code);
   header.sequence = context.next++;
   context.early.erase(header.sequence);
-  tell_all(context, header,
-           "rank " + std::to_string(context.rank) + " can't make its call of " + name_of(kind) + ": " + why.what());
+  tell_all(context, header, text);
   nudge(lock);
 }
 

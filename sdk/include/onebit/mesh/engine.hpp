@@ -60,6 +60,7 @@ class Engine final : private WireListener {
     return start + std::chrono::nanoseconds(std::min(ns, kLongest));
   }
   void time_out(Lock& lock, Operation& operation, int64_t limit);
+  void pass(Lock& lock, Context& context, Code code, const std::string& text);
   void end(Context& context, Failure failure, bool tell);
   void tell_all(const Context& context, Header header, const std::string& text);
   void nudge(Lock& lock);
