@@ -89,8 +89,8 @@ TEST_CASE("the guide's other C++ compiles") {
     const ScratchFolder scratch;
     const std::string folders = " -I'" + (root / "sdk/include").string() + "' -I'" + (root / "core/include").string() + "'";
     const Outcome compiled =
-        run_shell("'" ONEBIT_CXX_COMPILER "' -std=c++17 -Wall -Wextra -Werror -fsyntax-only -DPLUGIN_FILE='\"x.so\"'" + folders + " '" +
-                  scratch.file("test.cpp", source).string() + "'");
+        run_shell("'" ONEBIT_CXX_COMPILER "' -std=c++17 -Wall -Wextra -Werror -fsyntax-only -DPLUGIN_FILE='\"x.so\"'" +
+                  folders + " '" + scratch.file("test.cpp", source).string() + "'");
     CHECK_MESSAGE(compiled.status == 0, compiled.text);
     ++sources;
   }
@@ -113,9 +113,10 @@ TEST_CASE("the guide's CMake project builds its plugin") {
   const ScratchFolder scratch;
   scratch.file("plugin.cpp", block_with("cpp", plain));
   scratch.file("CMakeLists.txt", block_with("cmake", "onebit_add_plugin"));
-  const Outcome built = run_shell(
-      "export CXX='" ONEBIT_CXX_COMPILER "' CMAKE_GENERATOR='" ONEBIT_GENERATOR "' onebit_DIR='" ONEBIT_BINARY_DIR "/cmake'; cd '" +
-      scratch.path().string() + "' && '" ONEBIT_CMAKE "' -S . -B build && '" ONEBIT_CMAKE "' --build build");
+  const Outcome built =
+      run_shell("export CXX='" ONEBIT_CXX_COMPILER "' CMAKE_GENERATOR='" ONEBIT_GENERATOR "' onebit_DIR='" ONEBIT_BINARY_DIR
+                "/cmake'; cd '" +
+                scratch.path().string() + "' && '" ONEBIT_CMAKE "' -S . -B build && '" ONEBIT_CMAKE "' --build build");
   REQUIRE_MESSAGE(built.status == 0, built.text);
   onebit::Registry registry;
   CHECK(registry.load(scratch / "build/my_plugin.so").name == plain);
