@@ -173,10 +173,22 @@ TEST_CASE("probe: processes that the library starts don't outlive it, or don't k
   ::kill(started("away"), SIGKILL);
 }
 
+TEST_CASE("probe: links on the way to a file are followed as the kernel does") {
+  const ScratchFolder folder;
+  std::filesystem::create_directories(folder / "far/away");
+  std::filesystem::copy_file(ONEBIT_BINARY_DIR "/lib/onebit/plugins/onebit_plugin_adam.so", folder / "far/near.so");
+  std::filesystem::create_directory_symlink(folder / "far/away", folder / "link");
+  const json found = report_of(run_onebit("plugins probe --json '" + (folder / "link/../near.so").string() + "'"));
+  CHECK(found["ok"] == true);
+  CHECK(found["stage"].is_null());
+}
+
 TEST_CASE("probe: usage") {
   CHECK(run_onebit("plugins probe").status == 2);
   CHECK(run_onebit("plugins probe --timeout 0 x.so").status == 2);
   CHECK(run_onebit("plugins probe --timeout soon x.so").status == 2);
+  CHECK(run_onebit("plugins probe --timeout nan x.so").status == 2);
+  CHECK_SAYS(run_onebit("plugins probe ''"), "onebit: error: FILE is empty");
   CHECK(run_onebit("plugins --help").text.find("examine") == std::string::npos);
   CHECK(run_onebit("plugins examine probe x.so --report-to 77").status == 1);  // not ours to write to
 }

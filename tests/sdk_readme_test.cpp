@@ -52,9 +52,11 @@ fs::path build(const ScratchFolder& scratch, const std::string& source) {
   line.replace(line.find("g++"), 3, "'" ONEBIT_CXX_COMPILER "' -Wall -Wextra -Werror");
   line.replace(line.find("my_plugin"), 9, plugin_name(source));
   scratch.file("plugin.cpp", source);
-  fs::permissions(scratch.file("pkg-config", "#!/bin/sh\n[ \"$*\" = '--cflags onebit-sdk' ] && echo -I'" +
-                                                 (root / "sdk/include").string() + "'\n"),
-                  fs::perms::owner_all);
+  fs::permissions(
+      scratch.file("pkg-config", "#!/bin/sh\ncase \"$*\" in '--cflags onebit-sdk') echo -I'" + (root / "sdk/include").string() +
+                                     "' ;; '--variable=version_script onebit-sdk') echo '" +
+                                     (root / "sdk/cmake/plugin.map").string() + "' ;; *) exit 1 ;; esac\n"),
+      fs::perms::owner_all);
   const Outcome built = run_shell("cd '" + scratch.path().string() + "' && PATH=\"$PWD:$PATH\" && " + line);
   REQUIRE_MESSAGE(built.status == 0, built.text);
   return scratch / (plugin_name(source) + ".so");

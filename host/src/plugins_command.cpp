@@ -22,7 +22,7 @@ void list(const std::shared_ptr<spdlog::logger>& logger, bool as_json) {
 
 void inspect(const std::shared_ptr<spdlog::logger>& logger, const std::string& file, bool as_json) {
   Registry registry(logger);
-  const PluginInfo& plugin = registry.load(std::filesystem::path(file));
+  const PluginInfo& plugin = registry.load(named_file(file));
   if (as_json)
     print_json(host::json_of(plugin));
   else
@@ -31,8 +31,18 @@ void inspect(const std::shared_ptr<spdlog::logger>& logger, const std::string& f
 
 }  // namespace
 
+std::filesystem::path named_file(const std::string& typed) {
+  if (typed.empty()) throw Error(Code::invalid_argument, "FILE is empty; expected the path of a shared library");
+  return std::filesystem::absolute(typed);
+}
+
 void add_timeout(CLI::App& command, double& seconds, const std::string& help) {
-  command.add_option("--timeout", seconds, help)->capture_default_str()->check(CLI::Range(0.001, 1e6))->type_name("S");
+  const auto fault_of = [](const std::string& text) -> std::string {
+    double found = 0;
+    if (CLI::detail::lexical_cast(text, found) && found >= 0.001 && found <= 1e6) return "";  // NaN is no time either
+    return "expected seconds, 0.001 to 1000000, found " + text;
+  };
+  command.add_option("--timeout", seconds, help)->capture_default_str()->check(fault_of)->type_name("S");
 }
 
 void add_plugins(CLI::App& app, Run& run) {

@@ -1,6 +1,7 @@
 // The subcommands of `onebit plugins`, and how plugins are shown, to people and to programs.
 #pragma once
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -18,6 +19,9 @@ std::string description_of(const PluginInfo& plugin);
 
 // To stdout; bytes that are no UTF-8 are replaced.
 void print_json(const nlohmann::ordered_json& json);
+
+// FILE as it was typed, absolute: links in it are the kernel's to follow.
+std::filesystem::path named_file(const std::string& typed);
 
 void add_probe(CLI::App& plugins, Run& run);
 void add_verify(CLI::App& plugins, Run& run);

@@ -44,7 +44,7 @@ Json json_of(const Findings& found, const std::string& file) {
           {"ok", found.reason().empty()},
           {"loads", found.loads()},
           {"reason", found.reason()},
-          {"stage", found.end.stage},
+          {"stage", found.end.trouble.empty() ? Json() : Json(found.end.stage)},  // where it ended before its end
           {"plugin", found.plugin},
           {"components", found.components},
           {"output", found.end.said}};
@@ -90,7 +90,7 @@ void add_probe(CLI::App& plugins, Run& run) {
   add_timeout(*command, options->seconds, "Seconds that one step of it may take, such as its entry");
   command->callback([&run, options] {
     run.chosen = [&run, options] {
-      const std::string file = std::filesystem::absolute(options->file).lexically_normal().string();
+      const std::string file = named_file(options->file).string();
       const Findings found = probe(file, options->seconds);
       if (options->as_json)
         print_json(json_of(found, file));

@@ -9,16 +9,16 @@ namespace {
 // The plugin, or NULL when it can't be loaded.
 const PluginInfo* loaded(Report& report, Registry& registry, const std::filesystem::path& file) {
   const PluginInfo* plugin = nullptr;
-  report.stage("the check of its exports");
-  std::string refused = report.failure_of([&] { tell(report, check_exports(file)); });
-  if (refused.empty())
-    refused = report.failure_of([&] { plugin = &registry.load(file, [&](LoadStage stage) { report.stage(stage); }); });
+  const std::string refused =
+      report.failure_of([&] { plugin = &registry.load(file, [&](LoadStage stage) { report.stage(stage); }); });
   const bool good = refused.empty();
   tell(report, {"plugin", "loads", good ? "passed" : "failed", good ? plugin->name + " " + plugin->version : refused});
   return plugin;
 }
 
 void check_all(Report& report, const Registry& registry, const PluginInfo& plugin, const Manifest& options) {
+  report.stage("the check of its exports");
+  tell(report, check_exports(plugin.file));
   report.stage("the check of its tables");
   tell(report, check_abi(plugin));
   for (const ComponentInfo& component : plugin.components) tell(report, check_schema(component));

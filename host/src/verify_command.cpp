@@ -21,6 +21,8 @@ struct Verdict {
   int64_t count(const char* outcome) const {
     return std::count_if(checks.begin(), checks.end(), [outcome](const Json& check) { return check["outcome"] == outcome; });
   }
+  // It was not loaded, so that its end has nothing to show.
+  bool refused() const { return checks.size() == 1 && !ok(); }
   bool ok() const { return count("failed") == 0; }
 };
 
@@ -33,11 +35,12 @@ void print(const Json& check) {
 
 // How the process ended is the last check.
 Json ending_of(const ChildEnd& end) {
-  const bool good = end.trouble.empty();
+  const bool good = end.trouble.empty(), late = end.stage == "its shutdown" || end.stage == "its static destructors";
+  const std::string rest = late ? "" : "; the checks after that were not made";
   return {{"subject", "plugin"},
           {"name", "end"},
           {"outcome", good ? "passed" : "failed"},
-          {"text", good ? "its shutdown and static destructors returned" : "it " + end.trouble},
+          {"text", good ? "its shutdown and static destructors returned" : "it " + end.trouble + rest},
           {"seconds", 0.0}};
 }
 
@@ -50,7 +53,7 @@ Verdict verify(const std::vector<std::string>& arguments, double seconds, bool q
   verdict.end = run_child(arguments, seconds, [&](const Json& message) {
     if (message.contains("check")) add(message["check"]);
   });
-  add(ending_of(verdict.end));
+  if (!verdict.refused() || !verdict.end.trouble.empty()) add(ending_of(verdict.end));
   return verdict;
 }
 
@@ -82,7 +85,7 @@ struct Options {
 
 void verify_and_tell(const Options& options, Run& run) {
   Manifest::parse("", "verify", "", options.overrides);  // throws for what is no kind.key=value
-  const std::string file = std::filesystem::absolute(options.file).lexically_normal().string();
+  const std::string file = named_file(options.file).string();
   std::vector<std::string> arguments = {"verify", file};
   for (const std::string& text : options.overrides) arguments.insert(arguments.end(), {"--set", text});
   const Verdict verdict = verify(arguments, options.seconds, options.as_json);

@@ -22,6 +22,8 @@ class Quiet final : public onebit::BlockCompressor {
 enum Place { ENTRY_EXCEPTION, ENTRY_INT, PROBE, SHUTDOWN, CREATE, PAYLOAD, ENCODE, DESTROY };
 constexpr Place where = WHERE;
 
+void (*sound_destroy)(onebit_compressor*) = nullptr;
+
 onebit_compressor_api changed(onebit_compressor_api api) {
   if (where == CREATE)
     api.create = [](const onebit_host*, const onebit_config*, onebit_compressor**, onebit_error*) -> onebit_code {
@@ -31,7 +33,12 @@ onebit_compressor_api changed(onebit_compressor_api api) {
   if (where == ENCODE)
     api.encode = [](onebit_compressor*, const onebit_batch*, const float*, const float*, float*, const double*, void*,
                     onebit_error*) -> onebit_code { throw 3; };
-  if (where == DESTROY) api.destroy = [](onebit_compressor*) { throw std::runtime_error("thrown on purpose"); };
+  sound_destroy = api.destroy;
+  if (where == DESTROY)
+    api.destroy = [](onebit_compressor* self) {
+      sound_destroy(self);
+      throw std::runtime_error("thrown on purpose");
+    };
   return api;
 }
 

@@ -16,9 +16,6 @@
 
 namespace {
 
-using onebit::Code;
-using onebit::Error;
-
 class MyPluginMesh final : public onebit::Mesh {
  public:
   // Returns when this rank is connected with all others.
@@ -35,7 +32,7 @@ class MyPluginMesh final : public onebit::Mesh {
   }
   size_t receive(int peer, void* data, size_t bytes) override {
     const ssize_t received = ::recv(connection(peer), data, bytes, MSG_DONTWAIT);
-    if (received == 0) throw Error(Code::peer_failed, "it has closed its connection");
+    if (received == 0) throw onebit::Error(onebit::Code::peer_failed, "it has closed its connection");
     return moved(received);
   }
   // ... and this waits until more can.
@@ -58,7 +55,7 @@ class MyPluginMesh final : public onebit::Mesh {
   static size_t moved(ssize_t bytes) {
     if (bytes >= 0) return static_cast<size_t>(bytes);
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return 0;
-    throw Error(Code::peer_failed, std::string("its connection broke: ") + std::strerror(errno), errno);
+    throw onebit::Error(onebit::Code::peer_failed, std::string("its connection broke: ") + std::strerror(errno), errno);
   }
   int connection(int peer) const { return connections_[static_cast<size_t>(peer)].number(); }
 
@@ -82,7 +79,8 @@ class MyPlugin final : public onebit::MeshCommunicator {
     return {schema, std::size(schema)};
   }
   MyPlugin(const onebit::Services& services, const onebit::Options& options, const onebit::Rendezvous& rendezvous)
-      : MeshCommunicator("my_plugin", services, options.real("timeout"), std::make_unique<MyPluginMesh>(options, rendezvous)) {}
+      : onebit::MeshCommunicator("my_plugin", services, options.real("timeout"),
+                                 std::make_unique<MyPluginMesh>(options, rendezvous)) {}
 };
 
 }  // namespace
