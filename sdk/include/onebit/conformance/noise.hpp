@@ -25,6 +25,12 @@ inline Floats noises(uint64_t sequence, size_t count, float size, float middle =
   return values;
 }
 
+inline bool same_bits(float a, float b) {
+  uint32_t bits_a = 0, bits_b = 0;
+  std::memcpy(&bits_a, &a, sizeof a);
+  std::memcpy(&bits_b, &b, sizeof b);
+  return bits_a == bits_b;
+}
 inline bool same_bits(const Floats& a, const Floats& b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
@@ -32,8 +38,7 @@ inline bool same_bits(const Floats& a, const Floats& b) {
 inline std::string first_difference(const Floats& a, const Floats& b) {
   if (a.size() != b.size()) return std::to_string(a.size()) + " elements and " + std::to_string(b.size());
   for (size_t i = 0; i < a.size(); ++i)
-    if (std::memcmp(&a[i], &b[i], sizeof(float)) != 0)
-      return "element " + std::to_string(i) + " is " + text_of(a[i]) + " and " + text_of(b[i]);
+    if (!same_bits(a[i], b[i])) return "element " + std::to_string(i) + " is " + text_of(a[i]) + " and " + text_of(b[i]);
   return "";
 }
 

@@ -117,7 +117,7 @@ class Coding {
     for (const Piece& piece : pieces) std::fill_n(inside.begin() + piece.first, piece.count, true);
     const float expected = gap_value();
     for (size_t i = 0; i < array.size(); ++i)
-      if (!inside[i] && std::memcmp(&array[i], &expected, sizeof expected) != 0) return false;
+      if (!inside[i] && !same_bits(array[i], expected)) return false;
     return array.intact();
   }
   bool payload_untouched_around() const {

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <poll.h>
-#include <signal.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <exception>
 #include <string>
 #include <vector>
