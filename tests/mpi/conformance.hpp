@@ -9,16 +9,7 @@
 
 namespace onebit::test {
 
-struct ConformanceCase {
-  const char* name;
-  void (*run)(conformance::Rank&);
-};
-
-#define ONEBIT_CASE(name) {#name, onebit::conformance::name},
-inline const ConformanceCase conformance_cases[] = {ONEBIT_COMMUNICATOR_CASES(ONEBIT_CASE)};
-#undef ONEBIT_CASE
-
-inline bool run_case(const ConformanceCase& one, conformance::Rank& self) {
+inline bool run_case(const conformance::CommunicatorCase& one, conformance::Rank& self) {
   try {
     one.run(self);
     self->barrier(Call());
@@ -33,7 +24,7 @@ inline bool run_case(const ConformanceCase& one, conformance::Rank& self) {
 // a case that failed the ranks are out of step, so it is the last.
 inline int run_conformance(conformance::Rank& self, char** names) {
   int count = 0;
-  for (const ConformanceCase& one : conformance_cases) {
+  for (const conformance::CommunicatorCase& one : conformance::communicator_cases) {
     bool chosen = names[0] == nullptr || names[1] == nullptr;
     for (char** name = names + (names[0] != nullptr ? 1 : 0); *name != nullptr; ++name)
       chosen = chosen || std::strcmp(*name, one.name) == 0;

@@ -63,4 +63,31 @@ inline std::string mismatch(const CollectiveSignature& mine, int rank, const Col
   return {};
 }
 
+// What a rank brings to one other: bytes to it and from it, and a hash of the sizes of all parts.
+struct Traffic {
+  int64_t sends, expects;
+  uint64_t parts;
+};
+
+// Empty where what one sends is what the other expects.
+inline std::string mismatch(Collective kind, const Traffic& mine, int rank, const Traffic& theirs, int peer) {
+  const auto part = [](int64_t bytes, int of) {
+    return std::to_string(bytes) + " bytes for the part of rank " + std::to_string(of);
+  };
+  const auto flow = [](int from, int64_t sent, int to, int64_t expected) {
+    return "rank " + std::to_string(from) + " sends " + std::to_string(sent) + " bytes to rank " + std::to_string(to) +
+           ", which expects " + std::to_string(expected);
+  };
+  const bool gather = kind == Collective::all_gather;
+  if (theirs.sends != mine.expects)
+    return gather ? differs(" has ", peer, part(theirs.sends, peer), rank, std::to_string(mine.expects))
+                  : flow(peer, theirs.sends, rank, mine.expects);
+  if (theirs.expects != mine.sends)
+    return gather ? differs(" has ", peer, part(theirs.expects, rank), rank, std::to_string(mine.sends))
+                  : flow(rank, mine.sends, peer, theirs.expects);
+  if (theirs.parts != mine.parts)
+    return "rank " + std::to_string(peer) + " has other sizes of parts than rank " + std::to_string(rank);
+  return {};
+}
+
 }  // namespace onebit

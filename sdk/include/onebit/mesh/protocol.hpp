@@ -13,23 +13,8 @@ inline std::string mismatch(const Operation& operation, const Header& theirs, in
   const std::string signature = onebit::mismatch(theirs.signature, peer, operation.offer, rank);
   if (!signature.empty()) return signature;
   const Pair& pair = operation.pair(peer);
-  const auto part = [](int64_t bytes, int of) {
-    return std::to_string(bytes) + " bytes for the part of rank " + std::to_string(of);
-  };
-  const auto flow = [](int from, int64_t sent, int to, int64_t expected) {
-    return "rank " + std::to_string(from) + " sends " + std::to_string(sent) + " bytes to rank " + std::to_string(to) +
-           ", which expects " + std::to_string(expected);
-  };
-  const bool gather = operation.offer.kind == Collective::all_gather;
-  if (theirs.sends != pair.receives)
-    return gather ? differs(" has ", peer, part(theirs.sends, peer), rank, std::to_string(pair.receives))
-                  : flow(peer, theirs.sends, rank, pair.receives);
-  if (theirs.expects != pair.sends)
-    return gather ? differs(" has ", peer, part(theirs.expects, rank), rank, std::to_string(pair.sends))
-                  : flow(rank, pair.sends, peer, theirs.expects);
-  if (theirs.parts != operation.parts_hash())
-    return "rank " + std::to_string(peer) + " has other sizes of parts than rank " + std::to_string(rank);
-  return {};
+  return onebit::mismatch(operation.offer.kind, {pair.sends, pair.receives, operation.parts_hash()}, rank,
+                          {theirs.sends, theirs.expects, theirs.parts}, peer);
 }
 
 // Tells every peer that this rank has come to the phase.
