@@ -3,7 +3,7 @@
 
 #include <cuda_runtime.h>
 
-#include "device.hpp"
+#include "device/device.hpp"
 
 namespace onebit {
 

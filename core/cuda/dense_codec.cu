@@ -1,9 +1,9 @@
-// The codec of what isn't compressed, on CUDA: the bits of core/src/dense_codec.cpp.
+// The codec of what isn't compressed, on CUDA: the bits of core/exchange/dense_codec.cpp.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include "cuda_device.hpp"
-#include "onebit/program_cuda.hpp"
+#include "onebit/programs/program_cuda.hpp"
 
 namespace onebit {
 namespace {

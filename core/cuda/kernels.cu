@@ -1,7 +1,7 @@
 // The core's own kernels: the opening of a step, and what rounds do besides calling plugins.
 #include "cuda_device.hpp"
-#include "gradient_scan.hpp"
-#include "onebit/program_cuda.hpp"
+#include "onebit/programs/program_cuda.hpp"
+#include "session/gradient_scan.hpp"
 
 namespace onebit {
 namespace {

@@ -5,7 +5,7 @@
 #define HWY_TARGET_INCLUDE "kernels.cpp"
 #include "onebit/targets.hpp"
 //
-#include "onebit/adam_loops.hpp"
+#include "onebit/adaptive/adam_loops.hpp"
 
 ONEBIT_PROGRAMS
 

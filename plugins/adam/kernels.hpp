@@ -2,7 +2,7 @@
 // on each.
 #pragma once
 
-#include "onebit/adam.hpp"
+#include "onebit/adaptive/adam.hpp"
 #include "onebit/program_optimizer.hpp"
 
 namespace onebit::kernels {

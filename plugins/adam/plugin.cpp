@@ -2,7 +2,7 @@
 // gradient. As torch.optim.AdamW.
 #include "onebit/plugin.hpp"
 #include "kernels.hpp"
-#include "onebit/adam_options.hpp"
+#include "onebit/adaptive/adam_options.hpp"
 
 namespace onebit {
 namespace {

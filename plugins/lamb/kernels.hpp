@@ -2,9 +2,9 @@
 // on each.
 #pragma once
 
-#include "onebit/adam.hpp"
+#include "onebit/adaptive/adam.hpp"
+#include "onebit/adaptive/trust_ratios.hpp"
 #include "onebit/program_optimizer.hpp"
-#include "onebit/trust_ratios.hpp"
 
 namespace onebit::kernels {
 

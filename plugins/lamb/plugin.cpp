@@ -5,7 +5,7 @@
 //   c = clip(|p| / |u|, min_coeff, max_coeff), a tensor each;  p -= lr c u
 #include "onebit/plugin.hpp"
 #include "kernels.hpp"
-#include "onebit/adam_options.hpp"
+#include "onebit/adaptive/adam_options.hpp"
 
 namespace onebit {
 namespace {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "onebit/reduction.hpp"
+#include "onebit/collectives/reduction.hpp"
 #include "operation.hpp"
 
 namespace onebit::mpi {

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "meeting.hpp"
-#include "onebit/collective_arguments.hpp"
+#include "onebit/collectives/collective_arguments.hpp"
 #include "process.hpp"
 
 namespace onebit::mpi {

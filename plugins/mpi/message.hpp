@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "memory.hpp"
-#include "onebit/collective_signature.hpp"
+#include "onebit/collectives/collective_signature.hpp"
 
 namespace onebit::mpi {
 

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <type_traits>
 
-#include "onebit/collective_signature.hpp"
+#include "onebit/collectives/collective_signature.hpp"
 
 namespace onebit::nccl {
 

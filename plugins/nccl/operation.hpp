@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "onebit/collective_signature.hpp"
+#include "onebit/collectives/collective_signature.hpp"
 #include "onebit/communicator.hpp"
 #include "place.hpp"
 

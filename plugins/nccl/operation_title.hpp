@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "onebit/collective_signature.hpp"
+#include "onebit/collectives/collective_signature.hpp"
 
 namespace onebit::nccl {
 

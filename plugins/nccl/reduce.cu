@@ -1,8 +1,8 @@
 // One thread an element: it adds what the ranks have, in their order.
 #include "reduce.hpp"
 
+#include "onebit/collectives/reduction.hpp"
 #include "onebit/cuda.hpp"
-#include "onebit/reduction.hpp"
 
 namespace onebit::nccl {
 namespace {

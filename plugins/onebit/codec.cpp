@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "onebit/prefetch.hpp"
+#include "onebit/programs/prefetch.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "codec.cpp"

@@ -7,7 +7,7 @@
 //   "momentum"  m = C(b1 m + (1-b1) g);           p -= lr (r m / (1-b1^t) + wd p) where r > 0             the paper's
 #include "onebit/plugin.hpp"
 #include "kernels.hpp"
-#include "onebit/adam_options.hpp"
+#include "onebit/adaptive/adam_options.hpp"
 
 namespace onebit {
 namespace {

@@ -10,7 +10,7 @@
 #include <cmath>
 #include <string>
 
-#include "onebit/view.hpp"
+#include "onebit/programs/view.hpp"
 
 namespace onebit::kernels {
 

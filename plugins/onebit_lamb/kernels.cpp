@@ -7,7 +7,7 @@
 #define HWY_TARGET_INCLUDE "kernels.cpp"
 #include "onebit/targets.hpp"
 //
-#include "onebit/lamb_loops.hpp"
+#include "onebit/adaptive/lamb_loops.hpp"
 
 ONEBIT_PROGRAMS
 

@@ -3,11 +3,11 @@
 #pragma once
 
 #include "frozen_ratios.hpp"
-#include "onebit/adam.hpp"
-#include "onebit/freeze_rule.hpp"
+#include "onebit/adaptive/adam.hpp"
+#include "onebit/adaptive/freeze_rule.hpp"
+#include "onebit/adaptive/trust_ratios.hpp"
+#include "onebit/adaptive/variance_sums.hpp"
 #include "onebit/program_optimizer.hpp"
-#include "onebit/trust_ratios.hpp"
-#include "onebit/variance_sums.hpp"
 
 namespace onebit::kernels {
 

@@ -12,7 +12,7 @@
 // The momentum needs no memory of its own in the compressed stage: the host keeps the last mean, one bit an element.
 #include "onebit/plugin.hpp"
 #include "kernels.hpp"
-#include "onebit/adam_options.hpp"
+#include "onebit/adaptive/adam_options.hpp"
 
 namespace onebit {
 namespace {

@@ -2,7 +2,7 @@
 #include "communicator.hpp"
 
 #include "meeting.hpp"
-#include "onebit/collective_arguments.hpp"
+#include "onebit/collectives/collective_arguments.hpp"
 #include "world.hpp"
 
 namespace onebit::threads {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "onebit/reduction.hpp"
+#include "onebit/collectives/reduction.hpp"
 
 namespace onebit::threads {
 namespace {

@@ -3,10 +3,10 @@
 #pragma once
 
 #include "local_steps.hpp"
-#include "onebit/adam.hpp"
-#include "onebit/freeze_rule.hpp"
+#include "onebit/adaptive/adam.hpp"
+#include "onebit/adaptive/freeze_rule.hpp"
+#include "onebit/adaptive/variance_sums.hpp"
 #include "onebit/program_optimizer.hpp"
-#include "onebit/variance_sums.hpp"
 
 namespace onebit::kernels {
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "onebit/view.hpp"
+#include "onebit/programs/view.hpp"
 
 namespace onebit::kernels {
 

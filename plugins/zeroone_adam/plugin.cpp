@@ -18,7 +18,7 @@
 #include <cmath>
 
 #include "kernels.hpp"
-#include "onebit/adam_options.hpp"
+#include "onebit/adaptive/adam_options.hpp"
 #include "onebit/plugin.hpp"
 
 namespace onebit {

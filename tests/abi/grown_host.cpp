@@ -1,7 +1,7 @@
 // A host whose contract has grown loads the plugins of 1.0, those of today, and those that have grown with it.
 #include "driving.hpp"
 #include "driving_ranks.hpp"
-#include "first_sizes.hpp"
+#include "loading/first_sizes.hpp"
 
 using namespace onebit;
 

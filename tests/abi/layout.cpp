@@ -3,7 +3,7 @@
 #include <exception>
 
 #include "header_layout.hpp"
-#include "scratch_folder.hpp"
+#include "support/scratch_folder.hpp"
 
 int main(int count, char** arguments) try {
   if (count != 2) throw std::runtime_error("usage: abi_layout HEADER");

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "onebit/collectives/reduction.hpp"
 #include "onebit/plugin.hpp"
-#include "onebit/reduction.hpp"
 
 namespace {
 

@@ -3,7 +3,7 @@
 
 #include "clock.hpp"
 #include "components.hpp"
-#include "half_conversion.hpp"
+#include "exchange/half_conversion.hpp"
 #include "row.hpp"
 
 namespace onebit::bench {

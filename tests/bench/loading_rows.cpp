@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "clock.hpp"
-#include "library_file.hpp"
+#include "loading/library_file.hpp"
 #include "onebit/registry.hpp"
 #include "row.hpp"
 

@@ -6,7 +6,7 @@
 
 #include "clock.hpp"
 #include "components.hpp"
-#include "exchange.hpp"
+#include "exchange/exchange.hpp"
 #include "onebit/rendezvous.hpp"
 #include "row.hpp"
 

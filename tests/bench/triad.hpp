@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "buffer.hpp"
+#include "device/buffer.hpp"
 
 namespace onebit::bench {
 

@@ -1,5 +1,5 @@
 // The check of a library's file before it is loaded, on any bytes: an answer, or a reason in words.
-#include "elf.hpp"
+#include "loading/elf.hpp"
 #include "memory_file.hpp"
 #include "onebit/error.hpp"
 

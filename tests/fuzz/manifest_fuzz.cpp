@@ -3,10 +3,10 @@
 #include <cmath>
 #include <string_view>
 
+#include "loading/pins.hpp"
+#include "manifest/toml_reader.hpp"
 #include "onebit/error.hpp"
 #include "onebit/session.hpp"
-#include "pins.hpp"
-#include "toml_reader.hpp"
 
 namespace {
 

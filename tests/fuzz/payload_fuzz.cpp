@@ -4,7 +4,7 @@
 #include <cstring>
 #include <memory>
 
-#include "dense_codec.hpp"
+#include "exchange/dense_codec.hpp"
 #include "onebit/registry.hpp"
 
 namespace {

@@ -6,7 +6,7 @@
 #include <iostream>
 
 #include "onebit/safetensors.hpp"
-#include "store_protocol.hpp"
+#include "rendezvous/store_protocol.hpp"
 
 namespace {
 

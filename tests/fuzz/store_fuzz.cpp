@@ -4,7 +4,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
 
-#include "store_connection.hpp"
+#include "rendezvous/store_connection.hpp"
 
 namespace {
 

@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <stdexcept>
 
-#include "device_cases.hpp"
-#include "device_sessions.hpp"
+#include "core/cuda/device_cases.hpp"
+#include "core/cuda/device_sessions.hpp"
 #include "onebit/rendezvous.hpp"
 
 namespace onebit::test {

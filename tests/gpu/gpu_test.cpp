@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "device_cases.hpp"
+#include "core/cuda/device_cases.hpp"
 #include "onebit/cuda.hpp"
-#include "scratch_folder.hpp"
+#include "support/scratch_folder.hpp"
 
 namespace onebit::test {
 namespace {

@@ -4,11 +4,11 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "device_rank.hpp"
-#include "mpi/conformance.hpp"
+#include "plugins/mpi/conformance.hpp"
 #include "onebit/configuration.hpp"
 #include "onebit/registry.hpp"
 #include "onebit/rendezvous.hpp"
+#include "support/device_rank.hpp"
 
 namespace {
 

@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <random>
 
-#include "running.hpp"
+#include "support/running.hpp"
 
 using onebit::test::Outcome;
 using onebit::test::run_shell;

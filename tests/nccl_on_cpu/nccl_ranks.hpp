@@ -13,11 +13,11 @@
 #include <vector>
 
 #include "cuda_on_cpu/control.hpp"
-#include "device_rank.hpp"
 #include "onebit/conformance/communicator.hpp"
 #include "onebit/manifest.hpp"
 #include "onebit/registry.hpp"
 #include "onebit/rendezvous.hpp"
+#include "support/device_rank.hpp"
 
 namespace onebit::test {
 

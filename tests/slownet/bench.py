@@ -10,7 +10,7 @@ import pathlib
 import platform
 import sys
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))  # where what all benchmarks share is
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "support"))  # what all benchmarks share
 
 import bench_cells
 import cells

@@ -59,6 +59,9 @@ struct LoadFailure {
   std::string reason;
 };
 
+// The schema of the table [plugins].
+std::vector<const onebit_schema*> plugins_schema();
+
 class Registry {
  public:
   // logger: where the core and its plugins log; NULL: nowhere. Must outlive the process's use of plugins.

@@ -16,6 +16,7 @@
 #include "onebit/communicator.hpp"
 #include "onebit/configuration.hpp"
 #include "onebit/registry.hpp"
+#include "onebit/timings.hpp"
 
 namespace onebit {
 
@@ -44,17 +45,6 @@ struct Traffic {
   int64_t dense_steps = 0, compressed_steps = 0, local_steps = 0, skipped_steps = 0;
   // Over the network.
   uint64_t total() const { return dense_bytes + compressed_bytes + agreement_bytes + other_bytes; }
-};
-
-// Seconds that this rank spent in its steps so far, by what it did. Waiting is for other ranks and for the network. On CUDA
-// these are the host's, which hands work to the device and goes on: what the device takes shows as waiting, when a step is
-// settled.
-struct Timings {
-  double scan = 0;     // the pass over the gradients before the agreement
-  double send = 0;     // producing and encoding messages
-  double serve = 0;    // the mean of the own chunk
-  double receive = 0;  // decoding and consuming means; the second pass
-  double wait = 0;
 };
 
 // Bytes of memory that the host holds for this session on this rank.
@@ -152,8 +142,7 @@ struct Cost {
 Cost cost_of(const Registry& registry, const Configuration& configuration, const std::vector<Parameter>& parameters, int ranks,
              int machines = 0);
 
-// The schemas of the tables that belong to the core.
-std::vector<const onebit_schema*> plugins_schema();
+// The schemas of the tables [session] and [exchange]; that of [plugins] is in registry.hpp.
 std::vector<const onebit_schema*> session_schema();
 std::vector<const onebit_schema*> exchange_schema();
 

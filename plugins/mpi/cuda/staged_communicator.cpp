@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "onebit/collective_arguments.hpp"
+#include "onebit/collectives/collective_arguments.hpp"
 
 namespace onebit::mpi {
 namespace {

@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-#include "onebit/collective_arguments.hpp"
+#include "onebit/collectives/collective_arguments.hpp"
 #include "onebit/communicator.hpp"
 #include "onebit/mesh.hpp"
 #include "onebit/mesh/calls.hpp"

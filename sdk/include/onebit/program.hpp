@@ -21,7 +21,7 @@
 //
 // For files that are compiled once a target: `#include "onebit/targets.hpp"` comes before it, as that header says.
 #if defined(ONEBIT_FOR_CUDA)
-#include "onebit/program_cuda.hpp"
+#include "onebit/programs/program_cuda.hpp"
 #else
-#include "onebit/program_cpu.hpp"
+#include "onebit/programs/program_cpu.hpp"
 #endif

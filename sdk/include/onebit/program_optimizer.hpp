@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "onebit/view.hpp"
+#include "onebit/programs/view.hpp"
 
 namespace onebit {
 

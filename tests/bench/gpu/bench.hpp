@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "buffer.hpp"
-#include "device.hpp"
+#include "device/buffer.hpp"
+#include "device/device.hpp"
 #include "yardstick.hpp"
 
 namespace onebit::gpu_bench {

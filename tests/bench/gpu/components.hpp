@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "device.hpp"
+#include "device/device.hpp"
 #include "onebit/configuration.hpp"
 #include "onebit/registry.hpp"
 

@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "bench.hpp"
-#include "layout.hpp"
-#include "mirror.hpp"
+#include "device/mirror.hpp"
+#include "exchange/layout.hpp"
 
 namespace onebit::gpu_bench {
 

@@ -7,10 +7,10 @@
 
 #include "bench.hpp"
 #include "cut.hpp"
-#include "device_step.hpp"
-#include "metered_communicator.hpp"
+#include "exchange/metered_communicator.hpp"
+#include "exchange/state_store.hpp"
 #include "onebit/optimizer.hpp"
-#include "state_store.hpp"
+#include "session/device_step.hpp"
 
 namespace onebit::gpu_bench {
 

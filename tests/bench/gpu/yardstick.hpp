@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "buffer.hpp"
+#include "device/buffer.hpp"
 #include "stopwatch.hpp"
 
 namespace onebit::gpu_bench {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "onebit/collective_signature.hpp"
+#include "onebit/collectives/collective_signature.hpp"
 
 namespace onebit::mesh {
 

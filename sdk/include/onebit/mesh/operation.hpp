@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
-#include "onebit/collective_signature.hpp"
+#include "onebit/collectives/collective_signature.hpp"
+#include "onebit/collectives/reduction.hpp"
 #include "onebit/communicator.hpp"
 #include "onebit/mesh/message.hpp"
-#include "onebit/reduction.hpp"
 
 namespace onebit::mesh {
 

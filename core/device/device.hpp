@@ -1,0 +1,80 @@
+// Device: all that the core itself does where a session's tensors are in another memory than the CPU's; what plugins do there
+// is their own. CUDA's is a library of its own (core/cuda), found as plugins are, so that a machine without CUDA loads all the
+// rest.
+//
+// A device belongs to one session and has one stream. Every call but settle returns at once and takes effect in the order of
+// that stream; where a skip flag is given and set by then, it writes nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "device/verdict.hpp"
+#include "device/wire_type.hpp"
+#include "onebit/abi.h"
+#include "onebit/compressor.hpp"
+
+namespace onebit {
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual onebit_device where() const = 0;
+  // Of every call of a plugin on this device's memory.
+  virtual const onebit_stream* stream() const = 0;
+  // The most that a tile should have, so that messages stay in cache between two plugins.
+  virtual int64_t tile_elements() const = 0;
+
+  // Memory of the device: zeroed, aligned to 256 bytes. Throws Error(out_of_memory).
+  virtual void* allocate(size_t bytes) = 0;
+  virtual void release(void* memory, size_t bytes) noexcept = 0;
+  virtual void zero(void* memory, size_t bytes) = 0;
+  virtual void copy(void* to, const void* from, size_t bytes) = 0;
+  // Memory of the host that the device copies to and from without another copy. Stays as it is until settle.
+  virtual void* allocate_staging(size_t bytes) = 0;
+  virtual void release_staging(void* memory) noexcept = 0;
+  virtual void upload(void* to, const void* staging, size_t bytes) = 0;
+  virtual void download(void* staging, const void* from, size_t bytes) = 0;
+  // From any memory of the host, and to it: they wait.
+  virtual void write(void* to, const void* from, size_t bytes) = 0;
+  virtual void read(void* to, const void* from, size_t bytes) = 0;
+  // Waits until all that the stream was given is done. Throws Error(device_error) where that failed.
+  virtual void settle() = 0;
+
+  // The same without a word of what failed: the session ends.
+  virtual void abandon() noexcept = 0;
+
+  // The embedder's stream, NULL: the legacy default stream. What comes next waits for what it has been given so far; and what
+  // it is given from now on waits for this stream.
+  virtual void follow(void* embedder) = 0;
+  virtual void lead(void* embedder) = 0;
+
+  // Rounds.
+  virtual std::unique_ptr<Compressor> dense_codec(WireType type) const = 0;
+  // message = gradient * scale, for a tile of the gradient itself.
+  virtual void scale_gradients(const onebit_tile& tile, float* message) const = 0;
+  virtual void divide(float* values, int64_t count, float by, const int32_t* skip) const = 0;
+  // Each of these blocks gets the statistics of its span: `width` doubles.
+  virtual void spread(const double* spans, const int32_t* span_of_block, int64_t blocks, int64_t width, double* statistics,
+                      const int32_t* skip) const = 0;
+  // The parameters of the blocks change places with an element state.
+  virtual void swap(const onebit_block* blocks, int64_t count, float* elements) const = 0;
+
+  // The opening of a step. scan completes own, in which step, hash and flags are set already, by what the gradients tell;
+  // `scratch` has scan_scratch(count) bytes.
+  virtual size_t scan_scratch(int64_t blocks) const = 0;
+  virtual void scan(const onebit_block* blocks, int64_t count, bool want_squares, const Ballot& said, Ballot* own,
+                    void* scratch) const = 0;
+  virtual void judge(const Ballot* ballots, int64_t count, const Terms& terms, Verdict* verdict) const = 0;
+};
+
+// What a library with a device offers under Kind::device: it and the core must be of one build.
+inline constexpr int64_t device_kind = 65536;
+struct DeviceMaker {
+  uint64_t struct_size = sizeof(DeviceMaker);
+  const char* core_version;
+  std::unique_ptr<Device> (*make)(int32_t ordinal);  // of the devices of this machine; throws
+};
+
+}  // namespace onebit

@@ -1,0 +1,258 @@
+// The order of a step: preparation, the pipeline over buckets, the second pass, the commit. The roles are in
+// exchange_worker.cpp (send, receive), exchange_server.cpp (serve) and exchange_machine.cpp (share, pass on).
+#include "exchange/exchange.hpp"
+
+#include "exchange/dense_codec.hpp"
+
+#include <algorithm>
+#include <string>
+
+namespace onebit {
+namespace {
+
+std::unique_ptr<Compressor> dense_codec(const Device* device, WireType type) {
+  if (device != nullptr) return device->dense_codec(type);
+  return std::make_unique<DenseCodec>(type);
+}
+
+}  // namespace
+
+Exchange::Exchange(const ExchangeParts& parts)
+    : layout_(parts.layout),
+      state_(parts.state),
+      optimizer_(parts.optimizer),
+      compressor_(parts.compressor),
+      communicator_(parts.communicator),
+      inside_(parts.inside),
+      trace_(parts.trace),
+      workers_(parts.workers),
+      meter_(parts.meter),
+      device_(parts.device),
+      device_blocks_(parts.device_blocks),
+      dense_codec_(dense_codec(parts.device, parts.layout.options().dense_type)),
+      raw_codec_(dense_codec(parts.device, WireType::fp32)),
+      retained_(parts.layout, parts.meter) {
+  if (compressor_ != nullptr) description_ = compressor_->describe();
+  const auto tile = static_cast<size_t>(layout_.largest_tile + 15) / 16 * 16;
+  const size_t statistics = layout_.most_tile_blocks * static_cast<size_t>(std::max<int64_t>(description_.statistics, 1));
+  for (int w = 0; w < workers_.count(); ++w) {
+    Scratch scratch;
+    scratch.memory = Buffer(meter_, 3 * tile * sizeof(float) + statistics * sizeof(double));
+    scratch.message = scratch.memory.as<float>();
+    scratch.mean = scratch.message + tile;
+    scratch.previous = scratch.mean + tile;
+    scratch.statistics = reinterpret_cast<double*>(scratch.previous + tile);
+    scratch_.push_back(std::move(scratch));
+  }
+  if (device_ != nullptr) mirror_layout();
+}
+
+void Exchange::mirror_layout() {
+  for (const Bucket& bucket : layout_.buckets) {
+    for (const Wire* wire : {&bucket.dense, &bucket.compressed, &bucket.local})
+      for (const auto* pieces : {&wire->pieces, &wire->served, &wire->sharded}) mirror_.add(*pieces);
+    for (const Spans* spans : {&bucket.worker_spans, &bucket.server_spans}) {
+      mirror_.add(spans->ranges);
+      mirror_.add(spans->of_block);
+    }
+  }
+  mirror_.upload(meter_);
+}
+
+uint64_t Exchange::buffer_bytes() const {
+  uint64_t total = block_statistics_.size() + span_statistics_.size() + mirror_.bytes();
+  for (const Scratch& scratch : scratch_) total += scratch.memory.size();
+  for (const auto& round : flights_)
+    for (const Flight& flight : round) total += flight.payload.size() + flight.incoming.size();
+  for (const auto& round : passages_)
+    for (const Passage& passage : round) total += passage.messages.size() + passage.arrivals.size();
+  return total;
+}
+
+void Exchange::run(const Step& step, const Plan& plan, const Opening& opening) {
+  step_ = &step;
+  opening_ = opening;
+  prepare(plan);
+  if (round_count_ == 0) return local_step();
+  using Role = void (Exchange::*)(size_t);
+  static constexpr Role flat[] = {&Exchange::send, &Exchange::serve, &Exchange::receive};
+  static constexpr Role machines[] = {&Exchange::share, &Exchange::send, &Exchange::serve, &Exchange::pass_on,
+                                      &Exchange::receive};
+  const Role* roles = inside_ == nullptr ? flat : machines;
+  const size_t count = inside_ == nullptr ? std::size(flat) : std::size(machines), buckets = layout_.buckets.size();
+  for (size_t turn = 0; turn < buckets + count - 1; ++turn)
+    for (size_t role = 0; role < count && role <= turn; ++role)
+      if (turn - role < buckets) (this->*roles[role])(turn - role);
+}
+
+void Exchange::prepare(const Plan& plan) {
+  round_count_ = 0;
+  previous_in_consume_ = plan.previous_in_consume;
+  for (const Plan::Round& round : plan.rounds()) {
+    require_range(round);
+    rounds_[round_count_] = {round.kind, round.of, round.retain, static_cast<int>(round_count_)};
+    prepare_flights(rounds_[round_count_]);
+    if (round.retain) retained_.prepare(round.kind);
+    ++round_count_;
+  }
+  if (plan.reset_error) {
+    worker_error_.zero();
+    server_error_.zero();
+  }
+}
+
+// Gradients that don't fit fp16 are found before the agreement; messages are written after it.
+void Exchange::require_range(const Plan::Round& round) const {
+  if (round.kind == RoundKind::dense && round.of == Of::message && layout_.options().dense_type == WireType::fp16)
+    throw Error(Code::unsupported,
+                "the optimizer plans a dense round of messages, which may be larger than fp16's 65504: set "
+                "exchange.dense_dtype to \"bf16\" or \"fp32\"");
+}
+
+// Allocates what a round needs the first time it is planned, and nothing after.
+void Exchange::prepare_flights(const Round& round) {
+  int64_t payload = 0, own = 0;
+  for (const Bucket& bucket : layout_.buckets) {
+    payload = std::max(payload, wire(round, bucket).bytes);
+    own = std::max(own, wire(round, bucket).parts[static_cast<size_t>(layout_.options().rank)].bytes);
+  }
+  const bool alone = layout_.options().ranks == 1;
+  const size_t incoming = alone ? 0 : static_cast<size_t>(own * layout_.machines());
+  for (size_t i = 0; i < std::min(under_way(), layout_.buckets.size()); ++i) {
+    Flight& flight = flights_[static_cast<size_t>(round.index)][i];
+    if (flight.payload.size() < static_cast<size_t>(payload)) flight.payload = Buffer(meter_, static_cast<size_t>(payload));
+    if (flight.incoming.size() < incoming) flight.incoming = Buffer(meter_, incoming);
+  }
+  if (inside_ != nullptr) prepare_passages(round);
+  if (round.kind == RoundKind::dense || alone) return;
+  if (compressor_ == nullptr)
+    throw Error(Code::invalid_argument,
+                "the optimizer plans a compressed round, but no compressor is configured: add [compressor]");
+  if (layout_.codes()) prepare_errors();
+  if (layout_.wide_spans() && block_statistics_.size() == 0) prepare_spans();
+}
+
+// Exempt tensors have none. A rank that speaks for a shard has the worker error of this shard only.
+void Exchange::prepare_errors() {
+  const int64_t own = inside_ == nullptr ? layout_.flat - layout_.flat_exempt : layout_.shard;
+  if (description_.feedback == 0 || own == 0 || worker_error_.size() > 0) return;
+  worker_error_ = Buffer(meter_, static_cast<size_t>(own) * sizeof(float));
+  server_error_ = Buffer(meter_, static_cast<size_t>(layout_.served) * sizeof(float));
+}
+
+// NULL: there is none.
+float* Exchange::worker_error(const TileRange& coded) const {
+  if (worker_error_.size() == 0) return nullptr;
+  return worker_error_.as<float>() + coded.base - (inside_ == nullptr ? layout_.flat_exempt : 0);
+}
+
+void Exchange::prepare_spans() {
+  size_t blocks = 0, spans = 0;
+  for (const Bucket& bucket : layout_.buckets) {
+    blocks = std::max(blocks, static_cast<size_t>(bucket.worker_spans.coded));
+    spans = std::max({spans, bucket.worker_spans.ranges.size(), bucket.server_spans.ranges.size()});
+  }
+  const size_t width = static_cast<size_t>(description_.statistics) * sizeof(double);
+  block_statistics_ = Buffer(meter_, blocks * width);
+  span_statistics_ = Buffer(meter_, spans * width);
+}
+
+const Wire& Exchange::wire(const Round& round, const Bucket& bucket) const {
+  return round.kind == RoundKind::dense ? bucket.dense : bucket.compressed;
+}
+
+const Compressor& Exchange::codec(const Round& round, const TileRange& tile) const {
+  if (round.kind == RoundKind::dense) return *dense_codec_;
+  return tile.raw ? *raw_codec_ : *compressor_;
+}
+
+std::byte* Exchange::gathered(const Round& round, size_t bucket) {
+  return round.retain ? retained_.next(round.kind, bucket) : flight(round, bucket).payload.bytes();
+}
+
+onebit_batch Exchange::batch(const std::vector<onebit_piece>& pieces, const TileRange& tile) const {
+  const onebit_piece* const on_device = mirror_.of(pieces);
+  return {sizeof(onebit_batch),
+          static_cast<size_t>(tile.count),
+          pieces.data() + tile.first,
+          on_device == nullptr ? nullptr : on_device + tile.first,
+          static_cast<uint64_t>(step_->number),
+          static_cast<uint64_t>(step_->rank),
+          opening_.skip,
+          device_ == nullptr ? nullptr : device_->stream()};
+}
+
+onebit_tile Exchange::tile_of(const Bucket& bucket, const TileRange& tile) const {
+  static const onebit_stream cpu = {sizeof(onebit_stream), {ONEBIT_DEVICE_CPU, 0}, nullptr};
+  return {sizeof(onebit_tile),
+          static_cast<size_t>(tile.count),
+          layout_.blocks.data() + bucket.first_block + tile.first,
+          device_ == nullptr ? nullptr : device_blocks_ + bucket.first_block + tile.first,
+          nullptr,
+          nullptr,
+          nullptr,
+          state_.tile_slots(),
+          opening_.gradient_scale,
+          opening_.skip,
+          device_ == nullptr ? &cpu : device_->stream()};
+}
+
+Call Exchange::call(size_t bucket) const {
+  Call made(bucket);
+  if (device_ != nullptr) made.stream = device_->stream();
+  return made;
+}
+
+void Exchange::divide(float* values, int64_t count, int by) const {
+  const auto divisor = static_cast<float>(by);
+  if (device_ != nullptr) return device_->divide(values, count, divisor, opening_.skip);
+  for (int64_t i = 0; i < count; ++i) values[i] /= divisor;
+}
+
+void Exchange::apply(const Plan& plan) {
+  const Lap lap(timings_.receive, {trace_, "apply"});
+  const Round* kept = nullptr;
+  for (size_t r = 0; r < round_count_ && plan.mean_in_apply; ++r)
+    if (rounds_[r].retain) kept = &rounds_[r];
+  if (plan.mean_in_apply && kept == nullptr)
+    throw Error(Code::invalid_argument, "the optimizer plans to read the mean in apply, but retains no round of this step");
+  for (size_t b = 0; b < layout_.buckets.size(); ++b)
+    workers_.run(static_cast<int64_t>(layout_.buckets[b].tiles.size()), [&](int worker, int64_t t) {
+      apply_tile(b, layout_.buckets[b].tiles[static_cast<size_t>(t)], kept, scratch_[static_cast<size_t>(worker)]);
+    });
+}
+
+void Exchange::apply_tile(size_t b, const TileRange& range, const Round* kept, const Scratch& scratch) {
+  const Bucket& bucket = layout_.buckets[b];
+  onebit_tile tile = tile_of(bucket, range);
+  if (kept != nullptr) {
+    codec(*kept, range).decode(batch(wire(*kept, bucket).pieces, range), gathered(*kept, b), 1.0F, false, scratch.mean);
+    tile.mean = scratch.mean;
+  }
+  optimizer_.apply(*step_, tile);
+}
+
+void Exchange::commit(const Plan& plan) {
+  for (const Plan::Round& round : plan.rounds())
+    if (round.retain) retained_.commit(round.kind);
+}
+
+void Exchange::local_step() {
+  const Lap lap(timings_.receive, {trace_, "local step"});
+  for (size_t b = 0; b < layout_.buckets.size(); ++b)
+    workers_.run(static_cast<int64_t>(layout_.buckets[b].tiles.size()), [&](int worker, int64_t t) {
+      const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
+      const TileRange& range = layout_.buckets[b].tiles[static_cast<size_t>(t)];
+      onebit_tile tile = tile_of(layout_.buckets[b], range);
+      if (previous_in_consume_) tile.previous = decode_previous(b, range, scratch);
+      optimizer_.consume(*step_, 0, tile);
+    });
+}
+
+void Exchange::wait(MeteredCommunicator& communicator, Request*& pending, size_t b) {
+  const Lap lap(timings_.wait, mark("wait", b));
+  communicator.wait(pending, -1);
+  pending = nullptr;
+}
+
+}  // namespace onebit

@@ -1,0 +1,195 @@
+// Exchange: the rounds of a step. The only place that knows the two-phase mean, error feedback and pipelining, and so
+// everything that could deadlock.
+//
+// A round is a mean over ranks, bucket by bucket:
+//   send     tile by tile: the optimizer's message (or the gradient) + worker error -> payload;   all-to-all: chunk j to rank j
+//   serve    own chunk: mean of all ranks' payloads + server error -> payload;                    all-gather of all chunks
+//   receive  tile by tile: payload -> mean -> the optimizer's consume
+// A dense round is the same with a codec that leaves values as they are, or rounds them to 16 bits (exchange.dense_dtype), and
+// no errors: sums are taken in fp32 over ranks 0 to n-1 on every communicator, divided, and rounded once. Compressed rounds
+// carry small tensors (dense_below) in fp32 always: whether a message fits fp16 can't be known before it leaves. A single rank
+// sends nothing, and its means are exact.
+//
+// Machines (exchange.topology = "hierarchical"; M machines with L ranks each): dense inside, compressed between. The chunks
+// that the l-th ranks of all machines serve are neighbours, the shard l. Inside a machine
+//   share    tile by tile: the message in fp32;   all-to-all: shard l to the l-th rank
+// before, the rank then sends and serves the mean of what arrived, over the l-th ranks of all machines and with the worker
+// error of its shard only; and after:
+//   pass on  all-gather inside the machine of all shards' payloads
+// So each machine sends what one rank sends in flat, and all its ranks share that. What equals what, to the bit: L = 1 is flat;
+// with scale = block, where all ranks of a machine have the same gradients and L is a power of two, it is flat on M ranks; on
+// one machine nothing is compressed: every round is a flat dense mean in fp32. Otherwise it is another mean than flat's: the
+// mean of M means is compressed, and not n gradients one by one, so there is less to compress away.
+//
+// Pipeline: while bucket b is received, b + 1 is served and b + 2 is sent (and so on), so transfers overlap with work.
+// Collectives are issued by one thread in one fixed order, the same on every rank: all-to-all(b), all-gather(b - 1), ... (1-bit
+// Adam, arXiv 2102.02888, section 4 and figure 3.)
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "device/buffer.hpp"
+#include "device/device.hpp"
+#include "device/mirror.hpp"
+#include "exchange/layout.hpp"
+#include "exchange/metered_communicator.hpp"
+#include "exchange/retained.hpp"
+#include "exchange/state_store.hpp"
+#include "exchange/workers.hpp"
+#include "onebit/compressor.hpp"
+#include "onebit/optimizer.hpp"
+#include "onebit/timings.hpp"
+#include "telemetry/lap.hpp"
+
+namespace onebit {
+
+// What an exchange works on; all owned by the session. compressor: NULL when none is configured.
+struct ExchangeParts {
+  const Layout& layout;
+  StateStore& state;
+  Optimizer& optimizer;
+  const Compressor* compressor;
+  MeteredCommunicator& communicator;  // that rounds run over: all ranks, or one of each machine
+  Workers& workers;
+  MemoryMeter& meter;
+  MeteredCommunicator* inside = nullptr;  // the ranks of this machine, when the layout has shards
+  Trace* trace = nullptr;
+  Device* device = nullptr;                     // NULL: the CPU
+  const onebit_block* device_blocks = nullptr;  // the layout's, in its memory
+};
+
+// What a step begins with, where the tensors are: on a device the agreement is still under way when the host goes on.
+struct Opening {
+  const float* gradient_scale;    // multiplies every gradient
+  const int32_t* skip = nullptr;  // on a device: when it is set nothing is written
+};
+
+class Exchange {
+ public:
+  explicit Exchange(const ExchangeParts& parts);
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+
+  // All rounds of a step, up to the last consume.
+  void run(const Step& step, const Plan& plan, const Opening& opening);
+  // The second pass.
+  void apply(const Plan& plan);
+  // After combine and apply: retained means become the previous ones.
+  void commit(const Plan& plan);
+
+  uint64_t worker_error_bytes() const { return worker_error_.size(); }
+  uint64_t server_error_bytes() const { return server_error_.size(); }
+  uint64_t retained_bytes() const { return retained_.bytes(); }
+  uint64_t buffer_bytes() const;
+  const Timings& timings() const { return timings_; }
+
+ private:
+  static constexpr size_t depth = 4;  // buckets under way at once; one less where there is no machine's part
+  // One round of one bucket under way.
+  struct Flight {
+    Buffer payload;   // sent, then (unless retained) gathered into
+    Buffer incoming;  // the own chunk from every rank
+    Request* pending = nullptr;
+  };
+  // One bucket's messages under way inside a machine.
+  struct Passage {
+    Buffer messages;
+    Buffer arrivals;  // the own shard from every rank of the machine
+    Request* pending = nullptr;
+  };
+  // What one worker writes on; fits the first-level cache with a block of state.
+  struct Scratch {
+    Buffer memory;
+    float* message = nullptr;
+    float* mean = nullptr;
+    float* previous = nullptr;
+    double* statistics = nullptr;
+  };
+  // A round of this step, resolved.
+  struct Round {
+    RoundKind kind;
+    Of of;
+    bool retain;
+    int index;
+  };
+
+  void mirror_layout();
+  void prepare(const Plan& plan);
+  void require_range(const Plan::Round& round) const;
+  void prepare_flights(const Round& round);
+  void prepare_errors();
+  void prepare_passages(const Round& round);
+  void prepare_spans();
+  float* worker_error(const TileRange& coded) const;
+  const Wire& wire(const Round& round, const Bucket& bucket) const;
+  const Compressor& codec(const Round& round, const TileRange& tile) const;
+  bool wide(const Round& round) const { return round.kind == RoundKind::compressed && layout_.wide_spans(); }
+  size_t under_way() const { return inside_ == nullptr ? depth - 1 : depth; }
+  Flight& flight(const Round& round, size_t bucket) { return flights_[static_cast<size_t>(round.index)][bucket % under_way()]; }
+  Passage& passage(const Round& round, size_t bucket) { return passages_[static_cast<size_t>(round.index)][bucket % 2]; }
+  std::byte* gathered(const Round& round, size_t bucket);
+  // The own machine's chunks of a bucket, or all of them.
+  const onebit_part* chunks(const Wire& on_wire) const { return on_wire.parts.data() + layout_.local() * layout_.machines(); }
+  onebit_batch batch(const std::vector<onebit_piece>& pieces, const TileRange& tile) const;
+  onebit_tile tile_of(const Bucket& bucket, const TileRange& tile) const;
+
+  void share(size_t bucket);
+  void average_inside(const Round& round, size_t bucket, const TileRange& tile, float* mean);
+  void pass_on(size_t bucket);
+  void send(size_t bucket);
+  void encode_messages(const Round& round, size_t bucket, std::byte* payload);
+  void encode_tile(const Round& round, size_t bucket, const TileRange& tile, std::byte* payload, const Scratch& scratch);
+  void measure_spans(const Round& round, size_t bucket);
+  void write_message(const Round& round, size_t bucket, const TileRange& tile, const Scratch& scratch);
+  void serve(size_t bucket);
+  void serve_chunk(const Round& round, size_t bucket);
+  void serve_tile(const Round& round, size_t bucket, const TileRange& tile, std::byte* out, const Scratch& scratch);
+  void average(const Round& round, size_t bucket, const TileRange& tile, float* mean);
+  void measure_served_spans(const Round& round, size_t bucket);
+  void fold(const Spans& spans);
+  void spread(const Spans& spans, const TileRange& tile, double* statistics) const;
+  void receive(size_t bucket);
+  void receive_tile(size_t bucket, const TileRange& tile, const Scratch& scratch);
+  const float* decode_previous(size_t bucket, const TileRange& tile, const Scratch& scratch);
+  void apply_tile(size_t bucket, const TileRange& tile, const Round* kept, const Scratch& scratch);
+  void local_step();
+  void wait(MeteredCommunicator& communicator, Request*& pending, size_t bucket);
+  Call call(size_t bucket) const;
+  void divide(float* values, int64_t count, int by) const;
+  Mark mark(const char* name, size_t bucket) const { return {trace_, name, static_cast<int64_t>(bucket)}; }
+
+  const Layout& layout_;
+  StateStore& state_;
+  Optimizer& optimizer_;
+  const Compressor* compressor_;
+  MeteredCommunicator& communicator_;
+  MeteredCommunicator* inside_;
+  Trace* trace_;
+  Workers& workers_;
+  MemoryMeter& meter_;
+  Device* const device_;
+  const onebit_block* const device_blocks_;
+  std::unique_ptr<Compressor> dense_codec_, raw_codec_;  // of dense rounds; of raw tensors in compressed ones
+  Mirror mirror_;
+  Codec description_{};
+  Retained retained_;
+  std::vector<Scratch> scratch_;
+  std::array<std::array<Flight, depth>, 2> flights_;  // by round
+  std::array<std::array<Passage, 2>, 2> passages_;    // by round
+  Buffer worker_error_, server_error_;
+  Buffer block_statistics_, span_statistics_;  // of one bucket, for spans wider than a block
+
+  Timings timings_;
+
+  // of the step that runs
+  const Step* step_ = nullptr;
+  std::array<Round, 2> rounds_{};
+  size_t round_count_ = 0;
+  Opening opening_{};
+  bool previous_in_consume_ = false;
+};
+
+}  // namespace onebit

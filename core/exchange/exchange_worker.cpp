@@ -1,0 +1,138 @@
+// The worker's role in a round: what a rank sends of its own, and what it does with the mean that comes back.
+#include <algorithm>
+
+#include "exchange/exchange.hpp"
+
+namespace onebit {
+
+void Exchange::send(size_t b) {
+  const Bucket& bucket = layout_.buckets[b];
+  for (size_t r = 0; r < round_count_; ++r) {
+    const Round& round = rounds_[r];
+    if (layout_.options().ranks == 1) {  // the mean of one is itself
+      encode_messages(round, b, gathered(round, b));
+      continue;
+    }
+    Flight& under_way = flight(round, b);
+    if (inside_ != nullptr) wait(*inside_, passage(round, b).pending, b);
+    encode_messages(round, b, under_way.payload.bytes());
+    communicator_.enter(round.kind == RoundKind::dense ? Stage::dense : Stage::compressed);
+    under_way.pending = communicator_.all_to_all(under_way.payload.bytes(), chunks(wire(round, bucket)),
+                                                 under_way.incoming.bytes(), wire(round, bucket).incoming.data(), call(b));
+  }
+}
+
+void Exchange::encode_messages(const Round& round, size_t b, std::byte* payload) {
+  const Lap lap(timings_.send, mark("send", b));
+  if (wide(round)) measure_spans(round, b);
+  const Bucket& bucket = layout_.buckets[b];
+  if (inside_ != nullptr) payload += wire(round, bucket).shards[static_cast<size_t>(layout_.local())].offset;
+  const std::vector<TileRange>& tiles = inside_ == nullptr ? bucket.tiles : bucket.shard_tiles;
+  workers_.run(static_cast<int64_t>(tiles.size()), [&](int worker, int64_t t) {
+    encode_tile(round, b, tiles[static_cast<size_t>(t)], payload, scratch_[static_cast<size_t>(worker)]);
+  });
+}
+
+void Exchange::encode_tile(const Round& round, size_t b, const TileRange& tile, std::byte* payload, const Scratch& scratch) {
+  const Bucket& bucket = layout_.buckets[b];
+  const Compressor& with = codec(round, tile);
+  const Wire& on_wire = wire(round, bucket);
+  const onebit_batch pieces = batch(inside_ == nullptr ? on_wire.pieces : on_wire.sharded, tile);
+  const bool coded = &with == compressor_;
+  float* error = coded ? worker_error(tile) : nullptr;
+  inside_ == nullptr ? write_message(round, b, tile, scratch) : average_inside(round, b, tile, scratch.message);
+  if (coded && wide(round))
+    spread(bucket.worker_spans, tile, scratch.statistics);
+  else if (coded)
+    with.measure(pieces, scratch.message, error, scratch.statistics);
+  with.encode(pieces, scratch.message, error, error, scratch.statistics, payload);
+}
+
+// For scales wider than a block, the messages are produced once to be measured and once more to be encoded: that costs
+// arithmetic, but no memory the size of the model.
+void Exchange::measure_spans(const Round& round, size_t b) {
+  const Bucket& bucket = layout_.buckets[b];
+  const auto width = static_cast<size_t>(description_.statistics);
+  workers_.run(static_cast<int64_t>(bucket.tiles.size()), [&](int worker, int64_t t) {
+    const TileRange& tile = bucket.tiles[static_cast<size_t>(t)];
+    const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
+    if (tile.raw) return;
+    write_message(round, b, tile, scratch);
+    const float* error = worker_error(tile);
+    const auto first = static_cast<size_t>(bucket.worker_spans.ordinal[static_cast<size_t>(tile.first)]);
+    compressor_->measure(batch(wire(round, bucket).pieces, tile), scratch.message, error,
+                         block_statistics_.as<double>() + first * width);
+  });
+  fold(bucket.worker_spans);
+}
+
+void Exchange::fold(const Spans& spans) {
+  const onebit_stream* const stream = device_ == nullptr ? nullptr : device_->stream();
+  const onebit_folding folding = {sizeof(onebit_folding),   spans.ranges.size(), spans.ranges.data(),
+                                  mirror_.of(spans.ranges), opening_.skip,       stream};
+  compressor_->fold(folding, block_statistics_.as<double>(), span_statistics_.as<double>());
+}
+
+// Each block of a tile gets the statistics of its span.
+void Exchange::spread(const Spans& spans, const TileRange& tile, double* statistics) const {
+  const auto width = static_cast<size_t>(description_.statistics);
+  if (device_ != nullptr)
+    return device_->spread(span_statistics_.as<double>(), mirror_.of(spans.of_block) + tile.first, tile.count,
+                           description_.statistics, statistics, opening_.skip);
+  for (int64_t k = 0; k < tile.count; ++k) {
+    const auto span = static_cast<size_t>(spans.of_block[static_cast<size_t>(tile.first + k)]);
+    std::copy_n(span_statistics_.as<double>() + span * width, width, statistics + static_cast<size_t>(k) * width);
+  }
+}
+
+void Exchange::write_message(const Round& round, size_t b, const TileRange& range, const Scratch& scratch) {
+  const Bucket& bucket = layout_.buckets[b];
+  onebit_tile tile = tile_of(bucket, range);
+  if (round.of == Of::message) {
+    tile.previous = decode_previous(b, range, scratch);
+    tile.message = scratch.message;
+    return optimizer_.produce(*step_, round.index, tile);
+  }
+  if (device_ != nullptr) return device_->scale_gradients(tile, scratch.message);
+  const float scale = *opening_.gradient_scale;
+  for (size_t k = 0; k < tile.block_count; ++k) {
+    const onebit_block& block = tile.blocks[k];
+    const float* __restrict from = block.gradient;
+    float* __restrict to = scratch.message + block.packed;
+    for (int64_t i = 0; i < block.count; ++i) to[i] = from[i] * scale;
+  }
+}
+
+// NULL before the first retained round.
+const float* Exchange::decode_previous(size_t b, const TileRange& range, const Scratch& scratch) {
+  if (!retained_.kind()) return nullptr;
+  const Round kept{*retained_.kind(), Of::message, true, 0};
+  codec(kept, range)
+      .decode(batch(wire(kept, layout_.buckets[b]).pieces, range), retained_.current(b), 1.0F, false, scratch.previous);
+  return scratch.previous;
+}
+
+void Exchange::receive(size_t b) {
+  if (layout_.options().ranks > 1)
+    for (size_t r = 0; r < round_count_; ++r)
+      wait(inside_ == nullptr ? communicator_ : *inside_, flight(rounds_[r], b).pending, b);
+  const Lap lap(timings_.receive, mark("receive", b));
+  const std::vector<TileRange>& tiles = layout_.buckets[b].tiles;
+  workers_.run(static_cast<int64_t>(tiles.size()), [&](int worker, int64_t t) {
+    receive_tile(b, tiles[static_cast<size_t>(t)], scratch_[static_cast<size_t>(worker)]);
+  });
+}
+
+void Exchange::receive_tile(size_t b, const TileRange& range, const Scratch& scratch) {
+  const Bucket& bucket = layout_.buckets[b];
+  onebit_tile tile = tile_of(bucket, range);
+  tile.mean = scratch.mean;
+  if (previous_in_consume_) tile.previous = decode_previous(b, range, scratch);
+  for (size_t r = 0; r < round_count_; ++r) {
+    const Round& round = rounds_[r];
+    codec(round, range).decode(batch(wire(round, bucket).pieces, range), gathered(round, b), 1.0F, false, scratch.mean);
+    optimizer_.consume(*step_, round.index, tile);
+  }
+}
+
+}  // namespace onebit

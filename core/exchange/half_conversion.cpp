@@ -1,0 +1,162 @@
+#include "exchange/half_conversion.hpp"
+
+#include <algorithm>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "exchange/half_conversion.cpp"
+#include <hwy/foreach_target.h>
+//
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace onebit::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Floats = hn::CappedTag<float, 16>;
+using Words = hn::RebindToUnsigned<Floats>;
+using Halves = hn::Rebind<uint16_t, Floats>;
+using FloatVector = hn::Vec<Floats>;
+using WordVector = hn::Vec<Words>;
+constexpr Floats df;
+constexpr Words dw;
+constexpr int64_t width = hn::MaxLanes(df);
+using Signed = hn::RebindToSigned<Floats>;
+
+constexpr uint32_t magnitude_bits = 0x7fffffff, fp32_infinity = 0x7f800000, fp32_quiet = 0x00400000;
+constexpr uint32_t rebias = (127U - 15U) << 23;           // between the exponents of fp32 and fp16
+constexpr uint32_t smallest_normal = (127U - 14U) << 23;  // fp16's, 2^-14, as fp32
+constexpr uint32_t past_largest = (127U + 16U) << 23;     // 2^16: infinite in fp16
+constexpr uint32_t subnormal_ruler = (127U - 1U) << 23;   // 0.5, whose last place is 2^-24, as a subnormal fp16's
+
+// Whether magnitudes exceed a bound. They are below 2^31, and old targets only compare signed numbers.
+HWY_INLINE hn::Mask<Words> above(WordVector magnitude, uint32_t bound) {
+  const Signed di;
+  return hn::RebindMask(dw, hn::Gt(hn::BitCast(di, magnitude), hn::Set(di, static_cast<int32_t>(bound))));
+}
+HWY_INLINE WordVector at_most(WordVector magnitude, uint32_t bound) {
+  return hn::IfThenElse(above(magnitude, bound), hn::Set(dw, bound), magnitude);
+}
+
+// Drops the low bits of a word, rounding the rest to nearest even.
+template <int bits>
+HWY_INLINE WordVector round_off(WordVector word) {
+  const auto odd = hn::And(hn::ShiftRight<bits>(word), hn::Set(dw, 1));
+  return hn::ShiftRight<bits>(hn::Add(hn::Add(word, odd), hn::Set(dw, (1U << (bits - 1)) - 1)));
+}
+
+struct Fp16 {
+  static HWY_INLINE WordVector encode(FloatVector value) {
+    const auto word = hn::BitCast(dw, value);
+    const auto magnitude = hn::And(word, hn::Set(dw, magnitude_bits));
+    const auto sign = hn::ShiftRight<16>(hn::AndNot(hn::Set(dw, magnitude_bits), word));
+    const auto bounded = at_most(magnitude, past_largest);
+    const auto normal = round_off<13>(hn::Sub(bounded, hn::Set(dw, rebias)));
+    // The sum's last place is the subnormal's: the addition itself rounds.
+    const auto sum = hn::Add(hn::BitCast(df, bounded), hn::BitCast(df, hn::Set(dw, subnormal_ruler)));
+    const auto subnormal = hn::Sub(hn::BitCast(dw, sum), hn::Set(dw, subnormal_ruler));
+    const auto nan = hn::Or(hn::And(hn::ShiftRight<13>(magnitude), hn::Set(dw, 0x3ff)), hn::Set(dw, 0x7e00));
+    const auto number = hn::IfThenElse(above(bounded, smallest_normal - 1), normal, subnormal);
+    return hn::Or(sign, hn::IfThenElse(above(magnitude, fp32_infinity), nan, number));
+  }
+  static HWY_INLINE FloatVector decode(WordVector half) {
+    const auto magnitude = hn::And(half, hn::Set(dw, 0x7fff));
+    const auto sign = hn::ShiftLeft<16>(hn::Sub(half, magnitude));
+    const auto shifted = hn::ShiftLeft<13>(magnitude);
+    const auto normal = hn::Add(shifted, hn::Set(dw, rebias));
+    // Counted from 2^-14, a subnormal is the difference of two normal numbers, which is exact.
+    const auto base = hn::BitCast(df, hn::Set(dw, smallest_normal));
+    const auto raised = hn::BitCast(df, hn::Add(shifted, hn::Set(dw, smallest_normal)));
+    const auto subnormal = hn::BitCast(dw, hn::Sub(raised, base));
+    const auto quiet = hn::IfThenElseZero(above(magnitude, 0x7c00), hn::Set(dw, fp32_quiet));
+    const auto special = hn::Or(hn::Or(shifted, hn::Set(dw, fp32_infinity)), quiet);
+    auto word = hn::IfThenElse(above(magnitude, 0x3ff), normal, subnormal);
+    word = hn::IfThenElse(above(magnitude, 0x7bff), special, word);
+    return hn::BitCast(df, hn::Or(sign, word));
+  }
+};
+
+struct Bf16 {
+  static HWY_INLINE WordVector encode(FloatVector value) {
+    const auto word = hn::BitCast(dw, value);
+    const auto magnitude = hn::And(word, hn::Set(dw, magnitude_bits));
+    const auto nan = hn::Or(hn::ShiftRight<16>(word), hn::Set(dw, 0x40));
+    return hn::IfThenElse(above(magnitude, fp32_infinity), nan, round_off<16>(word));
+  }
+  static HWY_INLINE FloatVector decode(WordVector half) {
+    const auto word = hn::ShiftLeft<16>(half);
+    const auto magnitude = hn::And(word, hn::Set(dw, magnitude_bits));
+    const auto quiet = hn::IfThenElseZero(above(magnitude, fp32_infinity), hn::Set(dw, fp32_quiet));
+    return hn::BitCast(df, hn::Or(word, quiet));
+  }
+};
+
+template <class Half>
+HWY_INLINE void encode_vector(const float* values, uint16_t* out) {
+  // as signed numbers, for which every target has a conversion; they are all below 2^16
+  const auto words = hn::BitCast(Signed(), Half::encode(hn::LoadU(df, values)));
+  hn::StoreU(hn::DemoteTo(Halves(), words), Halves(), out);
+}
+template <class Half, bool add>
+HWY_INLINE void decode_vector(const uint16_t* halves, FloatVector weight, float* out) {
+  const auto value = hn::Mul(weight, Half::decode(hn::PromoteTo(dw, hn::LoadU(Halves(), halves))));
+  hn::StoreU(add ? hn::Add(hn::LoadU(df, out), value) : value, df, out);
+}
+
+template <class Half>
+void encode(const float* values, int64_t count, uint16_t* out) {
+  int64_t i = 0;
+  for (; i + width <= count; i += width) encode_vector<Half>(values + i, out + i);
+  if (i == count) return;
+  HWY_ALIGN float rest[width] = {};
+  HWY_ALIGN uint16_t halves[width];
+  std::copy(values + i, values + count, rest);
+  encode_vector<Half>(rest, halves);
+  std::copy_n(halves, count - i, out + i);
+}
+
+template <class Half, bool add>
+void decode(const uint16_t* halves, int64_t count, float weight, float* out) {
+  const auto factor = hn::Set(df, weight);
+  int64_t i = 0;
+  for (; i + width <= count; i += width) decode_vector<Half, add>(halves + i, factor, out + i);
+  if (i == count) return;
+  HWY_ALIGN uint16_t rest[width] = {};
+  HWY_ALIGN float values[width] = {};
+  std::copy(halves + i, halves + count, rest);
+  if (add) std::copy(out + i, out + count, values);
+  decode_vector<Half, add>(rest, factor, values);
+  std::copy_n(values, count - i, out + i);
+}
+
+void encode_fp16(const float* values, int64_t count, uint16_t* out) { encode<Fp16>(values, count, out); }
+void encode_bf16(const float* values, int64_t count, uint16_t* out) { encode<Bf16>(values, count, out); }
+void decode_fp16(const uint16_t* halves, int64_t count, float weight, bool add, float* out) {
+  add ? decode<Fp16, true>(halves, count, weight, out) : decode<Fp16, false>(halves, count, weight, out);
+}
+void decode_bf16(const uint16_t* halves, int64_t count, float weight, bool add, float* out) {
+  add ? decode<Bf16, true>(halves, count, weight, out) : decode<Bf16, false>(halves, count, weight, out);
+}
+
+}  // namespace onebit::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace onebit {
+
+HWY_EXPORT(encode_fp16);
+HWY_EXPORT(encode_bf16);
+HWY_EXPORT(decode_fp16);
+HWY_EXPORT(decode_bf16);
+
+void to_half(WireType type, const float* values, int64_t count, uint16_t* out) {
+  type == WireType::fp16 ? HWY_DYNAMIC_DISPATCH(encode_fp16)(values, count, out)
+                         : HWY_DYNAMIC_DISPATCH(encode_bf16)(values, count, out);
+}
+
+void from_half(WireType type, const uint16_t* halves, int64_t count, float weight, bool add, float* out) {
+  type == WireType::fp16 ? HWY_DYNAMIC_DISPATCH(decode_fp16)(halves, count, weight, add, out)
+                         : HWY_DYNAMIC_DISPATCH(decode_bf16)(halves, count, weight, add, out);
+}
+
+}  // namespace onebit
+#endif

@@ -1,0 +1,17 @@
+// Between fp32 and the 16-bit floats, rounding to nearest even: the same bits on every target, which Highway's own conversions
+// don't promise (they cut off on targets without F16C, and for bf16). Infinities stay, a NaN stays one and becomes quiet, what
+// is too large becomes infinite, subnormal fp16 is exact.
+#pragma once
+
+#include <cstdint>
+
+#include "device/wire_type.hpp"
+
+namespace onebit {
+
+// type: fp16 or bf16.
+void to_half(WireType type, const float* values, int64_t count, uint16_t* out);
+// out = weight * value, or out += weight * value when add.
+void from_half(WireType type, const uint16_t* halves, int64_t count, float weight, bool add, float* out);
+
+}  // namespace onebit

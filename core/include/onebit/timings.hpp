@@ -1,0 +1,17 @@
+// Where the time of a session goes.
+#pragma once
+
+namespace onebit {
+
+// Seconds that this rank spent in its steps so far, by what it did. Waiting is for other ranks and for the network. On CUDA
+// these are the host's, which hands work to the device and goes on: what the device takes shows as waiting, when a step is
+// settled.
+struct Timings {
+  double scan = 0;     // the pass over the gradients before the agreement
+  double send = 0;     // producing and encoding messages
+  double serve = 0;    // the mean of the own chunk
+  double receive = 0;  // decoding and consuming means; the second pass
+  double wait = 0;
+};
+
+}  // namespace onebit

@@ -1,0 +1,39 @@
+// The table [plugins]. An array's elements are the options path.0, path.1, and so on.
+#include "loading/plugin_paths.hpp"
+
+#include "loading/trust.hpp"
+#include "onebit/registry.hpp"
+
+namespace onebit {
+namespace {
+
+onebit_schema path_option() {
+  onebit_schema schema = text_option("path", "[]", "",
+                                     "plugin files, or folders of them, to load beside the built-in ones; "
+                                     "relative to this file");
+  schema.array_max = 256;
+  return schema;
+}
+
+}  // namespace
+
+std::vector<const onebit_schema*> plugins_schema() {
+  static const onebit_schema schemas[] = {
+      path_option(),
+      boolean_option("require_pins", "false",
+                     "whether a library is loaded only if a table [[plugins.pin]] gives its file and sha256; those that "
+                     "were installed with the core need none"),
+  };
+  return {&schemas[0], &schemas[1]};
+}
+
+std::vector<std::filesystem::path> plugin_paths(const ResolvedTable& plugins, const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> paths;
+  const onebit_config& config = *plugins.config();
+  for (size_t i = 0; i < config.count; ++i)
+    if (view(config.options[i]->key).substr(0, 5) == "path.")
+      paths.push_back(written_out(folder / view(config.options[i]->string)));
+  return paths;
+}
+
+}  // namespace onebit

@@ -1,0 +1,117 @@
+// The way to a file, gone name by name as the kernel goes it: every folder and every link on it is looked at.
+#include "loading/trust.hpp"
+
+#include <spdlog/fmt/fmt.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+
+#include "onebit/error.hpp"
+
+namespace onebit {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr int most_links = 40;  // the kernel's limit
+
+[[noreturn]] void refuse(const std::string& reason) { throw Error(Code::invalid_argument, reason); }
+
+bool is_ours(const struct stat& status) { return status.st_uid == 0 || status.st_uid == geteuid(); }
+bool is_open_to_all(const struct stat& status) { return (status.st_mode & S_IWOTH) != 0; }
+bool is_sticky(const struct stat& status) { return (status.st_mode & S_ISVTX) != 0; }
+
+std::string owners(const struct stat& status) {
+  return fmt::format("belongs to user {}; expected root or the user who runs this ({})", status.st_uid, geteuid());
+}
+
+const char* kind_of(mode_t mode) {
+  if (S_ISFIFO(mode)) return "a pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  return S_ISCHR(mode) || S_ISBLK(mode) ? "a device" : "another kind of file";
+}
+
+class Walk {
+ public:
+  explicit Walk(const fs::path& file) {
+    if (file.native().find('\0') != std::string::npos) refuse("its path has a zero byte in it");
+    look("/");
+    put_in_front(file.relative_path());
+    while (!names_.empty()) step();
+    check_file();
+  }
+  const fs::path& place() const { return place_; }
+
+ private:
+  void step() {
+    const std::string name = names_.front();
+    names_.pop_front();
+    if (name.empty() || name == ".") return;
+    if (name == "..") {
+      place_ = place_.parent_path();
+      look(place_);
+      return;
+    }
+    if (!S_ISDIR(status_.st_mode)) fail(ENOTDIR);
+    const bool in_sticky = is_open_to_all(status_);  // a folder open to all that is not sticky was refused
+    look(place_ / name);
+    if (S_ISREG(status_.st_mode)) {
+      place_ /= name;
+    } else {
+      if (in_sticky && !is_ours(status_))
+        refuse(fmt::format("{}, which lies where everybody may write, {}", (place_ / name).string(), owners(status_)));
+      S_ISLNK(status_.st_mode) ? follow(place_ / name) : void(place_ /= name);
+    }
+  }
+
+  // place: where this is now, if that is a folder, then a sound one.
+  void look(const fs::path& place) {
+    if (lstat(place.c_str(), &status_) != 0) fail(errno);
+    if (S_ISDIR(status_.st_mode) && is_open_to_all(status_) && !is_sticky(status_))
+      refuse(fmt::format("its folder {0} is writable by everybody; correct that with: chmod o-w {0}", place.string()));
+  }
+
+  void follow(const fs::path& link) {
+    if (++links_ > most_links) fail(ELOOP);
+    std::error_code error;
+    const fs::path target = fs::read_symlink(link, error);
+    if (error) fail(error.value());
+    by_link_ = fmt::format(" (the link {} names {})", link.string(), target.string());
+    if (target.is_absolute()) place_ = "/";
+    look(place_);
+    put_in_front(target.relative_path());
+  }
+
+  void put_in_front(const fs::path& path) { names_.insert(names_.begin(), path.begin(), path.end()); }
+
+  void check_file() const {
+    if (S_ISDIR(status_.st_mode)) refuse("expected a shared library, found a folder");
+    if (!S_ISREG(status_.st_mode)) refuse(fmt::format("expected a regular file, found {}", kind_of(status_.st_mode)));
+    if (!is_ours(status_)) refuse("the file " + owners(status_));
+    if (is_open_to_all(status_)) refuse("the file is writable by everybody; correct that with: chmod o-w " + place_.string());
+  }
+
+  [[noreturn]] void fail(int error) const {
+    throw Error(Code::unavailable, std::string("the file can't be found: ") + std::strerror(error) + by_link_, error);
+  }
+
+  fs::path place_ = "/";   // without links
+  struct stat status_ {};  // of what was looked at last
+  std::deque<std::string> names_;
+  std::string by_link_;
+  int links_ = 0;
+};
+
+}  // namespace
+
+fs::path trusted(const fs::path& file) { return Walk(fs::absolute(file)).place(); }
+
+fs::path written_out(const fs::path& file) {
+  const fs::path whole = fs::absolute(file);
+  return std::find(whole.begin(), whole.end(), "..") == whole.end() ? whole.lexically_normal() : whole;
+}
+
+}  // namespace onebit

@@ -1,0 +1,109 @@
+// The configuration: each table of the manifest against the schema of whoever reads it.
+#include "onebit/configuration.hpp"
+
+#include <xxhash.h>
+
+#include "loading/pins.hpp"
+#include "loading/plugin_paths.hpp"
+#include "manifest/nearest.hpp"
+#include "manifest/toml_reader.hpp"
+#include "onebit/session.hpp"
+#include "session/optimizer_keys.hpp"
+
+namespace onebit {
+namespace {
+
+[[noreturn]] void refuse(const Location& where, const std::string& reason) {
+  throw Error(Code::invalid_argument, where.text() + ": " + reason);
+}
+
+const ComponentInfo& find_component(const Registry& registry, const Manifest& manifest, Kind kind, const std::string& plugin,
+                                    int64_t device) {
+  const std::string table(name_of(kind));
+  try {
+    return registry.find(kind, plugin, device);
+  } catch (const Error& e) {
+    throw Error(e.code(), manifest.where(table, "plugin").text() + ": " + e.what(), e.native());
+  }
+}
+
+Selection select(const Registry& registry, const Manifest& manifest, Kind kind, int64_t device) {
+  const std::string table(name_of(kind));
+  const std::string plugin = manifest.plugin(table);
+  if (!manifest.has(table))
+    refuse(manifest.where(table), "the table [" + table + "] is missing; expected one with plugin = \"name\"");
+  const std::string example = kind == Kind::optimizer ? "adam" : kind == Kind::compressor ? "onebit" : "threads";
+  if (plugin.empty())
+    refuse(manifest.where(table),
+           "[" + table + "] lacks the key 'plugin': expected the name of its plugin, such as plugin = \"" + example + "\"");
+  const ComponentInfo& component = find_component(registry, manifest, kind, plugin, device);
+  return {&component, &registry.plugin_of(component), ResolvedTable(manifest, table, component.options, true)};
+}
+
+ResolvedTable host_table(const Manifest& manifest, const std::vector<const onebit_schema*>& schema) {
+  if (schema.empty() && manifest.has("train"))
+    refuse(manifest.where("train"), "the table [train] belongs to the command onebit; this program takes none");
+  return ResolvedTable(manifest, "train", schema);
+}
+
+int64_t device_of(const ResolvedTable& session) {
+  return session.options().text("device") == device_name(ONEBIT_DEVICE_CUDA) ? ONEBIT_DEVICE_CUDA : ONEBIT_DEVICE_CPU;
+}
+
+std::string canonical(const char* table, const Selection& selection) {
+  std::string text = std::string("[") + table + "]\n";
+  if (selection.component == nullptr) return text;
+  text += "component = " + write_value(selection.component->name) + "\n";
+  text += "plugin = " + write_value(selection.plugin->name) + "\n";
+  text += "version = " + write_value(selection.plugin->version) + "\n";
+  return text + selection.options.to_toml();
+}
+
+std::string printed(const char* table, const Selection& selection, bool with_help) {
+  if (selection.component == nullptr) return "";
+  return std::string("\n[") + table + "]\nplugin = " + write_value(selection.component->name) + "\n" +
+         selection.options.to_toml(with_help);
+}
+
+// plugins.path with its folder in front: a resolved manifest means the same wherever it is kept.
+std::string printed_plugins(const ResolvedTable& plugins, const std::filesystem::path& folder) {
+  std::vector<std::string> paths;
+  for (const std::filesystem::path& path : plugin_paths(plugins, folder)) paths.push_back(path.string());
+  return "[plugins]\npath = " + write_value(paths) + "\n" + plugins.to_toml_without({"path"});
+}
+
+}  // namespace
+
+Configuration::Configuration(const Registry& registry, const Manifest& manifest,
+                             const std::vector<const onebit_schema*>& train_schema)
+    : folder(manifest.folder()),
+      plugins(manifest, "plugins", plugins_schema()),
+      pins(Pins(manifest).to_toml()),
+      session(manifest, "session", session_schema()),
+      exchange(manifest, "exchange", exchange_schema()),
+      train(host_table(manifest, train_schema)) {
+  const int64_t device = device_of(session);
+  optimizer = select(registry, manifest, Kind::optimizer, device);
+  if (manifest.has("compressor")) compressor = select(registry, manifest, Kind::compressor, device);
+  communicator = select(registry, manifest, Kind::communicator, device);
+  exempt = read_exempt(manifest);
+  groups = read_groups(manifest, optimizer);
+}
+
+uint64_t Configuration::hash() const {
+  const std::string text = canonical("optimizer", optimizer) + written(exempt, groups, false) +
+                           canonical("compressor", compressor) + "[exchange]\n" + exchange.to_toml() + "[session]\n" +
+                           session.to_toml_without({"device", "threads", "trace"});
+  return XXH64(text.data(), text.size(), 0);
+}
+
+std::string Configuration::to_toml(bool with_help) const {
+  std::string text = printed_plugins(plugins, folder) + pins + "\n[session]\n" + session.to_toml(with_help);
+  text += printed("optimizer", optimizer, with_help) + written(exempt, groups, with_help);
+  text += printed("compressor", compressor, with_help) + printed("communicator", communicator, with_help);
+  text += "\n[exchange]\n" + exchange.to_toml(with_help);
+  if (const std::string own = train.to_toml(with_help); !own.empty()) text += "\n[train]\n" + own;
+  return text;
+}
+
+}  // namespace onebit

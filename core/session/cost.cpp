@@ -1,0 +1,99 @@
+#include "session/cost.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "session/agreement.hpp"
+
+namespace onebit {
+namespace {
+
+// All-to-all: everything but the own part. All-gather: the own part to everybody else.
+uint64_t sent(const onebit_part* parts, size_t count, size_t mine) {
+  uint64_t bytes = 0;
+  for (size_t p = 0; p < count; ++p)
+    if (p != mine) bytes += static_cast<uint64_t>(parts[p].bytes + parts[mine].bytes);
+  return bytes;
+}
+
+uint64_t most_sent(const Layout& layout, Wire Bucket::*wire) {
+  const auto ranks = static_cast<size_t>(layout.options().ranks), machines = static_cast<size_t>(layout.machines());
+  uint64_t most = 0;
+  for (size_t rank = 0; rank < ranks; ++rank) {
+    uint64_t bytes = 0;
+    for (const Bucket& bucket : layout.buckets)
+      bytes += sent((bucket.*wire).parts.data() + rank / machines * machines, machines, rank % machines);
+    most = std::max(most, bytes);
+  }
+  return most;
+}
+
+// Inside a machine, shards go out as fp32, and come back as they were between machines.
+uint64_t most_local(const Layout& layout, Wire Bucket::*wire) {
+  const auto locals = static_cast<size_t>(layout.options().locals);
+  uint64_t most = 0;
+  for (size_t local = 0; local < locals && locals > 1; ++local) {
+    uint64_t bytes = 0;
+    for (const Bucket& bucket : layout.buckets) {
+      bytes += static_cast<uint64_t>(bucket.local.bytes - bucket.local.shards[local].bytes);
+      bytes += static_cast<uint64_t>((bucket.*wire).shards[local].bytes) * (locals - 1);
+    }
+    most = std::max(most, bytes);
+  }
+  return most;
+}
+
+// Of the richest among runs of so many neighbouring chunks.
+uint64_t most_elements(const Layout& layout, int chunks) {
+  std::vector<uint64_t> elements(static_cast<size_t>(layout.options().ranks / chunks));
+  for (const Bucket& bucket : layout.buckets)
+    for (size_t b = 0; b < bucket.owner.size(); ++b)
+      elements[static_cast<size_t>(bucket.owner[b] / chunks)] +=
+          static_cast<uint64_t>(layout.blocks[static_cast<size_t>(bucket.first_block) + b].count);
+  return *std::max_element(elements.begin(), elements.end());
+}
+
+uint64_t errors(const Layout& layout) {
+  const bool sharded = layout.options().locals > 1;
+  const auto coded = static_cast<uint64_t>(layout.flat - layout.flat_exempt);
+  if (coded == 0 && !sharded) return 0;
+  return sizeof(float) * ((sharded ? most_elements(layout, layout.machines()) : coded) + most_elements(layout, 1));
+}
+
+uint64_t payload(const Layout& layout) {
+  uint64_t bytes = 0;
+  for (const Bucket& bucket : layout.buckets) bytes += static_cast<uint64_t>(bucket.compressed.bytes);
+  return bytes;
+}
+
+}  // namespace
+
+Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor, const Place& place) {
+  Cost cost;
+  cost.parameters = layout.parameters;
+  const double each = layout.parameters > 0 ? 1.0 / static_cast<double>(layout.parameters) : 0;
+  const auto ranks = static_cast<uint64_t>(layout.options().ranks);
+  uint64_t compressed = plans.compressed_state, peak = plans.dense_state;
+  if (plans.first_compressed > 0) {
+    uint64_t added = plans.retains ? 2 * payload(layout) : 0;
+    if (layout.codes() && compressor->describe().feedback != 0) added += errors(layout);
+    compressed += added;
+    peak += added;
+    cost.has_compressed_stage = true;
+    cost.compressed_traffic = most_sent(layout, &Bucket::compressed);
+    cost.compressed_local_traffic = most_local(layout, &Bucket::compressed);
+  }
+  cost.dense_state = static_cast<double>(plans.dense_state) * each;
+  cost.compressed_state = static_cast<double>(compressed) * each;
+  cost.peak_state = static_cast<double>(peak) * each;
+  cost.dense_traffic = most_sent(layout, &Bucket::dense);
+  cost.dense_local_traffic = most_local(layout, &Bucket::dense);
+  if (place.alone()) {  // the rounds themselves run inside the only machine
+    std::swap(cost.dense_traffic, cost.dense_local_traffic);
+    std::swap(cost.compressed_traffic, cost.compressed_local_traffic);
+  }
+  cost.agreement_traffic = sizeof(Ballot) * (ranks - 1);
+  return cost;
+}
+
+}  // namespace onebit

@@ -1,0 +1,14 @@
+// What a layout and the optimizer's rehearsed plans cost: bytes of state a parameter, bytes a rank sends a step.
+#pragma once
+
+#include "exchange/layout.hpp"
+#include "exchange/machines.hpp"
+#include "onebit/compressor.hpp"
+#include "onebit/session.hpp"
+#include "session/rehearsal.hpp"
+
+namespace onebit {
+
+Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor, const Place& place);
+
+}  // namespace onebit

@@ -1,0 +1,62 @@
+// What a session has on its device besides tensors, state and the exchange's buffers: the blocks and groups that kernels read,
+// the ballots and what they come to, and the copy of the model's numbers that the next plan reads on the host. Inside a step
+// nothing here waits for the device.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "device/buffer.hpp"
+#include "device/device.hpp"
+#include "device/verdict.hpp"
+#include "exchange/exchange.hpp"
+#include "exchange/layout.hpp"
+#include "exchange/metered_communicator.hpp"
+#include "exchange/state_store.hpp"
+#include "onebit/optimizer.hpp"
+
+namespace onebit {
+
+class DeviceStep {
+ public:
+  // The layout's blocks are complete but for their gradients. All outlive it; the meter is the device's.
+  DeviceStep(Device& device, const Layout& layout, const StateStore& state, MeteredCommunicator& communicator,
+             MemoryMeter& meter, size_t groups);
+  ~DeviceStep();
+  DeviceStep(const DeviceStep&) = delete;
+  DeviceStep& operator=(const DeviceStep&) = delete;
+
+  // Of blocks [first, last), some of whose gradients have changed: one copy; and of groups that may have.
+  void update_blocks(size_t first, size_t last);
+  const onebit_group* update_groups(const std::vector<onebit_group>& groups);
+
+  // The pass over the gradients, and the agreement, or, in a local step, none.
+  Opening open(const Ballot& said, const Terms& terms);
+  // For combine, on the device; and for plan: the model's numbers as they were when the last step was done.
+  Totals totals() const;
+  Totals host_totals() const;
+
+  // After the last kernel of a step: what the host wants to know of it is on its way.
+  void report();
+  // Once settled: the ballots of the step that was reported last.
+  void read(std::vector<Ballot>& ballots) const;
+
+  const onebit_block* blocks() const { return blocks_.as<onebit_block>(); }
+
+ private:
+  Device& device_;
+  const Layout& layout_;
+  const StateStore& state_;
+  MeteredCommunicator& communicator_;
+  Buffer blocks_, groups_, ballots_, verdict_, scratch_, tensors_;
+  std::vector<onebit_part> parts_;
+  std::vector<void*> host_slots_;
+  bool local_ = false;
+  // of the host, where the device copies to and from
+  onebit_block* staged_blocks_ = nullptr;
+  onebit_group* staged_groups_ = nullptr;
+  Ballot* staged_ballots_ = nullptr;
+  std::byte* staged_model_ = nullptr;
+};
+
+}  // namespace onebit

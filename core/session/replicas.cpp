@@ -1,0 +1,90 @@
+#include "session/replicas.hpp"
+
+#include <xxhash.h>
+
+#include <limits>
+#include <set>
+#include <utility>
+
+namespace onebit {
+namespace {
+
+int64_t elements_of(const Parameter& parameter) {
+  int64_t elements = 1;
+  for (const int64_t extent : parameter.shape) {
+    if (extent < 0 || (extent > 0 && elements > std::numeric_limits<int64_t>::max() / 4 / extent))
+      throw Error(Code::invalid_argument, "parameter '" + parameter.name + "' has an impossible shape");
+    elements *= extent;
+  }
+  if (elements > 0 && parameter.data == nullptr)
+    throw Error(Code::invalid_argument, "parameter '" + parameter.name + "' has no data");
+  return elements;
+}
+
+}  // namespace
+
+Replicas::Replicas(std::vector<Parameter> parameters, MeteredCommunicator& communicator, Communicator& host, Device* device)
+    : parameters_(std::move(parameters)), communicator_(communicator), host_(host), device_(device) {
+  std::set<std::string_view> names;
+  for (const Parameter& parameter : parameters_) {
+    elements_.push_back(elements_of(parameter));
+    if (parameter.name.empty() || !names.insert(parameter.name).second)
+      throw Error(Code::invalid_argument, "parameters need names, each its own; found '" + parameter.name + "' " +
+                                              (parameter.name.empty() ? "without one" : "twice"));
+  }
+  tensor_hashes_.resize(parameters_.size());
+  all_hashes_.resize(parameters_.size() * static_cast<size_t>(communicator.size()));
+}
+
+uint64_t Replicas::model_hash() const {
+  uint64_t hash = parameters_.size();
+  for (const Parameter& parameter : parameters_) {
+    hash = XXH64(parameter.name.data(), parameter.name.size(), hash);
+    hash = XXH64(parameter.shape.data(), parameter.shape.size() * sizeof(int64_t), hash);
+  }
+  return hash;
+}
+
+uint64_t Replicas::hash_of(size_t tensor, uint64_t seed) const {
+  const size_t bytes = static_cast<size_t>(elements_[tensor]) * sizeof(float);
+  if (device_ == nullptr) return XXH64(parameters_[tensor].data, bytes, seed);
+  std::vector<char> copy(bytes);
+  device_->read(copy.data(), parameters_[tensor].data, bytes);
+  return XXH64(copy.data(), bytes, seed);
+}
+
+uint64_t Replicas::hash() const {
+  uint64_t hash = 0;
+  for (size_t t = 0; t < parameters_.size(); ++t)
+    if (elements_[t] > 0) hash = hash_of(t, hash);
+  return hash;
+}
+
+void Replicas::broadcast() {
+  if (communicator_.size() == 1) return;
+  for (size_t t = 0; t < parameters_.size(); ++t) {
+    int64_t shape = elements_[t], stride = 1;
+    const onebit_device where = device_ == nullptr ? onebit_device{ONEBIT_DEVICE_CPU, 0} : device_->where();
+    onebit_tensor tensor = {parameters_[t].data, where, 1, {ONEBIT_DTYPE_FLOAT, 32, 1}, &shape, &stride, 0};
+    Call call(t);
+    if (device_ != nullptr) call.stream = device_->stream();
+    if (shape > 0) communicator_.wait(communicator_.broadcast(tensor, 0, call), -1);
+  }
+}
+
+void Replicas::verify(int64_t step) {
+  const size_t count = parameters_.size(), n = static_cast<size_t>(communicator_.size());
+  if (n == 1 || count == 0) return;
+  for (size_t t = 0; t < count; ++t) tensor_hashes_[t] = hash_of(t, 0);
+  std::vector<onebit_part> parts;
+  const auto bytes = static_cast<int64_t>(count * sizeof(uint64_t));
+  for (size_t rank = 0; rank < n; ++rank) parts.push_back({static_cast<int64_t>(rank) * bytes, bytes});
+  host_.wait(host_.all_gather(tensor_hashes_.data(), all_hashes_.data(), parts.data(), Call()), -1);
+  for (size_t t = 0; t < count; ++t)
+    for (size_t rank = 1; rank < n; ++rank)
+      if (all_hashes_[rank * count + t] != all_hashes_[t])
+        throw Error(Code::state_mismatch, "after step " + std::to_string(step) + " parameter '" + parameters_[t].name +
+                                              "' of rank " + std::to_string(rank) + " differs from rank 0's");
+}
+
+}  // namespace onebit

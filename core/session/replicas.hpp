@@ -1,0 +1,39 @@
+// Replicas: the parameters, which are the same on every rank: sent from rank 0 at the start, and compared when asked.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "device/device.hpp"
+#include "exchange/metered_communicator.hpp"
+#include "onebit/session.hpp"
+
+namespace onebit {
+
+class Replicas {
+ public:
+  // host: the same ranks, for memory of the host. device: whose memory the parameters are in; NULL: the CPU's.
+  Replicas(std::vector<Parameter> parameters, MeteredCommunicator& communicator, Communicator& host, Device* device);
+
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  const std::vector<int64_t>& elements() const { return elements_; }
+  // Of names and shapes: what must be equal before anything is sent.
+  uint64_t model_hash() const;
+  uint64_t hash() const;
+  // Collective.
+  void broadcast();
+  // Collective. Throws Error(state_mismatch) that names the first tensor that differs, and on which rank.
+  void verify(int64_t step);
+
+ private:
+  uint64_t hash_of(size_t tensor, uint64_t seed) const;
+
+  std::vector<Parameter> parameters_;
+  std::vector<int64_t> elements_;
+  std::vector<uint64_t> tensor_hashes_, all_hashes_;
+  MeteredCommunicator& communicator_;
+  Communicator& host_;
+  Device* device_;
+};
+
+}  // namespace onebit

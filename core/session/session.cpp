@@ -1,0 +1,80 @@
+// Session: construction, the order of a step, and what it can tell. The arithmetic is the optimizer's, the rounds are the
+// exchange's.
+#include "onebit/session.hpp"
+
+#include <cmath>
+#include <utility>
+
+#include "session/float_environment.hpp"
+#include "session/session_impl.hpp"
+
+namespace onebit {
+
+Session::Session(const Registry& registry, const Configuration& configuration, const onebit_rendezvous& rendezvous,
+                 std::vector<Parameter> parameters)
+    : impl_(std::make_unique<Impl>(registry, configuration, rendezvous, std::move(parameters))) {
+  impl_->guarded([&] { impl_->start(); });
+}
+Session::~Session() = default;
+Session::Session(Session&&) noexcept = default;
+
+StepReport Session::step(const std::vector<const float*>& gradients, void* stream) {
+  return impl_->guarded([&] { return impl_->step(gradients, stream); });
+}
+StepReport Session::settle() {
+  return impl_->guarded([&] {
+    impl_->settle();
+    return impl_->report;
+  });
+}
+
+int Session::rank() const { return impl_->communicator.rank(); }
+int Session::size() const { return impl_->communicator.size(); }
+int64_t Session::next_step() const {
+  impl_->settled();
+  return impl_->next_step;
+}
+double Session::learning_rate() const { return impl_->groups.front().learning_rate; }
+Communicator& Session::communicator() { return impl_->host_side(); }
+Traffic Session::traffic() const {
+  impl_->settled();
+  return impl_->traffic();
+}
+Timings Session::timings() const { return impl_->all_timings(); }
+Footprint Session::footprint() const { return impl_->footprint(); }
+uint64_t Session::parameter_hash() const {
+  impl_->settled();
+  return impl_->replicas.hash();
+}
+
+void Session::set_next_step(int64_t number) {
+  if (number < 1)
+    throw Error(Code::invalid_argument, "steps are numbered from 1, but the next was set to " + std::to_string(number));
+  impl_->settled();
+  impl_->next_step = number;
+}
+void Session::set_learning_rate_factor(double value) {
+  if (!std::isfinite(value)) throw Error(Code::invalid_argument, "the factor of the learning rates must be finite");
+  for (size_t g = 0; g < impl_->groups.size(); ++g) impl_->groups[g].learning_rate = impl_->configured[g].learning_rate * value;
+}
+void Session::request_sync() { impl_->sync_requested = true; }
+void Session::set_gradient_scale(double value) {
+  if (!std::isfinite(value)) throw Error(Code::invalid_argument, "the gradient scale must be finite");
+  impl_->gradient_scale = value;
+}
+
+Session::AtAnchor::AtAnchor(Session& session)
+    : impl_((session.impl_->settled(), session.impl_->apart ? session.impl_.get() : nullptr)) {
+  if (impl_ != nullptr) impl_->swap_anchor();
+}
+Session::AtAnchor::~AtAnchor() {
+  if (impl_ != nullptr) impl_->swap_anchor();
+}
+
+uint64_t Footprint::held() const {
+  uint64_t total = worker_error + server_error + retained;
+  for (const StateBytes& s : state) total += s.bytes;
+  return total;
+}
+
+}  // namespace onebit

@@ -1,0 +1,258 @@
+// How a session is put together, and what it tells about itself.
+#include "session/session_impl.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "session/cost.hpp"
+#include "session/rehearsal.hpp"
+
+namespace onebit {
+namespace {
+
+// The tensors as the optimizer sees them at declare; lives for that call.
+class TensorInfos {
+ public:
+  TensorInfos(const std::vector<Parameter>& parameters, const std::vector<TensorRole>& roles, const Device* device)
+      : shapes_(parameters.size()), strides_(parameters.size()) {
+    tensors_.reserve(parameters.size());
+    infos_.reserve(parameters.size());
+    for (size_t t = 0; t < parameters.size(); ++t) {
+      const Parameter& parameter = parameters[t];
+      shapes_[t] = parameter.shape;
+      strides_[t].assign(parameter.shape.size(), 1);
+      for (size_t d = parameter.shape.size(); d-- > 1;) strides_[t][d - 1] = strides_[t][d] * parameter.shape[d];
+      tensors_.push_back({parameter.data,
+                          device == nullptr ? onebit_device{ONEBIT_DEVICE_CPU, 0} : device->where(),
+                          static_cast<int32_t>(parameter.shape.size()),
+                          {ONEBIT_DTYPE_FLOAT, 32, 1},
+                          shapes_[t].data(),
+                          strides_[t].data(),
+                          0});
+      infos_.push_back({sizeof(onebit_tensor_info), str(parameter.name), &tensors_[t], roles[t].group,
+                        roles[t].exempt ? uint64_t{ONEBIT_TENSOR_DENSE} : 0});
+      pointers_.push_back(&infos_[t]);
+    }
+  }
+  const std::vector<const onebit_tensor_info*>& pointers() const { return pointers_; }
+
+ private:
+  std::vector<std::vector<int64_t>> shapes_, strides_;
+  std::vector<onebit_tensor> tensors_;
+  std::vector<onebit_tensor_info> infos_;
+  std::vector<const onebit_tensor_info*> pointers_;
+};
+
+std::unique_ptr<Compressor> make_compressor(const Registry& registry, const Configuration& configuration) {
+  if (configuration.compressor.component == nullptr) return nullptr;
+  return registry.make_compressor(*configuration.compressor.component, configuration.compressor.options);
+}
+
+std::unique_ptr<Device> make_device(const Registry& registry, const Configuration& configuration,
+                                    const onebit_rendezvous& rendezvous) {
+  const int64_t type = configuration.optimizer.component->device;
+  if (type == ONEBIT_DEVICE_CPU) return nullptr;
+  return registry.make_device(registry.find(Kind::device, device_name(type), type), rendezvous.local_rank);
+}
+
+LayoutOptions layout_options(const Configuration& configuration, const Compressor* compressor, bool whole_tensors,
+                             const std::vector<TensorRole>& roles, const Place& place, const Device* device) {
+  LayoutOptions options = laid_out_for(place);
+  if (device != nullptr) options.tile = device->tile_elements();
+  for (const TensorRole& role : roles) options.exempt.push_back(role.exempt);
+  options.whole_tensors = whole_tensors;
+  options.bucket_bytes = configuration.exchange.options().integer("bucket_bytes");
+  if (!place.alone()) options.dense_type = wire_type_of(configuration.exchange.options().text("dense_dtype"));
+  options.dense_below = configuration.exchange.options().integer("dense_below");
+  if (compressor == nullptr) return options;
+  const Codec codec = compressor->describe();
+  options.block = codec.block;
+  if (place.alone()) return options;
+  options.span = codec.span;
+  if (options.locals > 1 && options.span != ONEBIT_SPAN_BLOCK)
+    throw Error(Code::unsupported,
+                "exchange.topology = \"hierarchical\" wants a compressor whose scales are of blocks (for `onebit`: scale = "
+                "\"block\"): no rank of a machine has a whole tensor to measure; or set exchange.topology = \"flat\"");
+  options.payload_size = [compressor](int64_t count) { return compressor->payload_size(count); };
+  return options;
+}
+
+Group group_of(const ResolvedTable& table) {
+  const auto value = [&](const char* key) { return table.text_of(key).empty() ? 0.0 : table.options().real(key); };
+  return {value("lr"), value("weight_decay")};
+}
+
+std::vector<Group> configured_groups(const Configuration& configuration) {
+  std::vector<Group> groups = {group_of(configuration.optimizer.options)};
+  for (const TensorGroup& group : configuration.groups) groups.push_back(group_of(group.options));
+  return groups;
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const Registry& registry, const Configuration& configuration) {
+  return registry.make_optimizer(*configuration.optimizer.component, configuration.optimizer.options);
+}
+
+std::unique_ptr<Trace> make_trace(const Registry& registry, const Configuration& configuration, int rank) {
+  const std::string_view file = configuration.session.options().text("trace");
+  return file.empty() ? nullptr : std::make_unique<Trace>(registry.traces(), std::filesystem::path(file), rank);
+}
+
+bool hierarchical(const Configuration& configuration) {
+  return configuration.exchange.options().text("topology") == "hierarchical";
+}
+
+// Collective: ranks that do not belong together are told before they take part in anything else.
+Machines find_machines(Agreement& agreement, MeteredCommunicator& communicator, Communicator& host, uint64_t configuration_hash,
+                       bool hierarchical) {
+  require_same(agreement.vote({0, configuration_hash, 0, 0, 0}), communicator.rank(), "its configuration or plugin versions");
+  return {communicator, host, hierarchical};
+}
+
+// Rehearsals run on the CPU: an optimizer for another device is rehearsed by its twin there. NULL: it has none.
+const ComponentInfo* on_cpu(const Registry& registry, const ComponentInfo& component) {
+  if (component.device == ONEBIT_DEVICE_CPU) return &component;
+  try {
+    return &registry.find(component.kind, component.name);
+  } catch (const Error&) {
+    return nullptr;
+  }
+}
+
+Rehearsal rehearse_fresh(const Registry& registry, const Configuration& configuration, const Layout& layout) {
+  const ComponentInfo* component = on_cpu(registry, *configuration.optimizer.component);
+  if (component == nullptr) return {};
+  const Rehearsal result = rehearse(*registry.make_optimizer(*component, configuration.optimizer.options, true), layout);
+  if (result.first_compressed > 0 && configuration.compressor.component == nullptr)
+    throw Error(Code::invalid_argument, "optimizer '" + component->name +
+                                            "' has a compressed stage, but no compressor is configured: add a table "
+                                            "[compressor] with plugin = \"onebit\"");
+  return result;
+}
+
+}  // namespace
+
+Session::Impl::Impl(const Registry& host, const Configuration& configuration, const onebit_rendezvous& rendezvous,
+                    std::vector<Parameter> parameters)
+    : registry(host),
+      metrics{host.metrics().add(ONEBIT_METRIC_COUNTER, "session.steps"),
+              host.metrics().add(ONEBIT_METRIC_COUNTER, "session.skipped_steps"),
+              host.metrics().add(ONEBIT_METRIC_HISTOGRAM, "session.step_seconds"),
+              host.metrics().add(ONEBIT_METRIC_HISTOGRAM, "session.wait_seconds")},
+      clip_norm(configuration.session.options().real("clip_norm")),
+      verify_every(configuration.session.options().integer("verify_every")),
+      configuration_hash(configuration.hash()),
+      roles(roles_of(configuration, parameters)),
+      device(make_device(host, configuration, rendezvous)),
+      meter(device.get()),
+      optimizer(make_optimizer(host, configuration)),
+      compressor(make_compressor(host, configuration)),
+      communicator(
+          host.make_communicator(*configuration.communicator.component, configuration.communicator.options, rendezvous)),
+      staged(device ? std::make_unique<HostCommunicator>(communicator, *device, meter) : nullptr),
+      trace(make_trace(host, configuration, communicator.rank())),
+      agreement(communicator, host_side()),
+      machines(find_machines(agreement, communicator, host_side(), configuration_hash, hierarchical(configuration))),
+      replicas(std::move(parameters), communicator, host_side(), device.get()),
+      state(*optimizer, TensorInfos(replicas.parameters(), roles, device.get()).pointers()),
+      layout(replicas.elements(),
+             layout_options(configuration, compressor.get(), state.whole_tensors(), roles, machines.place(), device.get())),
+      workers(device ? 1 : static_cast<int>(configuration.session.options().integer("threads"))),
+      configured(configured_groups(configuration)),
+      groups(configured) {
+  (void)rehearse_fresh(host, configuration, layout);
+  int64_t largest_block = 0;
+  for (onebit_block& block : layout.blocks) {
+    block.group = roles[static_cast<size_t>(block.tensor)].group;
+    block.parameter = replicas.parameters()[static_cast<size_t>(block.tensor)].data + block.first;
+    largest_block = std::max(largest_block, block.count);
+  }
+  no_gradient = Buffer(meter, static_cast<size_t>(largest_block) * sizeof(float));
+  for (onebit_block& block : layout.blocks) block.gradient = no_gradient.as<float>();
+  state.allocate(layout, meter);
+  if (device) on_device = std::make_unique<DeviceStep>(*device, layout, state, communicator, meter, groups.size());
+  exchange = std::make_unique<Exchange>(ExchangeParts{layout, state, *optimizer, compressor.get(), machines.rounds(), workers,
+                                                      meter, machines.inside(), trace.get(), device.get(),
+                                                      on_device ? on_device->blocks() : nullptr});
+  pointed.assign(replicas.parameters().size(), nullptr);
+  block_squares.assign(layout.blocks.size(), 0);
+  worker_largest.assign(static_cast<size_t>(workers.count()), 0);
+}
+
+// Collective: nothing is sent before models are known to be the same.
+void Session::Impl::start() {
+  require_same(agreement.vote({0, replicas.model_hash(), 0, 0, 0}), communicator.rank(),
+               "the names or shapes of its parameters");
+  replicas.broadcast();
+}
+
+// What local steps have moved is kept where the anchor was.
+void Session::Impl::swap_anchor() {
+  if (device) {
+    device->follow(embedder);
+    device->swap(on_device->blocks(), static_cast<int64_t>(layout.blocks.size()),
+                 static_cast<float*>(state.tile_slots()[state.anchor()]));
+    return device->settle();
+  }
+  float* const anchor = static_cast<float*>(state.tile_slots()[state.anchor()]);
+  workers.run(static_cast<int64_t>(layout.blocks.size()), [&](int, int64_t b) {
+    const onebit_block& block = layout.blocks[static_cast<size_t>(b)];
+    std::swap_ranges(block.parameter, block.parameter + block.count, anchor + block.flat);
+  });
+}
+
+Traffic Session::Impl::traffic() const {
+  Traffic result = counts;
+  if (!machines.place().alone()) {
+    result.dense_bytes = machines.rounds().bytes(Stage::dense);
+    result.compressed_bytes = machines.rounds().bytes(Stage::compressed);
+  }
+  result.sharers = machines.place().locals;
+  result.local_bytes = machines.local_bytes();
+  result.agreement_bytes = communicator.bytes(Stage::agreement);
+  result.other_bytes = communicator.bytes(Stage::other);
+  return result;
+}
+
+Timings Session::Impl::all_timings() const {
+  Timings result = exchange->timings();
+  result.scan += timings.scan;
+  result.wait += timings.wait;
+  return result;
+}
+
+Footprint Session::Impl::footprint() const {
+  Footprint result;
+  for (const StateSlot& slot : state.slots())
+    if (slot.memory.size() > 0) result.state.push_back({slot.name, slot.memory.size()});
+  result.worker_error = exchange->worker_error_bytes();
+  result.server_error = exchange->server_error_bytes();
+  result.retained = exchange->retained_bytes();
+  result.exchange_buffers = exchange->buffer_bytes() + no_gradient.size();
+  result.peak = meter.peak();
+  return result;
+}
+
+Cost cost_of(const Registry& registry, const Configuration& configuration, const std::vector<Parameter>& parameters, int ranks,
+             int machines) {
+  if (ranks < 1) throw Error(Code::invalid_argument, "a cost is of at least 1 rank, found " + std::to_string(ranks));
+  if (machines == 0 || !hierarchical(configuration)) machines = ranks;
+  if (machines < 0 || ranks % machines != 0)
+    throw Error(Code::invalid_argument, "a cost is of equally many ranks on every machine, found " + std::to_string(ranks) +
+                                            " ranks on " + std::to_string(machines) + " machines");
+  const Place place = {0, machines, 0, ranks / machines};
+  std::vector<int64_t> elements;
+  for (const Parameter& parameter : parameters) {
+    elements.push_back(1);
+    for (const int64_t extent : parameter.shape) elements.back() *= extent;
+  }
+  const std::unique_ptr<Optimizer> optimizer = make_optimizer(registry, configuration);
+  const std::unique_ptr<Compressor> compressor = make_compressor(registry, configuration);
+  const std::vector<TensorRole> roles = roles_of(configuration, parameters);
+  const StateStore state(*optimizer, TensorInfos(parameters, roles, nullptr).pointers());
+  const Layout layout(elements, layout_options(configuration, compressor.get(), state.whole_tensors(), roles, place, nullptr));
+  const Rehearsal plans = rehearse_fresh(registry, configuration, layout);
+  return price(layout, plans, compressor.get(), place);
+}
+
+}  // namespace onebit

@@ -1,0 +1,140 @@
+// The parts of a session, and the order of a step.
+#pragma once
+
+#include <exception>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "device/buffer.hpp"
+#include "device/device.hpp"
+#include "exchange/exchange.hpp"
+#include "exchange/host_communicator.hpp"
+#include "exchange/layout.hpp"
+#include "exchange/machines.hpp"
+#include "exchange/metered_communicator.hpp"
+#include "exchange/state_store.hpp"
+#include "exchange/workers.hpp"
+#include "onebit/session.hpp"
+#include "session/agreement.hpp"
+#include "session/device_step.hpp"
+#include "session/replicas.hpp"
+#include "telemetry/trace.hpp"
+
+namespace onebit {
+
+struct Session::Impl {
+  Impl(const Registry& registry, const Configuration& configuration, const onebit_rendezvous& rendezvous,
+       std::vector<Parameter> parameters);
+
+  ~Impl() {  // before the exchange frees buffers that other ranks may still be reading
+    if (device) device->abandon();
+    machines.close();
+    communicator.close();
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  void start();
+  StepReport step(const std::vector<const float*>& gradients, void* stream);  // take_step, and its metrics
+  void take_step(const std::vector<const float*>& gradients, void* stream);
+  void step_on_cpu(const Step& now);
+  void step_on_device(const Step& now, void* stream);
+  // Runs f; when it throws, the communicator is aborted, so that no other rank waits for this one, and the session ends.
+  template <class F>
+  auto guarded(F&& f);
+
+  // The steps of a step, in order.
+  void point_at(const std::vector<const float*>& gradients);
+  Ballot said() const;
+  Terms terms() const;
+  Ballot scanned();
+  const std::vector<Ballot>& vote(const Ballot& own);
+  void work(const Step& now, const Opening& opening, const Totals& whole, bool tiles);
+  // What the ballots come to, for the host: errors, warnings, the report, the commit.
+  void conclude();
+  void settle();   // concludes the last step, where that was left open
+  void settled();  // the same, guarded: for whoever asks for a state
+  void tell_missed() const;
+  void tell_skipped(const Verdict& verdict);
+  void commit();
+  uint64_t plan_hash() const;
+  void swap_anchor();  // the parameters change places with the anchor
+
+  Communicator& host_side() { return staged ? static_cast<Communicator&>(*staged) : communicator; }
+  Totals totals() const;
+  Traffic traffic() const;
+  Timings all_timings() const;
+  Footprint footprint() const;
+
+  const Registry& registry;
+  // Of all sessions of the process; see metrics.hpp.
+  struct {
+    int32_t steps, skipped, step_seconds, wait_seconds;
+  } const metrics;
+  const double clip_norm;
+  const int64_t verify_every;
+  const uint64_t configuration_hash;
+  const std::vector<TensorRole> roles;  // by tensor
+
+  std::unique_ptr<Device> device;  // NULL: the CPU
+  MemoryMeter meter;
+  std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<Compressor> compressor;
+  MeteredCommunicator communicator;
+  std::unique_ptr<HostCommunicator> staged;  // over it, for memory of the host; NULL: it takes that itself
+  std::unique_ptr<Trace> trace;              // NULL: none
+  Agreement agreement;
+  Machines machines;
+  Replicas replicas;
+  StateStore state;
+  Layout layout;
+  Workers workers;
+  std::unique_ptr<DeviceStep> on_device;  // NULL: the CPU
+  std::unique_ptr<Exchange> exchange;
+
+  const std::vector<Group> configured;
+  std::vector<Group> groups;  // as configured, times the factor that was set last
+  double gradient_scale = 1;
+  int64_t next_step = 1;
+  // of the last step
+  bool open = false;         // not concluded yet
+  void* embedder = nullptr;  // the stream
+  Terms terms_of_step;
+  std::vector<Ballot> ballots;
+  StepReport report;
+  bool missed_local = false;
+  bool sync_requested = false;
+  bool apart = false;  // the last step was a local one: ranks have parameters of their own
+  int64_t skipped_in_a_row = 0;
+  Plan plan;                          // of the last step
+  Timings timings;                    // of scans and agreements; the rest is the exchange's
+  Traffic counts;                     // of steps; bytes are the communicator's
+  Buffer no_gradient;                 // zeros, where the model gives none
+  std::vector<const float*> pointed;  // the gradients that the blocks point at
+  std::vector<double> block_squares;
+  std::vector<float> worker_largest;  // magnitude of a gradient; infinite where one is not finite or too large
+  std::string ended;                  // why the session can't go on; "" while it can
+};
+
+template <class F>
+auto Session::Impl::guarded(F&& f) {
+  if (!ended.empty()) throw Error(Code::aborted, "this session ended with an earlier error: " + ended);
+  try {
+    return f();
+  } catch (const std::exception& e) {
+    ended = e.what();
+    try {
+      communicator.abort(ended);
+    } catch (const Error&) {
+      // the first error is the one to tell; the peers' own timeouts end their waits
+    }
+    throw;
+  }
+}
+
+inline void Session::Impl::settled() {
+  if (open && device) guarded([&] { settle(); });
+}
+
+}  // namespace onebit

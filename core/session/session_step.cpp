@@ -1,0 +1,219 @@
+// A step, from gradients to the commit.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <spdlog/logger.h>
+#include <xxhash.h>
+
+#include "session/float_environment.hpp"
+#include "session/gradient_scan.hpp"
+#include "session/session_impl.hpp"
+
+namespace onebit {
+namespace {
+
+bool has_round(const Plan& plan, RoundKind kind) {
+  return std::any_of(plan.rounds().begin(), plan.rounds().end(), [&](const Plan::Round& round) { return round.kind == kind; });
+}
+
+}  // namespace
+
+StepReport Session::Impl::step(const std::vector<const float*>& gradients, void* stream) {
+  const double waited = all_timings().wait;
+  double seconds = 0;
+  {
+    if (trace) trace->enter(next_step);
+    const Lap lap(seconds, {trace.get(), "step"});
+    take_step(gradients, stream);
+  }
+  registry.metrics().record(metrics.step_seconds, seconds);
+  registry.metrics().record(metrics.wait_seconds, all_timings().wait - waited);
+  return report;
+}
+
+void Session::Impl::take_step(const std::vector<const float*>& gradients, void* stream) {
+  const FloatEnvironment environment;
+  settle();
+  point_at(gradients);
+  const onebit_group* const device_groups = on_device ? on_device->update_groups(groups) : nullptr;
+  const Step now = {
+      sizeof(Step),  next_step,     communicator.rank(), communicator.size(), sync_requested ? uint64_t{ONEBIT_STEP_SYNC} : 0,
+      groups.data(), groups.size(), device_groups};
+  plan.clear();
+  optimizer->plan(now, on_device ? on_device->host_totals() : totals(), plan);
+  report = {};
+  report.number = next_step;
+  report.compressed = has_round(plan, RoundKind::compressed);
+  report.local = plan.rounds().size == 0;
+  terms_of_step = terms();
+  embedder = stream;
+  open = true;
+  on_device ? step_on_device(now, stream) : step_on_cpu(now);
+}
+
+// The same order of work in both, and the same verdict; here it is known before anything is written,
+void Session::Impl::step_on_cpu(const Step& now) {
+  const Ballot own = scanned();
+  report.local ? ballots.assign(1, own) : void(ballots = vote(own));
+  const Verdict verdict = judge(ballots.data(), static_cast<int64_t>(ballots.size()), terms_of_step);
+  if (same(ballots.data(), static_cast<int64_t>(ballots.size())) && verdict.skip == 0)
+    work(now, {&verdict.gradient_scale, nullptr}, totals(), verdict.skip_tiles == 0);
+  conclude();
+}
+
+// and here every kernel asks for it.
+void Session::Impl::step_on_device(const Step& now, void* stream) {
+  device->follow(stream);
+  const Opening opening = on_device->open(said(), terms_of_step);
+  work(now, opening, on_device->totals(), true);
+  on_device->report();
+  device->lead(stream);
+}
+
+void Session::Impl::work(const Step& now, const Opening& opening, const Totals& whole, bool tiles) {
+  state.forget_partial_sums();
+  if (tiles) exchange->run(now, plan, opening);
+  communicator.enter(Stage::other);  // whatever the embedder sends between steps belongs to no round
+  optimizer->combine(now, whole);
+  if (plan.apply && tiles) exchange->apply(plan);
+}
+
+void Session::Impl::settle() {
+  if (!open || !device) return;
+  const Lap lap(timings.wait, {trace.get(), "settle"});
+  device->settle();
+  on_device->read(ballots);
+  conclude();
+}
+
+void Session::Impl::conclude() {
+  open = false;
+  if (!report.local) require_same(ballots, communicator.rank(), "its plan of this step, learning rate or weight decay");
+  const Verdict verdict = judge(ballots.data(), static_cast<int64_t>(ballots.size()), terms_of_step);
+  report.skipped = verdict.skip_tiles != 0;
+  report.gradient_norm = verdict.gradient_norm;
+  report.gradient_scale = static_cast<double>(verdict.gradient_scale);
+  registry.metrics().record(report.skipped ? metrics.skipped : metrics.steps, 1);
+  if (!report.local) tell_missed();
+  missed_local = report.local && (missed_local || report.skipped);
+  if (verdict.skip != 0) return tell_skipped(verdict);
+  skipped_in_a_row = 0;
+  commit();
+}
+
+void Session::Impl::tell_missed() const {
+  for (size_t rank = 0; rank < ballots.size(); ++rank)
+    if ((ballots[rank].flags & ballot_missed_local) != 0 && registry.logger())
+      registry.logger()->warn("step {}: rank {} skipped a local step since the last round, its gradient was not finite",
+                              next_step, rank);
+}
+
+// Once for all ranks, and less and less often while it goes on: at the 1st, 2nd, 4th, 8th ... in a row.
+void Session::Impl::tell_skipped(const Verdict& verdict) {
+  ++counts.skipped_steps;
+  ++skipped_in_a_row;
+  if (communicator.rank() != 0 || !registry.logger() || (skipped_in_a_row & (skipped_in_a_row - 1)) != 0) return;
+  if (verdict.beyond_wire > 0) {
+    registry.logger()->warn(
+        "step {}: a gradient of rank {} would be sent as {:g}, and fp16 ends at 65504: all ranks skip it ({} in a row); scale "
+        "gradients down (set_gradient_scale, clip_norm), or set exchange.dense_dtype to \"bf16\"",
+        next_step, verdict.beyond_wire_rank, verdict.beyond_wire, skipped_in_a_row);
+    return;
+  }
+  registry.logger()->warn("step {}: a gradient is not finite, or larger than 2^55: all ranks skip it ({} in a row)", next_step,
+                          skipped_in_a_row);
+}
+
+void Session::Impl::point_at(const std::vector<const float*>& gradients) {
+  const size_t count = replicas.parameters().size();
+  if (gradients.size() != count)
+    throw Error(Code::invalid_argument, "step() got " + std::to_string(gradients.size()) + " gradients for " +
+                                            std::to_string(count) + " parameters; a missing one is NULL");
+  int64_t first_changed = static_cast<int64_t>(layout.blocks.size()), end_changed = 0;
+  for (size_t t = 0; t < count; ++t) {
+    if (gradients[t] == pointed[t]) continue;
+    for (int64_t b = layout.first_block[t]; b < layout.first_block[t + 1]; ++b) {
+      onebit_block& block = layout.blocks[static_cast<size_t>(b)];
+      block.gradient = gradients[t] != nullptr ? gradients[t] + block.first : no_gradient.as<float>();
+    }
+    first_changed = std::min(first_changed, layout.first_block[t]);
+    end_changed = std::max(end_changed, layout.first_block[t + 1]);
+    pointed[t] = gradients[t];
+  }
+  if (on_device) on_device->update_blocks(static_cast<size_t>(first_changed), static_cast<size_t>(end_changed));
+}
+
+// What a rank says before it has looked at its gradients.
+Ballot Session::Impl::said() const {
+  Ballot own;
+  own.step = next_step;
+  own.hash = plan_hash();
+  own.flags = missed_local ? ballot_missed_local : 0;
+  return own;
+}
+
+Terms Session::Impl::terms() const {
+  const bool fp16 = layout.options().dense_type == WireType::fp16 && has_round(plan, RoundKind::dense);
+  return {gradient_scale, clip_norm, fp16 ? 1 : 0, report.local ? 1 : 0};
+}
+
+// The one pass over the gradients.
+Ballot Session::Impl::scanned() {
+  const Lap lap(timings.scan, {trace.get(), "scan"});
+  const bool squares = clip_norm > 0;
+  std::fill(worker_largest.begin(), worker_largest.end(), 0.0F);
+  workers.run(static_cast<int64_t>(layout.blocks.size()), [&](int worker, int64_t b) {
+    const onebit_block& block = layout.blocks[static_cast<size_t>(b)];
+    const GradientScan found = scan_gradient(block.gradient, block.count, squares);
+    float& largest = worker_largest[static_cast<size_t>(worker)];
+    largest = std::max(largest, found.finite ? found.largest : std::numeric_limits<float>::infinity());
+    block_squares[static_cast<size_t>(b)] = found.squares;
+  });
+  Ballot own = said();
+  own.largest = *std::max_element(worker_largest.begin(), worker_largest.end());
+  if (std::isinf(own.largest)) own.flags |= ballot_not_finite;
+  own.squares = sum_by_lanes(block_squares.data(), static_cast<int64_t>(block_squares.size()));
+  return own;
+}
+
+const std::vector<Ballot>& Session::Impl::vote(const Ballot& own) {
+  const Lap lap(timings.wait, {trace.get(), "agreement"});
+  return agreement.vote(own);
+}
+
+void Session::Impl::commit() {
+  if (!report.skipped) exchange->commit(plan);
+  for (const int32_t slot : plan.releases()) state.release(slot);
+  if (device && plan.releases().size > 0) device->settle();  // so that the memory is free, once in a run
+  counts.dense_steps += has_round(plan, RoundKind::dense) ? 1 : 0;
+  counts.compressed_steps += report.compressed ? 1 : 0;
+  counts.local_steps += report.local ? 1 : 0;
+  apart = report.local && state.anchor() >= 0;
+  sync_requested = sync_requested && report.local;
+  if (verify_every > 0 && next_step % verify_every == 0 && !report.local) replicas.verify(next_step);
+  ++next_step;
+}
+
+uint64_t Session::Impl::plan_hash() const {
+  uint64_t hash = XXH64(groups.data(), groups.size() * sizeof(Group), configuration_hash);
+  for (const Plan::Round& round : plan.rounds()) {
+    const int32_t words[] = {static_cast<int32_t>(round.kind), static_cast<int32_t>(round.of), round.retain ? 1 : 0};
+    hash = XXH64(words, sizeof words, hash);
+  }
+  const int32_t words[] = {plan.apply ? 1 : 0, plan.reset_error ? 1 : 0};
+  return XXH64(words, sizeof words, hash);
+}
+
+Totals Session::Impl::totals() const {
+  return {sizeof(Totals),
+          static_cast<int64_t>(layout.elements.size()),
+          layout.first_block.data(),
+          layout.elements.data(),
+          layout.flags.data(),
+          state.totals_slots(),
+          nullptr,
+          nullptr};
+}
+
+}  // namespace onebit

@@ -1,0 +1,91 @@
+// `onebit check CONFIG`: everything validated, nothing run; the resolved configuration and what it will cost.
+#include "check/check_command.hpp"
+
+#include <fmt/core.h>
+
+#include <iostream>
+
+#include "command/loading.hpp"
+#include "training/models.hpp"
+#include "training/train_schema.hpp"
+
+namespace onebit::host {
+namespace {
+
+std::string cost_text(const Cost& cost, const std::string& model, int64_t ranks) {
+  std::string text = fmt::format("# {}: {} parameters on {} ranks\n", model, cost.parameters, ranks);
+  const auto stage = [&](const char* name, double state, uint64_t traffic, uint64_t local) {
+    text +=
+        fmt::format("#   {:<18} state {:>6.2f} bytes a parameter, traffic {:>12} bytes a step and rank", name, state, traffic);
+    text += local > 0 ? fmt::format(", and {} inside its machine\n", local) : "\n";
+  };
+  stage("dense stage:", cost.dense_state, cost.dense_traffic, cost.dense_local_traffic);
+  if (cost.has_compressed_stage)
+    stage("compressed stage:", cost.compressed_state, cost.compressed_traffic, cost.compressed_local_traffic);
+  text += fmt::format("#   {:<18} state {:>6.2f} bytes a parameter\n", "at the most:", cost.peak_state);
+  return text + fmt::format("#   {:<18} {} bytes a step and rank\n", "agreement:", cost.agreement_traffic);
+}
+
+// The first few of the tensors for which chosen(role) holds; nothing when there are none.
+template <class Chosen>
+std::string tensors_text(const std::vector<Parameter>& tensors, const std::vector<TensorRole>& roles, const std::string& title,
+                         Chosen chosen) {
+  constexpr int64_t most = 8;
+  int64_t count = 0;
+  std::string names;
+  for (size_t t = 0; t < tensors.size(); ++t)
+    if (chosen(roles[t]) && ++count <= most) names += (count > 1 ? ", " : " ") + tensors[t].name;
+  if (count == 0) return "";
+  if (count > most) names += fmt::format(" and {} more", count - most);
+  return fmt::format("#   {:<18}{}\n", title, names);
+}
+
+// Which tensors optimizer.dense and [[optimizer.group]] have found.
+std::string roles_text(const Configuration& configuration, const std::vector<Parameter>& tensors) {
+  const std::vector<TensorRole> roles = roles_of(configuration, tensors);
+  std::string text = tensors_text(tensors, roles, "exempt:", [](const TensorRole& role) { return role.exempt; });
+  for (int64_t group = 1; group <= static_cast<int64_t>(configuration.groups.size()); ++group)
+    text += tensors_text(tensors, roles, fmt::format("group {}:", group),
+                         [group](const TensorRole& role) { return role.group == group; });
+  return text;
+}
+
+constexpr int64_t most_ranks = 4096;  // more than run as threads: the cost is arithmetic
+
+void check(const Source& source, int64_t ranks, int64_t machines, const std::shared_ptr<spdlog::logger>& logger) {
+  if (ranks < 1 || ranks > most_ranks)
+    throw Error(Code::invalid_argument, fmt::format("--ranks {}: expected a number of ranks from 1 to {}", ranks, most_ranks));
+  if (machines < 0 || machines > ranks)
+    throw Error(Code::invalid_argument, fmt::format("--machines {}: expected 1 to --ranks {}, or 0", machines, ranks));
+  const Loaded loaded(source, logger, train_schema());
+  const Configuration& configuration = loaded.configuration;
+  const std::string model = TrainSettings(configuration).model;
+  const std::vector<Parameter> tensors = tensors_of(model);
+  const Cost cost = cost_of(loaded.registry, configuration, tensors, static_cast<int>(ranks), static_cast<int>(machines));
+  std::cout << "# " << source.config << ": valid; hash " << fmt::format("{:016x}", configuration.hash()) << "\n"
+            << cost_text(cost, model, ranks) << roles_text(configuration, tensors) << "\n"
+            << configuration.to_toml(true);
+}
+
+}  // namespace
+
+void add_check(CLI::App& app, Run& run) {
+  struct Options {
+    Source source;
+    int64_t ranks = 2, machines = 0;
+  };
+  const auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("check", "Validate a manifest without running it; print what it means and what it costs");
+  options->source.add_to(*command);
+  command->add_option("--ranks", options->ranks, "The ranks for which the cost is told")->capture_default_str();
+  command
+      ->add_option("--machines", options->machines,
+                   "The machines that these are spread over, for exchange.topology = \"hierarchical\"; 0: one for each")
+      ->capture_default_str();
+  command->callback([&run, options] {
+    run.chosen = [&run, options] { check(options->source, options->ranks, options->machines, run.logger); };
+  });
+}
+
+}  // namespace onebit::host

@@ -1,0 +1,51 @@
+// Plain text as samples: windows of characters, each of which is to foretell the next.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data_sets/data_set.hpp"
+
+namespace onebit::host {
+
+// The vocabulary, fixed so that a model's tensors are known without its data: printable ASCII, newline, tab, and one symbol for
+// every other byte.
+inline constexpr int64_t kSymbols = 98;
+uint8_t symbol_of(char byte);
+
+inline constexpr int64_t kWindow = 64;  // characters of a sample
+
+// Windows follow one another without overlap. The numbers of windows to train with are shuffled once for all, so that a part of
+// them (train.samples) is from all of the text; each epoch cuts the text at another place.
+class TextSamples final : public Samples {
+ public:
+  enum class Use { train, test };
+  // Throws Error(invalid_argument), with `name`, for a text that has not one window. most: windows; when there are more, they
+  // are spread evenly over the text. 0: all.
+  TextSamples(std::string_view text, Use use, const std::string& name, int64_t most = 0);
+  int64_t count() const override { return static_cast<int64_t>(begins_.size()); }
+  int64_t answers() const override { return kWindow; }
+  std::unique_ptr<Feed> feed() const override;
+
+  // The symbol at the beginning of a window, and all that follow; good for kWindow + 1 of them, at any offset below slack().
+  const uint8_t* window(int64_t sample) const { return symbols_.data() + begins_[static_cast<size_t>(sample)]; }
+  int64_t slack() const { return slack_; }
+
+ private:
+  std::vector<uint8_t> symbols_;
+  std::vector<int64_t> begins_;
+  int64_t slack_;  // 1: the windows stay where they are
+};
+
+// The text of a folder as Debian's package `fortunes` fills it: its regular files whose names have no suffix, in the order of
+// their names. Throws Error: absent, or nothing that can be read.
+std::string read_fortunes(const std::filesystem::path& folder);
+
+// The last tenth of the text is to test with.
+DataSet text_data(const std::string& text, const std::string& name);
+
+}  // namespace onebit::host

@@ -1,0 +1,105 @@
+// The models of `onebit train` in libtorch. The only part of the command that sees libtorch.
+#include <dlfcn.h>
+#include <torch/torch.h>
+
+#include <mutex>
+
+#include "libtorch/cuda_device.hpp"
+#include "libtorch/gpt.hpp"
+#include "libtorch/nets.hpp"
+#include "libtorch/telling.hpp"
+#include "onebit/error.hpp"
+#include "onebit/torch.hpp"
+#include "training/models.hpp"
+
+namespace onebit::host {
+namespace {
+
+std::unique_ptr<Net> net_of(const std::string& model) {
+  if (model == "mlp") return std::make_unique<Mlp>();
+  if (model == "gpt") return std::make_unique<gpt::Gpt>();
+  return std::make_unique<Cnn>();
+}
+
+// Ranks are threads, one core each: a pool of libtorch's threads under every rank would only take turns with the others.
+void use_one_thread() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    torch::set_num_interop_threads(1);
+    // OpenBLAS, where it is libtorch's BLAS, has a pool of its own that libtorch does not know: it cost a third of the time.
+    using SetThreads = void (*)(int);
+    if (const auto set = reinterpret_cast<SetThreads>(::dlsym(RTLD_DEFAULT, "openblas_set_num_threads"))) set(1);
+  });
+  thread_local const bool set = (torch::set_num_threads(1), true);
+  static_cast<void>(set);
+}
+
+class TorchModel final : public Model {
+ public:
+  TorchModel(const std::string& name, uint64_t seed, const ModelDevice& device)
+      : tensors_(tensors_of(name)), device_(torch_device(device)), own_stream_(new_stream(device_)), net_(net_of(name)) {
+    const auto working = work();
+    const std::vector<Parameter> own = parameters_of(*net_);
+    for (size_t i = 0; i < own.size(); ++i) initialize(name, i, seed, own[i].data);
+    net_->to(device_);
+    stream_ = torch_stream(device_);
+  }
+  std::vector<Parameter> parameters() override { return parameters_of(*net_); }
+  double learn(const Batch& batch, bool add) override {
+    const auto working = work();
+    return telling([&] {
+      if (!add) net_->zero_grad();
+      const torch::Tensor loss = torch::nn::functional::cross_entropy(net_->forward(inputs(batch)), targets(batch));
+      loss.backward();
+      return loss.item<double>();
+    });
+  }
+  std::vector<const float*> gradients() override {
+    const auto working = work();
+    return telling([&] { return gradients_of(*net_); });
+  }
+  void* stream() const override { return stream_; }
+  Judgement judge(const Batch& batch) override {
+    const auto working = work();
+    const torch::NoGradGuard no_gradients;
+    return telling([&] {
+      const torch::Tensor scores = net_->forward(inputs(batch)), wanted = targets(batch);
+      const torch::Tensor losses = -torch::log_softmax(scores, 1).gather(1, wanted.unsqueeze(1));
+      return Judgement{losses.sum(torch::kFloat64).item<double>(), scores.argmax(1).eq(wanted).sum().item<int64_t>()};
+    });
+  }
+  std::string backend() const override {
+    return std::string("libtorch ") + TORCH_VERSION + (device_.is_cpu() ? "" : ", " + device_.str());
+  }
+
+ private:
+  // As long as the answer lives, this thread works for this model: in its stream, on its device.
+  c10::OptionalStreamGuard work() const {
+    use_one_thread();
+    if (device_.is_cpu()) return c10::OptionalStreamGuard();
+    return c10::OptionalStreamGuard(own_stream_);
+  }
+  // On the CPU they are views, to which libtorch does not write; to a device they are copied before this returns.
+  torch::Tensor inputs(const Batch& batch) const {
+    if (batch.symbols != nullptr) return there(batch.symbols, {batch.count, batch.answers}, torch::kInt64);
+    return there(batch.pixels, {batch.count, 1, batch.rows, batch.columns}, torch::kFloat32);
+  }
+  torch::Tensor targets(const Batch& batch) const { return there(batch.targets, {batch.count * batch.answers}, torch::kInt64); }
+  torch::Tensor there(const void* values, torch::IntArrayRef shape, torch::ScalarType type) const {
+    return torch::from_blob(const_cast<void*>(values), shape, type).to(device_);
+  }
+
+  const std::vector<Parameter> tensors_;  // first, for it refuses an unknown name
+  const torch::Device device_;
+  const c10::Stream own_stream_;
+  void* stream_ = nullptr;
+  std::unique_ptr<Net> net_;
+};
+
+}  // namespace
+
+std::unique_ptr<Model> make_model(const std::string& model, uint64_t seed, const ModelDevice& device) {
+  return telling([&]() -> std::unique_ptr<Model> { return std::make_unique<TorchModel>(model, seed, device); });
+}
+
+}  // namespace onebit::host

@@ -1,0 +1,72 @@
+// The command `onebit`. Exit codes: 0 done, 1 an error (told in one message on stderr), 2 wrong usage.
+#include <spdlog/sinks/stdout_color_sinks.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "check/check_command.hpp"
+#include "command/command.hpp"
+#include "launch/launcher.hpp"
+#include "plugin_tools/plugins_command.hpp"
+#include "replay/replay_command.hpp"
+#include "training/compare_command.hpp"
+#include "training/train_command.hpp"
+
+namespace onebit::host {
+namespace {
+
+struct Verbosity {
+  std::string level = "warn";
+  int more = 0;
+
+  void add_to(CLI::App& app) {
+    app.add_option("--log-level", level, "What is logged to stderr")
+        ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
+        ->capture_default_str();
+    app.add_flag("-v,--verbose", more, "Log more: -v info, -vv debug");
+  }
+  spdlog::level::level_enum chosen() const {
+    if (more > 0) return more == 1 ? spdlog::level::info : spdlog::level::debug;
+    return spdlog::level::from_str(level);
+  }
+};
+
+int run(int argc, char** argv) {
+  CLI::App app(
+      "onebit trains models over slow networks: optimizer, compressor and communicator are plugins that a TOML file selects.",
+      "onebit");
+  Run run{spdlog::stderr_color_mt("onebit"), {argv + std::min(argc, 1), argv + argc}, {}, 0};
+  run.logger->set_pattern(speaker() + "%+");
+  Verbosity verbosity;
+  verbosity.add_to(app);
+  app.set_version_flag("-V,--version", "onebit " ONEBIT_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+  add_train(app, run);
+  add_compare(app, run);
+  add_replay(app, run);
+  add_check(app, run);
+  add_plugins(app, run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  run.logger->set_level(verbosity.chosen());
+  run.chosen();
+  return run.exit_code;
+}
+
+}  // namespace
+}  // namespace onebit::host
+
+int main(int argc, char** argv) {
+  try {
+    return onebit::host::run(argc, argv);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "%sonebit: error: %s\n", onebit::host::speaker().c_str(), e.what());
+    return 1;
+  }
+}

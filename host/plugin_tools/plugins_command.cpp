@@ -1,0 +1,72 @@
+// `onebit plugins`: what there is, and what it accepts; its other subcommands have files of their own.
+#include "plugin_tools/plugins_command.hpp"
+
+#include <iostream>
+
+#include "command/loading.hpp"
+
+namespace onebit::host {
+namespace {
+
+void list(const std::shared_ptr<spdlog::logger>& logger, bool as_json) {
+  Registry registry(logger);
+  registry.load(Manifest::parse("", "onebit", std::filesystem::current_path()), environment_plugin_path());
+  if (as_json) {
+    print_json(host::json_of(registry));
+    return;
+  }
+  for (const PluginInfo& plugin : registry.plugins()) std::cout << summary_of(plugin);
+  for (const LoadFailure& failure : registry.failures()) std::cout << "failed: " << failure.reason << "\n";
+  if (registry.plugins().empty()) std::cout << "no plugins; looked in " << Registry::default_folder().string() << "\n";
+}
+
+void inspect(const std::shared_ptr<spdlog::logger>& logger, const std::string& file, bool as_json) {
+  Registry registry(logger);
+  const PluginInfo& plugin = registry.load(named_file(file));
+  if (as_json)
+    print_json(host::json_of(plugin));
+  else
+    std::cout << description_of(plugin);
+}
+
+}  // namespace
+
+std::filesystem::path named_file(const std::string& typed) {
+  if (typed.empty()) throw Error(Code::invalid_argument, "FILE is empty; expected the path of a shared library");
+  return std::filesystem::absolute(typed);
+}
+
+void add_timeout(CLI::App& command, double& seconds, const std::string& help) {
+  const auto fault_of = [](const std::string& text) -> std::string {
+    double found = 0;
+    if (CLI::detail::lexical_cast(text, found) && found >= 0.001 && found <= 1e6) return "";  // NaN is no time either
+    return "expected seconds, 0.001 to 1000000, found " + text;
+  };
+  command.add_option("--timeout", seconds, help)->capture_default_str()->check(fault_of)->type_name("S");
+}
+
+void add_plugins(CLI::App& app, Run& run) {
+  CLI::App* plugins =
+      app.add_subcommand("plugins", "What plugins there are and what they accept; try, verify and begin your own");
+  plugins->require_subcommand(1);
+  const auto as_json = std::make_shared<bool>(false);
+  const auto file = std::make_shared<std::string>();
+
+  CLI::App* list_command = plugins->add_subcommand("list", "Every component that can be found, and what failed to load");
+  list_command->add_flag("--json", *as_json, "For programs");
+  list_command->callback([&run, as_json] { run.chosen = [&run, as_json] { list(run.logger, *as_json); }; });
+
+  CLI::App* inspect_command =
+      plugins->add_subcommand("inspect", "One library: its components and each option with type, default and range");
+  inspect_command->add_option("FILE", *file, "The library")->required();
+  inspect_command->add_flag("--json", *as_json, "For programs");
+  inspect_command->callback(
+      [&run, as_json, file] { run.chosen = [&run, as_json, file] { inspect(run.logger, *file, *as_json); }; });
+
+  add_probe(*plugins, run);
+  add_verify(*plugins, run);
+  add_new(*plugins, run);
+  add_examine(*plugins, run);
+}
+
+}  // namespace onebit::host

@@ -1,0 +1,114 @@
+// `onebit plugins verify FILE`: what a plugin must be and do, checked in a process of its own.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+
+#include "command/command.hpp"
+#include "plugin_tools/plugins_child.hpp"
+#include "plugin_tools/plugins_command.hpp"
+
+namespace onebit::host {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Verdict {
+  Json checks = Json::array();
+  ChildEnd end;
+
+  int64_t count(const char* outcome) const {
+    return std::count_if(checks.begin(), checks.end(), [outcome](const Json& check) { return check["outcome"] == outcome; });
+  }
+  // It was not loaded, so that its end has nothing to show.
+  bool refused() const { return checks.size() == 1 && !ok(); }
+  bool ok() const { return count("failed") == 0; }
+};
+
+void print(const Json& check) {
+  const std::string text = check["text"];
+  std::cout << fmt::format("{:<8} {} {}{}\n", check["outcome"].get<std::string>(), check["subject"].get<std::string>(),
+                           check["name"].get<std::string>(), text.empty() ? "" : ": " + text)
+            << std::flush;
+}
+
+// How the process ended is the last check.
+Json ending_of(const ChildEnd& end) {
+  const bool good = end.trouble.empty(), late = end.stage == "its shutdown" || end.stage == "its static destructors";
+  const std::string rest = late ? "" : "; the checks after that were not made";
+  return {{"subject", "plugin"},
+          {"name", "end"},
+          {"outcome", good ? "passed" : "failed"},
+          {"text", good ? "its shutdown and static destructors returned" : "it " + end.trouble + rest},
+          {"seconds", 0.0}};
+}
+
+Verdict verify(const std::vector<std::string>& arguments, double seconds, bool quiet) {
+  Verdict verdict;
+  const auto add = [&](const Json& check) {
+    verdict.checks.push_back(check);
+    if (!quiet) print(check);
+  };
+  verdict.end = run_child(arguments, seconds, [&](const Json& message) {
+    if (message.contains("check")) add(message["check"]);
+  });
+  if (!verdict.refused() || !verdict.end.trouble.empty()) add(ending_of(verdict.end));
+  return verdict;
+}
+
+Json json_of(const Verdict& verdict, const std::string& file) {
+  return {{"file", file},
+          {"ok", verdict.ok()},
+          {"passed", verdict.count("passed")},
+          {"warnings", verdict.count("warning")},
+          {"failed", verdict.count("failed")},
+          {"skipped", verdict.count("skipped")},
+          {"checks", verdict.checks},
+          {"output", verdict.end.said}};
+}
+
+std::string summary_of(const Verdict& verdict, const std::string& file) {
+  std::string text;
+  if (!verdict.ok() && !verdict.end.said.empty()) text = "it wrote:\n" + quoted_lines(verdict.end.said);
+  return text + fmt::format("{}: {}: {} passed, {} failed, {} skipped, {} warnings\n", file, verdict.ok() ? "good" : "not good",
+                            verdict.count("passed"), verdict.count("failed"), verdict.count("skipped"),
+                            verdict.count("warning"));
+}
+
+struct Options {
+  std::string file;
+  std::vector<std::string> overrides;
+  bool as_json = false;
+  double seconds = 60;
+};
+
+void verify_and_tell(const Options& options, Run& run) {
+  Manifest::parse("", "verify", "", options.overrides);  // throws for what is no kind.key=value
+  const std::string file = named_file(options.file).string();
+  std::vector<std::string> arguments = {"verify", file};
+  for (const std::string& text : options.overrides) arguments.insert(arguments.end(), {"--set", text});
+  const Verdict verdict = verify(arguments, options.seconds, options.as_json);
+  if (options.as_json)
+    print_json(json_of(verdict, file));
+  else
+    std::cout << summary_of(verdict, file);
+  run.exit_code = verdict.ok() ? 0 : 1;
+}
+
+}  // namespace
+
+void add_verify(CLI::App& plugins, Run& run) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = plugins.add_subcommand(
+      "verify", "Whether a library keeps the contract: exports, ABI, schema, and the conformance cases of each component");
+  command->add_option("FILE", options->file, "The library")->required();
+  command->add_option("--set", options->overrides, "A value for an option, such as --set compressor.bits=4; may be repeated")
+      ->type_name("KIND.KEY=VALUE")
+      ->allow_extra_args(false);
+  command->add_flag("--json", options->as_json, "For programs");
+  add_timeout(*command, options->seconds, "Seconds that one step or case may take");
+  command->callback([&run, options] { run.chosen = [&run, options] { verify_and_tell(*options, run); }; });
+}
+
+}  // namespace onebit::host

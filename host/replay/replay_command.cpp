@@ -1,0 +1,69 @@
+// `onebit replay CONFIG --gradients IN --out OUT --ranks N`: recorded gradients through any configured optimizer.
+#include "replay/replay_command.hpp"
+
+#include <fmt/format.h>
+
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "command/loading.hpp"
+#include "launch/placement.hpp"
+#include "replay/gradient_trace.hpp"
+#include "replay/replay.hpp"
+#include "training/train_schema.hpp"
+
+namespace onebit::host {
+namespace {
+
+struct ReplayArguments {
+  Source source;
+  std::string gradients, out;
+  int64_t ranks = 0;
+  bool ranks_given = false;
+};
+
+Ranks place(const ReplayArguments& arguments, const Loaded& loaded, const GradientTrace& trace, const Run& run) {
+  const RanksAsked asked = arguments.ranks_given ? RanksAsked{arguments.ranks, "--ranks", true}
+                                                 : RanksAsked{trace.ranks(), arguments.gradients + ": ranks:", false};
+  if (arguments.ranks_given && arguments.ranks >= 1) check_ranks(trace, arguments.ranks, "--ranks asks for");
+  const Ranks ranks = place_ranks(loaded.configuration.communicator, asked, run.arguments);
+  if (ranks.size() > 0) check_ranks(trace, ranks.size(), "the launcher started");
+  return ranks;
+}
+
+void run_replay(const ReplayArguments& arguments, const Run& run) {
+  const Loaded loaded(arguments.source, run.logger, train_schema());
+  const GradientTrace trace(arguments.gradients);
+  const Ranks ranks = place(arguments, loaded, trace, run);
+  const std::optional<int64_t> skipped = replay(loaded.registry, loaded.configuration, trace, ranks, arguments.out);
+  if (!skipped) return;
+  std::cout << fmt::format("{}: {} tensors after steps {} to {} on {} ranks, {} skipped\n", arguments.out,
+                           trace.tensors().size(), trace.first_step(), trace.first_step() + trace.steps() - 1, trace.ranks(),
+                           *skipped);
+}
+
+}  // namespace
+
+void add_replay(CLI::App& app, Run& run) {
+  const auto arguments = std::make_shared<ReplayArguments>();
+  CLI::App* command =
+      app.add_subcommand("replay", "Push recorded gradients through a configuration; record what becomes of the parameters");
+  arguments->source.add_to(*command);
+  command
+      ->add_option("--gradients", arguments->gradients,
+                   "The trace: a safetensors file with parameter/<name> and gradient/<step>/<rank>/<name>")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("--out", arguments->out, "The file to write: safetensors, parameter/<step>/<rank>/<name>")
+      ->required()
+      ->type_name("FILE");
+  CLI::Option* ranks = command->add_option("--ranks", arguments->ranks, "The ranks of the trace; left out: all that it has");
+  command->callback([&run, arguments, ranks] {
+    arguments->ranks_given = ranks->count() > 0;
+    run.chosen = [&run, arguments] { run_replay(*arguments, run); };
+  });
+}
+
+}  // namespace onebit::host

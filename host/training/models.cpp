@@ -1,0 +1,100 @@
+// The tensors of the models, and their initial values.
+#include "training/models.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "data_sets/data_sets.hpp"
+#include "data_sets/random.hpp"
+#include "onebit/error.hpp"
+#include "training/gpt_sizes.hpp"
+
+namespace onebit::host {
+namespace {
+
+std::vector<Parameter> gpt_tensors() {
+  using namespace gpt;  // NOLINT(google-build-using-namespace): its sizes
+  std::vector<Parameter> tensors = {{"tokens.weight", {kSymbols, kWidth}}, {"positions.weight", {kContext, kWidth}}};
+  const auto add = [&](const std::string& name, std::vector<int64_t> shape) {
+    const int64_t outputs = shape.front();
+    tensors.push_back({name + ".weight", std::move(shape)});
+    tensors.push_back({name + ".bias", {outputs}});
+  };
+  for (int64_t layer = 0; layer < kLayers; ++layer) {
+    const std::string block = "block" + std::to_string(layer) + ".";
+    add(block + "norm1", {kWidth});
+    add(block + "qkv", {3 * kWidth, kWidth});
+    add(block + "projection", {kWidth, kWidth});
+    add(block + "norm2", {kWidth});
+    add(block + "expand", {kInner, kWidth});
+    add(block + "contract", {kWidth, kInner});
+  }
+  add("norm", {kWidth});
+  tensors.push_back({"head.weight", {kSymbols, kWidth}});
+  return tensors;
+}
+
+bool has(const Parameter& tensor, const char* part) { return tensor.name.find(part) != std::string::npos; }
+bool is_weight(const Parameter& tensor) { return has(tensor, ".weight"); }
+
+// 0: not random.
+double gpt_bound(const Parameter& tensor) {
+  if (tensor.shape.size() < 2) return 0;
+  const bool residual = has(tensor, "projection") || has(tensor, "contract");
+  const double deviation = residual ? 0.02 / std::sqrt(2.0 * gpt::kLayers) : 0.02;
+  return deviation * std::sqrt(3.0);
+}
+
+double image_bound(const std::vector<Parameter>& tensors, size_t index) {
+  const bool is_bias = tensors[index].shape.size() == 1;
+  const Parameter& weight = tensors[is_bias ? index - 1 : index];
+  const int64_t fan_in = elements_of(weight) / weight.shape.front();
+  return 1 / std::sqrt(static_cast<double>(fan_in));
+}
+
+}  // namespace
+
+int64_t elements_of(const Parameter& parameter) {
+  int64_t elements = 1;
+  for (const int64_t dim : parameter.shape) elements *= dim;
+  return elements;
+}
+
+// The networks of host/libtorch; a test holds the two together.
+std::vector<Parameter> tensors_of(const std::string& model) {
+  if (model == "cnn")
+    return {{"conv1.weight", {16, 1, 3, 3}},  {"conv1.bias", {16}}, {"conv2.weight", {32, 16, 3, 3}}, {"conv2.bias", {32}},
+            {"fc1.weight", {64, 32 * 5 * 5}}, {"fc1.bias", {64}},   {"fc2.weight", {10, 64}},         {"fc2.bias", {10}}};
+  if (model == "mlp")
+    return {{"fc1.weight", {4096, 28 * 28}}, {"fc1.bias", {4096}}, {"fc2.weight", {5200, 4096}}, {"fc2.bias", {5200}},
+            {"fc3.weight", {10, 5200}},      {"fc3.bias", {10}}};
+  if (model == "gpt") return gpt_tensors();
+  throw Error(Code::invalid_argument, "unknown model '" + model + "'; there are: cnn, mlp, gpt");
+}
+
+SampleKind kind_of_model(const std::string& model) { return model == "gpt" ? SampleKind::text : SampleKind::images; }
+
+void require_fit(const std::string& model, const std::string& data) {
+  if (kind_of_model(model) == kind_of_data(data)) return;
+  const auto name = [](SampleKind kind) { return kind == SampleKind::text ? "text" : "images"; };
+  const auto choice = [](SampleKind kind) {
+    return kind == SampleKind::text ? "gpt with fortunes" : "cnn or mlp with fashion_mnist";
+  };
+  throw Error(Code::invalid_argument, "train.model = \"" + model + "\" takes " + name(kind_of_model(model)) +
+                                          ", but train.data = \"" + data + "\" has " + name(kind_of_data(data)) +
+                                          "; what fits: " + choice(SampleKind::images) + ", " + choice(SampleKind::text));
+}
+
+void initialize(const std::string& model, size_t index, uint64_t seed, float* out) {
+  const std::vector<Parameter> tensors = tensors_of(model);
+  const int64_t elements = elements_of(tensors.at(index));
+  const auto bound = static_cast<float>(model == "gpt" ? gpt_bound(tensors[index]) : image_bound(tensors, index));
+  Random random(seed, index + 1);
+  if (bound > 0)
+    std::generate_n(out, elements, [&] { return random.uniform(bound); });
+  else
+    std::fill_n(out, elements, is_weight(tensors[index]) ? 1.0f : 0.0f);
+}
+
+}  // namespace onebit::host

@@ -1,0 +1,42 @@
+// The outcome of a training run, as DIR/summary.json has it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+#include "onebit/session.hpp"
+#include "training/stage_timings.hpp"
+
+namespace onebit::host {
+
+struct Summary {
+  std::string config, optimizer, compressor, communicator;
+  std::map<std::string, std::string> versions;  // of onebit, its plugins, libtorch
+  std::optional<double> final_test_loss;        // none when the run was interrupted
+  std::optional<double> final_test_accuracy;    // likewise, and where samples are not labelled
+  std::optional<double> final_train_loss;       // mean over the last epoch's steps and all ranks; none when no step was taken
+  double train_seconds = 0;                     // in training steps; evaluation and start apart
+  int64_t steps = 0;                            // committed
+  int64_t parameters = 0;
+  int ranks = 0;
+  int machines = 0;  // on which they ran
+  bool interrupted = false;
+  uint64_t parameter_hash = 0;
+  Traffic traffic;         // of rank 0
+  TimingsByStage timings;  // likewise
+};
+
+// Bits that crossed the wire per parameter and direction: 8 x bytes / (steps x parameters x 2 (n - 1) / n). None without steps
+// or with one rank. sharers: of a rank's bytes there are so many, and n counts groups of them (Traffic::sharers).
+std::optional<double> wire_bits(uint64_t bytes, int64_t steps, int64_t parameters, int ranks, int sharers = 1);
+
+std::string to_json(const Summary& summary);
+nlohmann::ordered_json to_json(const TimingsByStage& timings);
+// Writes text so that the file is there whole or not at all.
+void write_whole(const std::filesystem::path& file, const std::string& text);
+
+}  // namespace onebit::host

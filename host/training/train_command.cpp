@@ -1,0 +1,77 @@
+// `onebit train CONFIG [--ranks N] [--out DIR]`: trains the model of [train], and leaves summary.json and metrics.jsonl.
+#include "training/train_command.hpp"
+
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "command/loading.hpp"
+#include "command/terminal.hpp"
+#include "data_sets/data_sets.hpp"
+#include "launch/interrupt.hpp"
+#include "launch/placement.hpp"
+#include "training/models.hpp"
+#include "training/progress.hpp"
+#include "training/rank_training.hpp"
+#include "training/train_schema.hpp"
+#include "training/training.hpp"
+
+namespace onebit::host {
+namespace {
+
+constexpr int kInterrupted = 130;  // as shells say it: 128 + SIGINT
+
+struct TrainArguments {
+  Source source;
+  std::string out;
+  int64_t ranks = 0;
+  bool ranks_given = false;
+};
+
+std::filesystem::path results_folder(const TrainArguments& arguments, const std::string& name) {
+  return arguments.out.empty() ? std::filesystem::path("out") / name : std::filesystem::path(arguments.out);
+}
+
+std::filesystem::path data_folder(const Manifest& manifest, const TrainSettings& settings) {
+  return settings.data_folder.empty() ? std::filesystem::path() : manifest.folder() / settings.data_folder;
+}
+
+int run_train(const TrainArguments& arguments, const Run& run) {
+  const Loaded loaded(arguments.source, run.logger, train_schema());
+  const TrainSettings settings(loaded.configuration);
+  const RanksAsked asked =
+      arguments.ranks_given ? RanksAsked{arguments.ranks, "--ranks", true} : RanksAsked{settings.ranks, "train.ranks =", false};
+  const Ranks ranks = place_ranks(loaded.configuration.communicator, asked, run.arguments);
+  Models models;  // first, for without libtorch nothing below makes sense
+  const std::string_view device = loaded.configuration.session.options().text("device");
+  for (size_t place = 0; place < ranks.here(); ++place)
+    models.push_back(make_model(settings.model, settings.seed, device_of(device, place)));
+  const DataSet data = read_data(settings.data, data_folder(loaded.manifest, settings));
+  if (ranks.size() > 0) const Dealing checked(settings, data.train->count(), ranks.size());
+  const std::string name = std::filesystem::path(arguments.source.config).stem().string();
+  Progress progress(std::cout, terminal_width());
+  TrainLog log(progress, results_folder(arguments, name));
+  const Interruptible interruptible;
+  const Summary summary = run_training({name, loaded.registry, loaded.configuration, settings, data}, ranks, models, log);
+  return summary.interrupted ? kInterrupted : 0;
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Run& run) {
+  const auto arguments = std::make_shared<TrainArguments>();
+  CLI::App* command = app.add_subcommand("train", "Train the model of [train]; leave summary.json and metrics.jsonl");
+  arguments->source.add_to(*command);
+  CLI::Option* ranks =
+      command->add_option("--ranks", arguments->ranks,
+                          "Ranks: threads or, with communicator mpi, processes that mpirun starts; overrides train.ranks");
+  command->add_option("--out", arguments->out, "The folder for the results; left out: out/<name of CONFIG>")->type_name("DIR");
+  command->callback([&run, arguments, ranks] {
+    arguments->ranks_given = ranks->count() > 0;
+    run.chosen = [&run, arguments] { run.exit_code = run_train(*arguments, run); };
+  });
+}
+
+}  // namespace onebit::host

@@ -1,0 +1,57 @@
+// What a training run tells: to people (Progress) and to programs (metrics.jsonl while it goes on, summary.json at its end).
+// Rank 0 alone tells.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+
+#include "training/evaluation.hpp"
+#include "training/progress.hpp"
+#include "training/stage_timings.hpp"
+#include "training/summary.hpp"
+
+namespace onebit::host {
+
+// The run since the last line of the log, averaged over all ranks.
+struct LogEntry {
+  ProgressState progress;
+  uint64_t bytes_sent = 0;  // by this rank, so far
+  double seconds = 0;       // of training, so far
+  StepTimings timings;      // likewise
+};
+
+// An evaluation, after a step.
+struct LogEvaluation {
+  int64_t step = 0, steps = 0;
+  int64_t epoch = 1, epochs = 1;  // under way, or just done
+  TestResult test;
+  bool epoch_done = false;
+  std::optional<double> epoch_loss;  // mean training loss of the epoch that is done
+  uint64_t bytes_sent = 0;
+  double seconds = 0;
+};
+
+class TrainLog {
+ public:
+  // folder: for metrics.jsonl, one JSON object a line, and summary.json. Nothing is made or written before begin().
+  TrainLog(Progress& progress, std::filesystem::path folder) : progress_(progress), folder_(std::move(folder)) {}
+
+  void begin(const std::string& text);
+  void step(const ProgressState& state) { progress_.draw(state); }
+  void entry(const LogEntry& entry);
+  void evaluation(const LogEvaluation& evaluation);
+  void finish(const Summary& summary);
+
+ private:
+  void write(const std::string& json_line);
+  void tell_if_all_dense(const Summary& summary);
+
+  Progress& progress_;
+  std::filesystem::path folder_;
+  std::ofstream metrics_;
+};
+
+}  // namespace onebit::host

@@ -1,0 +1,36 @@
+// The table [train], which belongs to the command and not to the core: its schema, and its values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "onebit/abi.h"
+#include "onebit/configuration.hpp"
+#include "training/schedule.hpp"
+
+namespace onebit::host {
+
+std::vector<const onebit_schema*> train_schema();
+
+struct TrainSettings {
+  // Throws Error(invalid_argument) for a model that does not take what the data set has.
+  explicit TrainSettings(const Configuration& configuration);
+
+  std::string model, data;
+  std::string data_folder;  // relative to the manifest; "": where Debian's package puts the data set
+  int ranks;                // asked for
+  int64_t epochs;
+  int64_t batch;           // samples a rank, micro-batch
+  int64_t accumulate;      // micro-batches a step
+  int64_t samples;         // of the training set; 0: all
+  Schedule schedule;       // of the learning rate
+  int64_t evaluate_every;  // steps; 0: after each epoch alone
+  uint64_t seed;
+  int64_t log_every;   // steps
+  std::string common;  // what is to be the same on all ranks, one option a line; of data_folder only the contents are
+
+  int64_t samples_a_step(int64_t on_ranks) const { return batch * accumulate * on_ranks; }
+};
+
+}  // namespace onebit::host

@@ -1,0 +1,71 @@
+// Loops and programs that the optimizers of the Adam family share (program.hpp).
+//
+// For files that are compiled once a target: include it after onebit/targets.hpp, in every pass.
+#include "onebit/adaptive/frozen.hpp"
+#include "onebit/adaptive/variance_sums.hpp"
+#include "onebit/program.hpp"
+
+#if defined(ONEBIT_ADAM_LOOPS_HPP) == defined(HWY_TARGET_TOGGLE)  // once a target
+#ifdef ONEBIT_ADAM_LOOPS_HPP
+#undef ONEBIT_ADAM_LOOPS_HPP
+#else
+#define ONEBIT_ADAM_LOOPS_HPP
+#endif
+
+ONEBIT_PROGRAMS
+
+// Of a block's group, as its elements take them.
+ONEBIT_LOOP Rates rates_of(const View& view, const Block& block) {
+  const Group& group = group_of(view, block);
+  return {static_cast<float>(group.learning_rate), static_cast<float>(group.weight_decay)};
+}
+
+// The message of a tensor that is exempt from compression.
+ONEBIT_LOOP void scale(float factor, int64_t count, Input in, Output out) {
+  each(count, [=](int64_t i) ONEBIT_BODY { out[i] = in[i] * factor; });
+}
+
+// Adam on the mean of the gradient.
+ONEBIT_LOOP void update_dense(const AdamScalars& scalars, Rates rates, int64_t count, Input gradient, Output momentum,
+                              Output variance, Output parameter) {
+  const AdamScalars s = scalars;
+  each(
+      count,
+      [=](int64_t i) ONEBIT_BODY {
+        const float m = adam_momentum(s, momentum[i], gradient[i]);
+        const float v = adam_variance(s, variance[i], gradient[i]);
+        momentum[i] = m;
+        variance[i] = v;
+        parameter[i] = stepped(parameter[i], adam_direction(s, m, v), rates.learning_rate, rates.weight_decay);
+      },
+      momentum, variance, parameter);
+}
+
+// In consume, after the variance of a block has changed.
+ONEBIT_LOOP void add_variance(const VarianceSums& sums_of, const View& view, const Block& block, Input variance) {
+  const Sums<2> found = sums<2>(block.count, [=](int64_t i) ONEBIT_BODY {
+    return Sums<2>{{variance[i], variance[i] > 0.0f ? 0.0f : 1.0f}};
+  });
+  if (!is_first()) return;
+  doubles(view, sums_of.sum)[block.index] = static_cast<double>(found.at[0]);
+  doubles(view, sums_of.zeros)[block.index] = static_cast<double>(found.at[1]);
+}
+// In combine. correct: of the variance's bias.
+ONEBIT_LOOP void combine_variance(const VarianceSums& sums_of, const View& view, int64_t tensor, double correct) {
+  const double sum = sum_of_blocks(view, tensor, sums_of.sum), zeros = sum_of_blocks(view, tensor, sums_of.zeros);
+  if (!is_first()) return;
+  const auto elements = static_cast<double>(view.elements[tensor]);
+  doubles(view, sums_of.mean)[tensor] = elements > 0 ? sum / elements * correct : 0;
+  doubles(view, sums_of.dead)[tensor] = zeros;
+  doubles(view, sums_of.norm)[tensor] = sum * correct;
+}
+
+// variance -> r, in place.
+ONEBIT_LOOP void freeze(const AdamScalars& scalars, float floor, int64_t count, Output variance) {
+  const AdamScalars s = scalars;
+  each(count, [=](int64_t i) ONEBIT_BODY { variance[i] = frozen_reciprocal(s, variance[i], floor); });
+}
+
+ONEBIT_END_PROGRAMS
+
+#endif

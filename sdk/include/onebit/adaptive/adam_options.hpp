@@ -1,0 +1,61 @@
+// The options that every optimizer of the Adam family has, and those of the 1-bit ones among them.
+#pragma once
+
+#include <initializer_list>
+#include <limits>
+#include <vector>
+
+#include "onebit/adaptive/adam.hpp"
+#include "onebit/options.hpp"
+
+namespace onebit {
+
+struct AdamOptions {
+  // The schema: the options of all, then an optimizer's own.
+  static std::vector<onebit_schema> and_also(std::initializer_list<onebit_schema> own) {
+    std::vector<onebit_schema> schema = {
+        real_option("lr", "1e-3", 0, 1e6, "learning rate"),
+        array_option("betas", "[0.9, 0.999]", 2, 0, 1, "decay of the momentum and of the variance; both below 1"),
+        real_option("eps", "1e-8", 1e-30, 1, "added to the root of the variance"),
+        real_option("weight_decay", "0", 0, 1e6, "decoupled weight decay (AdamW); torch's AdamW has 0.01 by default"),
+        boolean_option("bias_correction", "true", "divide momentum and variance by 1 - beta^t")};
+    schema.insert(schema.end(), own);
+    return schema;
+  }
+  explicit AdamOptions(const Options& options)
+      : betas(AdamBetas::checked(options.reals("betas"))),
+        eps(options.real("eps")),
+        bias_correction(options.boolean("bias_correction")) {}
+
+  // Of an update, counted from 1.
+  AdamScalars scalars(int64_t update) const { return {betas, eps, bias_correction ? update : 0}; }
+
+  const AdamBetas betas;
+  const double eps;
+  const bool bias_correction;
+};
+
+// What keeps compressed steps in bounds.
+struct BoundedMessages {
+  static onebit_schema message_option() {
+    return text_option(
+        "message", "\"update\"", "update|momentum",
+        "what is compressed: the preconditioned update, whose steps are bounded, or the momentum, as in the paper");
+  }
+  static onebit_schema floor_option() {
+    return real_option("variance_floor", "0.01", 0, 1, "the variance is raised to this share of its tensor's mean; 0: none");
+  }
+  static onebit_schema clamp_option() {
+    return real_option("clamp", "10", 0, 1e30, "limit of the entries r * gradient of message = \"update\"; 0: none");
+  }
+  explicit BoundedMessages(const Options& options)
+      : of_updates(options.text("message") == "update"),
+        variance_floor(options.real("variance_floor")),
+        limit(options.real("clamp") > 0 ? static_cast<float>(options.real("clamp")) : std::numeric_limits<float>::infinity()) {}
+
+  const bool of_updates;
+  const double variance_floor;
+  const float limit;
+};
+
+}  // namespace onebit

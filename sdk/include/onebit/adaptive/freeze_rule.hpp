@@ -1,0 +1,161 @@
+// When an optimizer of the Adam family freezes its variance: at a step that the user names, or ("auto") when the variance is
+// stable. The rule of 1-bit Adam (arXiv 2102.02888, section 7.1), two-sided and bias-corrected, for else it holds while the
+// variance still rises from zero:
+//
+//   min(q, 1/q) >= freeze_threshold,   q = |v_t|_1 / |v_{t-d}|_1,   the learning rate not having risen in the last d steps
+//
+// d, freeze_window, is 1 / (1 - beta2) steps, which was a twentieth of the steps before the freeze in the paper's runs. Shorter
+// runs would never freeze by it; where fewer than thirty times as many steps have passed, it is a thirtieth of those. The
+// corrected variance is then about the plain average of all squared gradients: the last thirtieth of them must not be more than
+// 2.2 times as large. Large first ones, which make it fall as 1 / t, a thirtieth in such a window, do not hold the freeze up
+// (in a window of a twentieth they did: to 59 % of the steps of one run of a small transformer, and for good in others). Before
+// 0.15 / (1 - beta2) steps it is not decided at all: what is frozen is an average of too few gradients then (a small
+// convolutional network, 936 steps, lost 0.3 to 0.5 points of accuracy with a freeze at 60 or 94, and none at 187). Decided in
+// combine, on sums that all ranks share; the step after that is the last dense one, which plan knows.
+#pragma once
+
+#include <algorithm>
+#include <cinttypes>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+#include "onebit/adaptive/adam.hpp"
+#include "onebit/optimizer.hpp"
+#include "onebit/programs/view.hpp"
+
+namespace onebit {
+
+// The part that combine runs, as plain data for programs (program.hpp): it remembers norms and decides. All state is per model.
+struct FreezeWatch {
+  double threshold = 0;
+  int64_t window = 0, longest = 1, soonest = 0;
+  bool automatic = false;
+  int norms = -1, seen = -1, first = -1, decided = -1, rate = -1, risen = -1, ratio = -1, since = -1;
+
+  void declare(StateDeclarer& state) {
+    if (!automatic) return;
+    norms = state.per_model("variance_norms", 2 * static_cast<int>(capacity()));  // pairs (step, norm), the last ones
+    seen = state.per_model("variance_norms_seen");
+    first = state.per_model("variance_norms_since");  // the first step of all
+    decided = state.per_model("freeze_decided");      // the last dense step; 0: not yet
+    rate = state.per_model("freeze_last_rate");
+    risen = state.per_model("freeze_rate_risen");     // the last step at which the learning rate rose
+    ratio = state.per_model("freeze_norm_ratio");     // what decided: q, and
+    since = state.per_model("freeze_norm_compared");  // the step t - d
+  }
+
+  // In combine of a step that changed the variance, by one thread. norm: of the bias-corrected variance, over all ranks' model.
+  ONEBIT_HOST_DEVICE void observe(const View& view, double norm) const {
+    if (!automatic || at(view, decided) > 0) return;
+    double now = 0;
+    for (int64_t g = 0; g < view.group_count; ++g) now += view.groups[g].learning_rate;
+    if (now > at(view, rate)) at(view, risen) = static_cast<double>(view.number);
+    at(view, rate) = now;
+    const int64_t before = counter(view, seen);
+    if (before == 0) at(view, first) = static_cast<double>(view.number);
+    const int64_t place = 2 * (before % capacity());
+    at(view, norms, place) = static_cast<double>(view.number);
+    at(view, norms, place + 1) = norm;
+    at(view, seen) = static_cast<double>(before + 1);
+    decide(view, before, norm);
+  }
+
+ private:
+  ONEBIT_HOST_DEVICE int64_t capacity() const { return (window > 0 ? window : longest) + 1; }
+  template <class From>
+  ONEBIT_HOST_DEVICE static double& at(const From& from, int slot, int64_t index = 0) {
+    return doubles(from, slot)[index];
+  }
+  ONEBIT_HOST_DEVICE int64_t window_at(int64_t age) const {
+    if (window > 0) return window;
+    const int64_t share = age / 30;
+    return share < 1 ? 1 : share > longest ? longest : share;
+  }
+
+  // before: how many norms there were before this one.
+  ONEBIT_HOST_DEVICE void decide(const View& view, int64_t before, double norm) const {
+    const int64_t age = view.number - static_cast<int64_t>(at(view, first)) + 1, apart = window_at(age);
+    if (age < apart || age < soonest || view.number - static_cast<int64_t>(at(view, risen)) < apart) return;
+    for (int64_t back = 1; back <= before && back < capacity(); ++back) {
+      const int64_t place = 2 * ((before - back) % capacity());
+      const double then = at(view, norms, place);
+      if (static_cast<double>(view.number) - then < static_cast<double>(apart)) continue;
+      const double q = norm / at(view, norms, place + 1);
+      if (!(q >= threshold && 1 / q >= threshold)) return;
+      at(view, ratio) = q;
+      at(view, since) = then;
+      at(view, decided) = static_cast<double>(view.number + 1);
+      return;
+    }
+  }
+};
+
+class FreezeRule {
+ public:
+  // The three options. key: "freeze_step" or "var_freeze_step".
+  static onebit_schema step_option(std::string_view key, std::string_view help) {
+    onebit_schema schema = option(key, ONEBIT_VALUE_INT | ONEBIT_VALUE_STRING, "\"auto\"", 1, 9e15, help);
+    schema.choices = str("auto");
+    return schema;
+  }
+  static onebit_schema threshold_option() {
+    return real_option("freeze_threshold", "0.96", 0.01, 1,
+                       "\"auto\": how near to 1 the ratio of two norms of the variance must be");
+  }
+  static onebit_schema window_option() {
+    return integer_option(
+        "freeze_window", "0", 0, most,
+        "\"auto\": steps between those two; 0: 1 / (1 - beta2), or a thirtieth of the steps so far where that is less");
+  }
+
+  FreezeRule(const Services& services, std::string_view optimizer, std::string_view key, const Options& options,
+             AdamBetas betas)
+      : services_(services), optimizer_(optimizer), fixed_(options.is_text(key) ? 0 : options.integer(key)) {
+    watch_.automatic = fixed_ == 0;
+    watch_.threshold = options.real("freeze_threshold");
+    watch_.window = options.integer("freeze_window");
+    watch_.longest = static_cast<int64_t>(std::clamp(std::round(1 / (1 - betas.second)), 1.0, static_cast<double>(most)));
+    watch_.soonest = static_cast<int64_t>(std::round(0.15 / (1 - betas.second)));
+  }
+
+  // The part for programs, once its state is declared.
+  const FreezeWatch& declare(StateDeclarer& state) {
+    watch_.declare(state);
+    return watch_;
+  }
+  bool automatic() const { return watch_.automatic; }
+  // In plan: whether this dense step is the last. Tells so, once, where it was decided and not configured.
+  bool is_last(const Step& step, const Totals& totals) {
+    if (!automatic()) return step.number >= fixed_;
+    const double decided = *doubles(totals, watch_.decided);
+    if (!(decided > 0 && static_cast<double>(step.number) >= decided)) return false;
+    if (static_cast<double>(step.number) == decided && !told_) tell(step, totals);
+    return told_ = true;
+  }
+
+ private:
+  static constexpr int64_t most = 2000;  // of freeze_window
+
+  void tell(const Step& step, const Totals& totals) const {
+    if (step.rank != 0) return;
+    const auto number = [&](int slot) { return static_cast<int64_t>(*doubles(totals, slot)); };
+    char text[256];
+    std::snprintf(text, sizeof text,
+                  "the variance is stable: |v| at step %" PRId64 " is %.4f of that at step %" PRId64
+                  " (threshold %.4g either way), and the learning rate has not risen since step %" PRId64 "; step %" PRId64
+                  " is the last dense one",
+                  step.number - 1, *doubles(totals, watch_.ratio), number(watch_.since), watch_.threshold, number(watch_.risen),
+                  step.number);
+    services_.log(LogLevel::info, optimizer_, text);
+  }
+
+  const Services services_;
+  const std::string optimizer_;
+  const int64_t fixed_;  // the last dense step; 0: automatic
+  FreezeWatch watch_;
+  bool told_ = false;
+};
+
+}  // namespace onebit

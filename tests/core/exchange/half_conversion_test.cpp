@@ -1,0 +1,141 @@
+// fp32 to 16 bits and back: every 16-bit number, every kind of rounding, on every target, against plain arithmetic.
+#include <doctest/doctest.h>
+#include <hwy/targets.h>
+
+#include <bit>
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "exchange/dense_codec.hpp"
+#include "exchange/half_conversion.hpp"
+
+using namespace onebit;
+
+namespace {
+
+struct Format {
+  WireType type;
+  int mantissa, smallest_exponent;  // of a normal number
+  uint16_t infinity;
+  double overflow;  // the first magnitude that rounds to infinity
+};
+const Format fp16 = {WireType::fp16, 10, -14, 0x7c00, 65520.0};
+const Format bf16 = {WireType::bf16, 7, -126, 0x7f80, 0x1.ffp127};
+
+// The nearest number of the format, ties to even, written down with doubles, which hold all that is needed exactly.
+uint16_t reference(const Format& format, float value) {
+  const auto sign = static_cast<uint16_t>(std::signbit(value) ? 0x8000 : 0);
+  const auto quiet = static_cast<uint32_t>(format.infinity | (1U << (format.mantissa - 1)));
+  const uint32_t payload = (std::bit_cast<uint32_t>(value) & 0x7fffff) >> (23 - format.mantissa);
+  if (std::isnan(value)) return static_cast<uint16_t>(sign | quiet | payload);
+  const double magnitude = std::fabs(static_cast<double>(value));
+  if (magnitude >= format.overflow) return sign | format.infinity;
+  const int exponent = magnitude == 0 ? format.smallest_exponent : std::max(std::ilogb(magnitude), format.smallest_exponent);
+  const double units = std::nearbyint(std::ldexp(magnitude, format.mantissa - exponent));  // in the last place
+  return static_cast<uint16_t>(sign | (((exponent - format.smallest_exponent) << format.mantissa) + static_cast<int>(units)));
+}
+
+float value_of(const Format& format, uint16_t half) {
+  const int magnitude = half & 0x7fff, exponent = magnitude >> format.mantissa, rest = magnitude & ((1 << format.mantissa) - 1);
+  double value = NAN;
+  if (magnitude == format.infinity) value = INFINITY;
+  if (magnitude < format.infinity)
+    value = std::ldexp(rest + (exponent > 0 ? 1 << format.mantissa : 0),
+                       std::max(exponent, 1) - 1 + format.smallest_exponent - format.mantissa);
+  return static_cast<float>((half & 0x8000) != 0 ? -value : value);
+}
+
+// Around every number of the format: itself, the midpoint to the next, and the floats on both sides of these.
+std::vector<float> interesting(const Format& format) {
+  std::vector<float> values = {0.0F,    -0.0F,           INFINITY, -INFINITY,  3.4028235e38F, 1e-45F,
+                               -1e-40F, 1.17549435e-38F, 65504.0F, 65519.996F, 65520.0F,      -65520.0F};
+  for (const uint32_t nan : {0x7fc00000U, 0x7f800001U, 0x7fffffffU, 0xffabcdefU, 0xff802000U})
+    values.push_back(std::bit_cast<float>(nan));
+  for (int half = 0; half < format.infinity; ++half) {
+    const float own = value_of(format, static_cast<uint16_t>(half));
+    const double next =
+        half + 1 < format.infinity ? static_cast<double>(value_of(format, static_cast<uint16_t>(half + 1))) : format.overflow;
+    const auto middle = static_cast<float>((static_cast<double>(own) + next) / 2);
+    for (const float at : {own, middle})
+      for (const float x : {at, std::nextafter(at, INFINITY), std::nextafter(at, -INFINITY)})
+        values.push_back(half % 2 == 0 ? x : -x);
+  }
+  std::mt19937 random(11);
+  for (int i = 0; i < 100'000; ++i) values.push_back(std::bit_cast<float>(static_cast<uint32_t>(random())));
+  return values;
+}
+
+template <class F>
+void on_every_target(F&& check) {
+  REQUIRE(hwy::SupportedAndGeneratedTargets().size() > 1);
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    CAPTURE(hwy::TargetName(target));
+    check();
+    hwy::SetSupportedTargetsForTest(0);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("rounding to 16 bits is to nearest even, bit for bit, on every target") {
+  for (const Format& format : {fp16, bf16}) {
+    const std::vector<float> values = interesting(format);
+    std::vector<uint16_t> expected(values.size()), found(values.size());
+    for (size_t i = 0; i < values.size(); ++i) expected[i] = reference(format, values[i]);
+    on_every_target([&] {
+      to_half(format.type, values.data(), static_cast<int64_t>(values.size()), found.data());
+      for (size_t i = 0; i < values.size(); ++i) {
+        CAPTURE(std::bit_cast<uint32_t>(values[i]));
+        REQUIRE(found[i] == expected[i]);
+      }
+    });
+  }
+}
+
+TEST_CASE("every 16-bit number comes back as the float it is, and a NaN as a quiet one with the same sign") {
+  std::vector<uint16_t> halves;
+  for (int half = 0; half < 0x10000; ++half) halves.push_back(static_cast<uint16_t>(half));
+  std::vector<float> found(halves.size());
+  for (const Format& format : {fp16, bf16})
+    on_every_target([&] {
+      from_half(format.type, halves.data(), static_cast<int64_t>(halves.size()), 1.0F, false, found.data());
+      for (size_t i = 0; i < halves.size(); ++i) {
+        CAPTURE(i);
+        const uint32_t bits = std::bit_cast<uint32_t>(found[i]);
+        REQUIRE((bits >> 31U) == (i >> 15U));
+        if ((i & 0x7fff) > format.infinity)
+          REQUIRE((bits & 0x7fc00000) == 0x7fc00000);
+        else
+          REQUIRE(bits == std::bit_cast<uint32_t>(value_of(format, halves[i])));
+      }
+    });
+}
+
+TEST_CASE("any number of elements, added with a weight; nothing is touched beyond them") {
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  for (const WireType type : {WireType::fp32, WireType::fp16, WireType::bf16}) {
+    const DenseCodec codec(type);
+    for (const int64_t count : {1, 2, 15, 16, 17, 31, 33, 100, 4096}) {
+      const auto size = static_cast<size_t>(count);
+      std::vector<float> values(size), plain(size + 1, 7.0F), sum(size + 1, 7.0F);
+      for (float& v : values) v = normal(random);
+      REQUIRE(codec.payload_size(count) % 4 == 0);
+      std::vector<std::byte> payload(codec.payload_size(count) + 1, std::byte{0x55});
+      codec.encode_block(values.data(), nullptr, nullptr, count, nullptr, payload.data());
+      REQUIRE(payload.back() == std::byte{0x55});
+      codec.decode_block(payload.data(), count, 1.0F, false, plain.data());
+      codec.decode_block(payload.data(), count, -0.3F, true, sum.data());
+      const float most = type == WireType::fp32 ? 0 : type == WireType::fp16 ? 0x1p-11F : 0x1p-8F;
+      for (size_t i = 0; i < size; ++i) {
+        REQUIRE(std::fabs(plain[i] - values[i]) <= most * std::fabs(values[i]) + 0x1p-25F);
+        const float product = -0.3F * plain[i];
+        REQUIRE(sum[i] == 7.0F + product);
+      }
+      REQUIRE(plain[size] == 7.0F);
+      REQUIRE(sum[size] == 7.0F);
+    }
+  }
+}

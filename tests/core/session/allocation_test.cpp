@@ -1,0 +1,102 @@
+// No allocation in a step, except where the plan changes stage; and what a session holds a parameter.
+#include <doctest/doctest.h>
+
+#include <atomic>
+
+#include "support/allocation_counter.hpp"
+#include "support/gradients.hpp"
+#include "support/scratch_folder.hpp"
+#include "support/sessions.hpp"
+
+using namespace onebit;
+using namespace onebit::test;
+
+namespace {
+
+std::atomic<int64_t> counted{0};
+
+// Runs a step on all ranks between two barriers and answers what all of them allocated meanwhile.
+int64_t allocations_of_step(Rank rank, const std::vector<const float*>& gradients) {
+  const uint64_t peak = rank.session.footprint().peak;
+  rank.session.communicator().barrier(Call());
+  if (rank.number == 0) counted = -allocations();
+  rank.session.communicator().barrier(Call());
+  rank.session.step(gradients);
+  rank.session.communicator().barrier(Call());
+  if (rank.number == 0) counted += allocations();
+  rank.session.communicator().barrier(Call());
+  return counted + static_cast<int64_t>(rank.session.footprint().peak - peak);
+}
+
+}  // namespace
+
+TEST_CASE("a step allocates nothing, except the first of each stage" * doctest::skip(!allocations_are_counted)) {
+  const Tensors model = {std::vector<float>(50'000), std::vector<float>(10)};
+  const ScratchFolder folder;
+  const std::string trace = "trace = \"" + (folder / "trace.json").string() + "\"\n";
+  for (const std::string& tables : std::initializer_list<std::string>{
+           "", "[session]\nthreads = 2\nclip_norm = 1.0\n" + trace,
+           "[exchange]\nbucket_bytes = 30000\ndense_dtype = \"fp16\"\n",
+           "machines = 2\n[exchange]\nbucket_bytes = 30000\ntopology = \"hierarchical\"\n"}) {  // the first of [communicator]
+    CAPTURE(tables);
+    const int ranks = tables.find("hierarchical") == std::string::npos ? 2 : 4;
+    std::vector<int64_t> found(13);
+    run_sessions(ranks, onebit_adam("freeze_step = 6\n", tables), model, [&](Rank rank) {
+      const Tensors gradients = noisy(model, 1, rank.number);
+      const std::vector<const float*> given = pointers(gradients);
+      for (size_t step = 1; step <= 12; ++step) {
+        const int64_t made = allocations_of_step(rank, given);
+        if (rank.number == 0) found[step] = made;
+      }
+    });
+    CHECK(found[7] > 0);  // the compressed stage begins: the count can tell
+    for (const size_t step : {2U, 3U, 4U, 5U, 6U, 8U, 9U, 10U, 11U, 12U}) {
+      CAPTURE(step);
+      CHECK(found[step] == 0);
+    }
+  }
+}
+
+TEST_CASE("state, errors and retained mean take at most 10.5 bytes a parameter in the compressed stage with 2 ranks") {
+  const Tensors model = {std::vector<float>(4'000'000)};
+  const Tensors gradients = noisy(model, 1, 0);
+  Footprint footprint;
+  run_sessions(2, onebit_adam("freeze_step = 1\n"), model, [&](Rank rank) {
+    for (int step = 1; step <= 3; ++step) rank.session.step(pointers(gradients));
+    if (rank.number == 0) footprint = rank.session.footprint();
+  });
+  const auto each = [&](uint64_t bytes) { return static_cast<double>(bytes) / 4e6; };
+  MESSAGE("held " << each(footprint.held()) << " bytes a parameter; exchange buffers " << each(footprint.exchange_buffers)
+                  << ", peak at the freeze " << each(footprint.peak));
+  CHECK(each(footprint.held()) <= 10.5);
+  CHECK(each(footprint.held()) >= 10.0);  // the reciprocal, both errors and two bits of mean must be somewhere
+}
+
+TEST_CASE("what check says a model will cost is what a session then holds and sends") {
+  Tensors model = {std::vector<float>(300'000), std::vector<float>(77)};
+  CHECK_THROWS_WITH(cost_of(plugins(), configure(onebit_adam("freeze_step = 2\n")), parameters_of(model), 0),
+                    "a cost is of at least 1 rank, found 0");
+  for (const std::string scale : {"", "scale = \"tensor\"\n"}) {
+    const std::string toml = "[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 2\n[compressor]\nplugin = \"onebit\"\n" +
+                             scale + "[communicator]\nplugin = \"threads\"\n";
+    const Cost cost = cost_of(plugins(), configure(toml), parameters_of(model), 3);
+    std::vector<Footprint> footprints(3);
+    std::vector<Traffic> traffic(3);
+    run_sessions(3, toml, model, [&](Rank rank) {
+      for (int64_t step = 1; step <= 4; ++step) rank.session.step(pointers(noisy(model, step, rank.number)));
+      footprints[static_cast<size_t>(rank.number)] = rank.session.footprint();
+      traffic[static_cast<size_t>(rank.number)] = rank.session.traffic();
+    });
+    uint64_t held = 0, dense = 0, compressed = 0;
+    for (size_t r = 0; r < 3; ++r) {
+      held = std::max(held, footprints[r].held());
+      dense = std::max(dense, traffic[r].dense_bytes / 2);
+      compressed = std::max(compressed, traffic[r].compressed_bytes / 2);
+    }
+    CHECK(cost.parameters == 300'077);
+    CHECK(cost.compressed_state == doctest::Approx(static_cast<double>(held) / 300'077.0).epsilon(0.01));
+    CHECK(cost.dense_traffic == dense);
+    CHECK(cost.compressed_traffic == compressed);
+    CHECK(cost.agreement_traffic == traffic[0].agreement_bytes / 6);  // four steps, and two at the start
+  }
+}

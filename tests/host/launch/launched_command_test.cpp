@@ -1,0 +1,142 @@
+// The command as torchrun starts it: one process a rank, told by the environment where to meet; the same bytes as on threads,
+// one voice for all, and an end with a reason where ranks do not belong together.
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "plugins/optimizers/recorded_trace.hpp"
+#include "support/held_port.hpp"
+#include "support/running.hpp"
+#include "support/scratch_folder.hpp"
+#include "support/small_data_set.hpp"
+
+using onebit::test::closed_form;
+using onebit::test::HeldPort;
+using onebit::test::onebit_command;
+using onebit::test::Outcome;
+using onebit::test::run_onebit;
+using onebit::test::run_shell;
+using onebit::test::write_trace;
+
+namespace {
+
+const std::string kMeeting = " --set communicator.plugin=meeting";
+
+std::string manifest(const std::string& more = "") {
+  return "[optimizer]\nplugin = \"onebit_adam\"\nlr = 1e-2\nfreeze_step = 2\n[compressor]\nplugin = \"onebit\"\nblock = 64\n"
+         "[communicator]\nplugin = \"threads\"\n[exchange]\nbucket_bytes = 4096\n" +
+         more + "[plugins]\npath = [\"" ONEBIT_BAD_PLUGINS "/meeting.so\"]\n";
+}
+
+struct Replay {
+  ScratchFolder folder;
+  explicit Replay(int ranks, const std::string& more = "") {
+    folder.file("c.toml", manifest(more));
+    write_trace(folder / "in", closed_form({5000, 33, 7, 1}, ranks, 1, 6));
+  }
+  std::string arguments(const std::string& out, const std::string& more = "") const {
+    return "replay " + (folder / "c.toml").string() + " --gradients " + (folder / "in").string() + " --out " +
+           (folder / out).string() + " " + more;
+  }
+};
+
+// For a shell: what rank `rank` of `size` is told.
+std::string told(int rank, int size, uint16_t port, const std::string& more = "") {
+  const std::string r = std::to_string(rank), n = std::to_string(size);
+  return "env -u OMPI_COMM_WORLD_SIZE -u PMI_SIZE -u SLURM_STEP_NUM_TASKS RANK=" + r + " WORLD_SIZE=" + n + " LOCAL_RANK=" + r +
+         " LOCAL_WORLD_SIZE=" + n + " MASTER_ADDR=127.0.0.1 MASTER_PORT=" + std::to_string(port) + " " + more + " timeout 120 ";
+}
+
+// All ranks at once, rank 0 last; the exit status is the number of those that failed.
+Outcome launch(int size, const std::string& arguments) {
+  const HeldPort port;
+  std::string script, wait = "failed=0";
+  for (int rank = size; rank-- > 0;) {
+    script += told(rank, size, port.port()) + onebit_command() + " " + arguments + " & p" + std::to_string(rank) + "=$!\n";
+    wait += "; wait $p" + std::to_string(rank) + " || failed=$((failed + 1))";
+  }
+  return run_shell(script + wait + "; exit $failed");
+}
+
+size_t count(const std::string& text, const std::string& part) {
+  size_t found = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("replay on launched processes writes the file that replay writes on threads") {
+  for (const int ranks : {1, 2, 4}) {
+    CAPTURE(ranks);
+    const Replay replay(ranks);
+    const Outcome threads = run_onebit(replay.arguments("threads", "--ranks " + std::to_string(ranks)));
+    REQUIRE_MESSAGE(threads.status == 0, threads.text);
+    const Outcome processes = launch(ranks, replay.arguments("processes", kMeeting));
+    REQUIRE_MESSAGE(processes.status == 0, processes.text);
+    CHECK(contents_of(replay.folder / "processes") == contents_of(replay.folder / "threads"));
+    CHECK_MESSAGE(count(processes.text, "tensors after steps 1 to 6") == 1, processes.text);
+  }
+}
+
+TEST_CASE("in one process, the ranks of such a communicator are threads") {
+  const Replay replay(3);
+  REQUIRE(run_onebit(replay.arguments("threads")).status == 0);
+  const Outcome meeting = run_onebit(replay.arguments("meeting", kMeeting));
+  CHECK_MESSAGE(meeting.status == 0, meeting.text);
+  CHECK(contents_of(replay.folder / "meeting") == contents_of(replay.folder / "threads"));
+}
+
+TEST_CASE("training on launched processes") {
+  if (ONEBIT_WITH_TORCH == 0) {
+    MESSAGE("SKIPPED: this build has no libtorch (ONEBIT_TORCH=OFF)");
+    return;
+  }
+  const ScratchFolder folder;
+  onebit::test::write_data_set(onebit::test::small_data_set(640, 200), folder.path());
+  folder.file("c.toml", manifest("[train]\nmodel = \"cnn\"\nbatch = 16\n"));
+  const auto train = [&](const std::string& name) {
+    return "train " + (folder / "c.toml").string() + " --set train.data_folder=" + folder.path().string() + " --out " +
+           (folder / name).string();
+  };
+  const auto summary = [&](const std::string& name) {
+    return nlohmann::json::parse(contents_of(folder / name / "summary.json"));
+  };
+  const Outcome threads = run_onebit(train("threads") + " --ranks 2");
+  REQUIRE_MESSAGE(threads.status == 0, threads.text);
+  const Outcome processes = launch(2, train("processes") + kMeeting);
+  REQUIRE_MESSAGE(processes.status == 0, processes.text);
+  CHECK(summary("processes").at("ranks") == 2);
+  CHECK(summary("processes").at("parameter_hash") == summary("threads").at("parameter_hash"));
+  CHECK(count(processes.text, "communicator meeting") == 1);
+}
+
+TEST_CASE("communicators that can't join launched processes say so instead of going on apart") {
+  const Replay replay(2);
+  const Outcome threads = run_shell(told(0, 2, 1) + onebit_command() + " " + replay.arguments("out"));
+  CHECK(threads.status == 1);
+  CHECK_SAYS(threads,
+             "[rank 0 of 2] onebit: error: a launcher such as torchrun started 2 processes, but the ranks of communicator "
+             "'threads' are threads of one process: 2 copies of this run would go on apart; choose a communicator that joins "
+             "processes, such as nccl, or start one process");
+  const Outcome more = run_shell(told(0, 2, 1) + onebit_command() + " " + replay.arguments("out", kMeeting + " --ranks 3"));
+  CHECK(more.status == 1);
+  CHECK_SAYS(more, "--ranks asks for 3");
+  const Outcome half = run_shell("env RANK=0 " + onebit_command() + " " + replay.arguments("out"));
+  CHECK(half.status == 1);
+  CHECK_SAYS(half, "WORLD_SIZE is not set, but RANK is");
+  CHECK(!std::filesystem::exists(replay.folder / "out"));
+}
+
+TEST_CASE("a rank of another job is turned away, and says whose") {
+  const Replay replay(4);
+  const HeldPort port;
+  const std::string run = onebit_command() + " " + replay.arguments("out", kMeeting);
+  const Outcome outcome =
+      run_shell("( " + told(0, 4, port.port(), "TORCHELASTIC_RUN_ID=one") + run + " ) & " +
+                told(1, 4, port.port(), "TORCHELASTIC_RUN_ID=two") + run + "; echo status $?; kill $!; wait $!; exit 0");
+  CHECK_SAYS(outcome,
+             "[rank 1 of 4] onebit: error: rank 1 cannot join rank 0's rendezvous at 127.0.0.1:" + std::to_string(port.port()) +
+                 ": rank 0 there belongs to another job: give each job a port of its own (ONEBIT_PORT)\nstatus 1");
+}

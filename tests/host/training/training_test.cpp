@@ -1,0 +1,273 @@
+// The training loop, on a model that needs no libtorch: softmax regression.
+#include "training/training.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "data_sets/data_sets.hpp"
+#include "launch/interrupt.hpp"
+#include "regression.hpp"
+#include "support/scratch_folder.hpp"
+#include "support/sessions.hpp"
+#include "support/small_data_set.hpp"
+
+using onebit::test::Regression;
+using namespace onebit::host;  // NOLINT(google-build-using-namespace): the room under test
+
+namespace {
+
+struct Run {
+  ScratchFolder folder;
+  std::ostringstream told;
+  Models models;
+  Summary summary;
+
+  const Regression& model(size_t rank) const { return dynamic_cast<const Regression&>(*models.at(rank)); }
+  std::vector<nlohmann::json> evaluations() const {
+    std::vector<nlohmann::json> lines;
+    std::istringstream all(contents_of(folder / "out/metrics.jsonl"));
+    for (std::string line; std::getline(all, line);)
+      if (auto parsed = nlohmann::json::parse(line); parsed.contains("test_loss")) lines.push_back(parsed);
+    return lines;
+  }
+};
+
+onebit::Configuration configured(const std::string& optimizer, const std::string& train) {
+  const std::string text =
+      "[optimizer]\nplugin = " + optimizer + "\n[train]\n" + train + "\n[communicator]\nplugin = \"threads\"\n";
+  return {onebit::test::plugins(), onebit::Manifest::parse(text, "test.toml", "."), train_schema()};
+}
+
+const std::string kAdam = "\"adam\"";
+const std::string kOneBitAdam = "\"onebit_adam\"\nfreeze_step = 10\n[compressor]\nplugin = \"onebit\"";
+// Syncs after 2, then 4 steps.
+const std::string kLocalAdam =
+    "\"zeroone_adam\"\nvar_freeze_step = 10\nlocal_step_scaler = 8\nlocal_step_clipper = 4\n[compressor]\nplugin = \"onebit\"";
+const std::string kTrain = "epochs = 3\nbatch = 8\nlog_every = 5\n";
+
+const onebit::Configuration& configuration(bool compressed) {
+  static const onebit::Configuration dense = configured(kAdam, kTrain), one_bit = configured(kOneBitAdam, kTrain);
+  return compressed ? one_bit : dense;
+}
+
+// hook_rank: whose model gets the hook.
+void train(Run& run, int ranks, const onebit::Configuration& configuration, const Regression::Hook& hook = {},
+           int hook_rank = 0) {
+  const DataSet data = image_data(onebit::test::small_images(403, 1), onebit::test::small_images(101, 2));
+  const TrainSettings settings(configuration);
+  Progress progress(run.told, 0);
+  TrainLog log(progress, run.folder / "out");
+  for (int rank = 0; rank < ranks; ++rank)
+    run.models.push_back(std::make_unique<Regression>(rank == hook_rank ? hook : Regression::Hook()));
+  run.summary =
+      run_training({"test", onebit::test::plugins(), configuration, settings, data}, Ranks::threads(ranks), run.models, log);
+}
+void train(Run& run, int ranks, bool compressed, const Regression::Hook& hook = {}, int hook_rank = 0) {
+  train(run, ranks, configuration(compressed), hook, hook_rank);
+}
+
+uint64_t hash_after(const std::string& optimizer, const std::string& settings) {
+  Run run;
+  train(run, 2, configured(optimizer, settings));
+  return run.summary.parameter_hash;
+}
+
+}  // namespace
+
+TEST_CASE("a model learns, dense and compressed, on any number of ranks") {
+  for (const bool compressed : {false, true})
+    for (const int ranks : {1, 2, 3}) {
+      CAPTURE(compressed);
+      CAPTURE(ranks);
+      Run run;
+      train(run, ranks, compressed);
+      REQUIRE(run.summary.final_test_accuracy);
+      CHECK(*run.summary.final_test_accuracy > 0.9);
+      CHECK(*run.summary.final_test_loss < 1);
+      CHECK(*run.summary.final_train_loss < 1);
+      CHECK(run.summary.steps == 3 * (403 / (8 * ranks)));
+      CHECK(run.summary.parameters == Regression::kElements);
+      CHECK(run.summary.ranks == ranks);
+      const onebit::Traffic& t = run.summary.traffic;
+      CHECK(t.compressed_steps == (compressed ? run.summary.steps - 10 : 0));
+      if (ranks == 1) CHECK(t.total() == 0);
+      const auto written = nlohmann::json::parse(contents_of(run.folder / "out/summary.json"));
+      CHECK(written["config"] == "test");
+      CHECK(written["ranks"] == ranks);
+      CHECK(written["machines"] == 1);
+    }
+}
+
+TEST_CASE("the time of a step is told by stage, and is that of its parts") {
+  Run run;
+  train(run, 2, true);
+  const Summary& s = run.summary;
+  CHECK(s.timings.dense.steps == s.traffic.dense_steps);
+  CHECK(s.timings.compressed.steps == s.traffic.compressed_steps);
+  double all = 0;
+  for (const StageTimings* stage : {&s.timings.dense, &s.timings.compressed}) {
+    CHECK(stage->compute > 0);
+    for (const double part : {stage->session.scan, stage->session.send, stage->session.receive, stage->session.wait})
+      CHECK(part > 0);
+    CHECK(stage->compute + stage->codec() + stage->session.wait <= stage->step);
+    all += stage->step;
+  }
+  CHECK(all <= s.train_seconds);
+  const auto written = nlohmann::json::parse(to_json(s))["timings"];
+  CHECK(written["dense"]["steps"] == 10);
+  CHECK(written["compressed"]["step"].get<double>() == s.timings.compressed.step);
+  CHECK(written["compressed"]["compute"].get<double>() == s.timings.compressed.compute);
+}
+
+TEST_CASE("two runs end with the same bits") {
+  Run first, second;
+  train(first, 2, true);
+  train(second, 2, true);
+  CHECK(first.summary.parameter_hash == second.summary.parameter_hash);
+}
+
+TEST_CASE("the log has its lines, for people and for programs") {
+  Run run;
+  train(run, 2, true);
+  std::istringstream lines(contents_of(run.folder / "out/metrics.jsonl"));
+  std::string line;
+  std::vector<int64_t> steps;
+  int64_t epochs = 0;
+  std::set<std::string> stages;
+  double bytes = 0;
+  while (std::getline(lines, line)) {
+    const auto entry = nlohmann::json::parse(line);
+    if (entry.contains("test_accuracy")) {
+      CHECK(entry["epoch"] == ++epochs);
+      continue;
+    }
+    steps.push_back(entry["step"]);
+    stages.insert(entry["stage"]);
+    CHECK(entry["loss"].get<double>() > 0);
+    CHECK(entry["samples_per_second"].get<double>() > 0);
+    CHECK(entry["bytes_sent"].get<double>() > bytes);
+    bytes = entry["bytes_sent"];
+    const auto& timings = entry["timings"];
+    CHECK(timings["dense"]["steps"].get<int64_t>() + timings["compressed"]["steps"].get<int64_t>() == steps.back());
+    CHECK(timings[entry["stage"].get<std::string>()]["step"].get<double>() > 0);
+  }
+  CHECK(epochs == 3);
+  CHECK(steps == std::vector<int64_t>{5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75});
+  CHECK(stages == std::set<std::string>{"dense", "compressed"});
+  CHECK(run.told.str().find("epoch 1/3  step 5/75  loss ") != std::string::npos);
+  CHECK(run.told.str().find("epoch 3/3 done") != std::string::npos);
+}
+
+TEST_CASE("a run in which nothing was compressed says so, and what to do") {
+  const std::string never = "\"onebit_adam\"\nfreeze_step = 1000\n[compressor]\nplugin = \"onebit\"";
+  for (const std::string& optimizer : {kAdam, kOneBitAdam, never}) {
+    CAPTURE(optimizer);
+    Run run;
+    train(run, 2, configured(optimizer, kTrain));
+    const std::string told = "nothing was compressed: optimizer onebit_adam stayed in its dense stage for all 75 steps";
+    CHECK((run.told.str().find(told) != std::string::npos) == (optimizer == never));
+  }
+}
+
+TEST_CASE("evaluations come when they are due, and after each epoch, and change nothing") {
+  for (const std::string& optimizer : {kAdam, kOneBitAdam, kLocalAdam}) {
+    CAPTURE(optimizer);
+    Run often;
+    train(often, 2, configured(optimizer, kTrain + "evaluate_every = 11\n"));
+    std::vector<int64_t> steps, epochs;
+    for (const auto& line : often.evaluations()) {
+      steps.push_back(line["step"]);
+      epochs.push_back(line["epoch"]);
+      CHECK(line.contains("epoch_loss") == (steps.back() % 25 == 0));
+      CHECK(line["test_accuracy"].get<double>() > 0);
+      CHECK(line["bytes_sent"].get<double>() > 0);
+      CHECK(line["seconds"].get<double>() > 0);
+    }
+    CHECK(steps == std::vector<int64_t>{11, 22, 25, 33, 44, 50, 55, 66, 75});
+    CHECK(epochs == std::vector<int64_t>{1, 1, 1, 2, 2, 2, 3, 3, 3});
+    CHECK(often.evaluations().back()["test_loss"] == *often.summary.final_test_loss);
+    CHECK(often.told.str().find("epoch 2/3  step 44/75  test loss ") != std::string::npos);
+    CHECK(often.summary.parameter_hash == hash_after(optimizer, kTrain));
+  }
+}
+
+TEST_CASE("with local steps, what is evaluated and what is left at the end are the parameters that all ranks share") {
+  Run run;
+  train(run, 2, configured(kLocalAdam, kTrain + "evaluate_every = 1\n"));
+  CHECK(run.summary.timings.local.steps > 20);
+  CHECK(run.summary.timings.local.steps == run.summary.traffic.local_steps);
+  CHECK(nlohmann::json::parse(to_json(run.summary))["timings"]["local"]["compute"].get<double>() > 0);
+  CHECK(run.told.str().find("  local  ETA ") != std::string::npos);
+  CHECK(run.model(0).judged().size() == 75);
+  CHECK(run.model(0).judged() == run.model(1).judged());
+  CHECK(run.model(0).weights() == run.model(1).weights());  // the last step brings them together
+  CHECK(*run.summary.final_test_accuracy > 0.9);
+}
+
+TEST_CASE("two micro-batches a step train as one batch of both does") {
+  Run two, one;
+  train(two, 2, configured(kAdam, "epochs = 3\nbatch = 8\naccumulate = 2"));
+  train(one, 2, configured(kAdam, "epochs = 3\nbatch = 16"));
+  CHECK(two.summary.steps == 3 * (403 / 32));
+  CHECK(*two.summary.final_train_loss == doctest::Approx(*one.summary.final_train_loss).epsilon(1e-5));
+  double worst = 0, most = 0;
+  for (size_t i = 0; i < one.model(0).weights().size(); ++i) {
+    worst = std::max<double>(worst, std::fabs(two.model(0).weights()[i] - one.model(0).weights()[i]));
+    most = std::max<double>(most, std::fabs(one.model(0).weights()[i]));
+  }
+  CHECK(most > 0.01);
+  CHECK(worst < 1e-5);
+}
+
+TEST_CASE("the learning rate follows its schedule") {
+  const std::string one_step = "batch = 8\nsamples = 16\nepochs = ";  // an epoch
+  const uint64_t once = hash_after(kAdam, one_step + "1\nschedule = \"constant\"");
+  CHECK(hash_after(kAdam, one_step + "3\nschedule = \"exponential\"\ndecay_steps = 1\ndecay_factor = 0.0") == once);
+  CHECK(hash_after(kAdam, one_step + "3\nschedule = \"constant\"") != once);
+  CHECK(hash_after(kAdam, one_step + "1\nschedule = \"constant\"\nwarmup_steps = 2") != once);
+}
+
+TEST_CASE("a step with a gradient that is not finite is skipped on all ranks, and its loss not counted") {
+  Run run;
+  train(
+      run, 2, false, [](int64_t call, Regression& model) { call == 3 ? model.spoil() : void(); }, 1);
+  CHECK(run.summary.traffic.skipped_steps == 1);
+  CHECK(run.summary.timings.dense.steps == 74);
+  CHECK(run.summary.steps == 74);
+  CHECK(std::isfinite(*run.summary.final_train_loss));
+}
+
+TEST_CASE("when every gradient is spoilt nothing is learnt, and said so") {
+  Run run;
+  train(run, 2, false, [](int64_t, Regression& model) { model.spoil(); });
+  CHECK(run.summary.steps == 0);
+  CHECK(!run.summary.final_train_loss);
+  CHECK(nlohmann::json::parse(to_json(run.summary))["final_train_loss"].is_null());
+}
+
+TEST_CASE("a model that fails on one rank ends the run with its own error") {
+  for (const int rank : {0, 1}) {
+    Run run;
+    const auto fail = [](int64_t call, Regression&) {
+      if (call == 5) throw std::runtime_error("the model broke");
+    };
+    CHECK_THROWS_WITH(train(run, 2, true, fail, rank), "the model broke");
+  }
+}
+
+TEST_CASE("Ctrl-C ends the run soon, on all ranks after the same step") {
+  const Interruptible interruptible;
+  Run run;
+  train(
+      run, 2, true, [](int64_t call, Regression&) { call == 7 ? static_cast<void>(std::raise(SIGINT)) : void(); }, 1);
+  CHECK(run.summary.interrupted);
+  CHECK(run.summary.steps >= 7);
+  CHECK(run.summary.steps <= 10);  // with the next line of the log at the latest
+  CHECK(!run.summary.final_test_accuracy);
+  CHECK(nlohmann::json::parse(to_json(run.summary))["interrupted"] == true);
+}

@@ -1,0 +1,57 @@
+// The communicator `mpi`, on ranks that mpirun starts.
+#include <doctest/doctest.h>
+
+#include "support/mpirun.hpp"
+#include "support/scratch_folder.hpp"
+
+using onebit::test::can_mpirun;
+using onebit::test::mpirun;
+using onebit::test::Outcome;
+
+namespace {
+
+void check_conformance(int ranks, const std::string& program) {
+  if (!can_mpirun()) return;
+  const Outcome outcome = mpirun(ranks, ONEBIT_BINARY_DIR "/bin/" + program);
+  CHECK_MESSAGE(outcome.status == 0, outcome.text);
+  CHECK_SAYS(outcome, "28 cases on " + std::to_string(ranks) + " ranks");
+}
+
+}  // namespace
+
+TEST_CASE("mpi conforms: 1 rank") { check_conformance(1, "mpi_conformance_rank"); }
+TEST_CASE("mpi conforms: 2 ranks") { check_conformance(2, "mpi_conformance_rank"); }
+TEST_CASE("mpi conforms: 3 ranks") { check_conformance(3, "mpi_conformance_rank"); }
+TEST_CASE("mpi conforms: 4 ranks") { check_conformance(4, "mpi_conformance_rank"); }
+TEST_CASE("mpi of device memory conforms, staged") { check_conformance(3, "mpi_staged_rank staged"); }
+TEST_CASE("mpi of device memory conforms, with an MPI that takes it") { check_conformance(3, "mpi_staged_rank direct"); }
+
+TEST_CASE("a session on a device over mpi has the bits of one on the CPU") {
+  if (!can_mpirun()) return;
+  const Outcome outcome = mpirun(2, ONEBIT_BINARY_DIR "/bin/mpi_device_rank");
+  CHECK_MESSAGE(outcome.status == 0, outcome.text);
+  CHECK_SAYS(outcome, "2 cases of a device over mpi");
+}
+
+TEST_CASE("mpi moves data while a rank computes and does not call it") {
+  if (!can_mpirun()) return;
+  const ScratchFolder folder;
+  const Outcome outcome = mpirun(2, ONEBIT_BINARY_DIR "/bin/mpi_overlap_rank " + (folder / "moved").string());
+  CHECK_MESSAGE(outcome.status == 0, outcome.text);
+  CHECK_SAYS(outcome, "8 MB moved while rank 0 was busy");
+}
+
+TEST_CASE("an embedder's MPI program trains on communicators of its own, and keeps its MPI") {
+  if (!can_mpirun()) return;
+  const Outcome outcome = mpirun(4, ONEBIT_BINARY_DIR "/bin/mpi_embed_rank");
+  CHECK_MESSAGE(outcome.status == 0, outcome.text);
+  for (int rank = 0; rank < 4; ++rank) CHECK_SAYS(outcome, "rank " + std::to_string(rank) + ": trained with its group");
+}
+
+TEST_CASE("an embedder's MPI without threads is refused, with the level that it has and the one that is needed") {
+  if (!can_mpirun()) return;
+  const Outcome outcome = mpirun(1, ONEBIT_BINARY_DIR "/bin/mpi_embed_rank single");
+  CHECK(outcome.status != 0);
+  CHECK_SAYS(outcome, "needs MPI_THREAD_MULTIPLE, but MPI runs with MPI_THREAD_SINGLE");
+  CHECK_SAYS(outcome, "start it with MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided)");
+}

@@ -1,0 +1,197 @@
+// 1-bit LAMB through sessions with the real compressor: how far a step may reach, that it learns, when it freezes by itself,
+// and that exempt tensors and skipped steps are as they should be.
+#include <doctest/doctest.h>
+#include <spdlog/logger.h>
+#include <spdlog/sinks/ostream_sink.h>
+
+#include <cmath>
+#include <limits>
+#include <sstream>
+
+#include "support/gradients.hpp"
+#include "support/sessions.hpp"
+
+using namespace onebit;
+using namespace onebit::test;
+
+namespace {
+
+constexpr double rate = 1e-3;
+
+std::string manifest(const std::string& optimizer, const std::string& lines) {
+  return "[optimizer]\nplugin = \"" + optimizer + "\"\n" + lines +
+         "[compressor]\nplugin = \"onebit\"\n[communicator]\nplugin = \"threads\"\ntimeout = 60\n";
+}
+std::string onebit_lamb(const std::string& lines) { return manifest("onebit_lamb", lines); }
+
+Tensors model(const std::vector<size_t>& sizes) {
+  Tensors zeros;
+  for (const size_t size : sizes) zeros.emplace_back(size);
+  return noisy(zeros, 777, 0);
+}
+
+// How a rank's made-up gradients become those of a test.
+using Shape = std::function<void(Tensors& gradients, int64_t step, int rank)>;
+
+// The largest change of any element in a compressed step, in learning rates: 2 ranks, frozen after step 40, then 300 steps.
+double reach(const Tensors& initial, const std::string& lines, const Shape& shape) {
+  double most = 0;
+  run_sessions(2, onebit_lamb("freeze_step = 40\n" + lines), initial, [&](Rank rank) {
+    for (int64_t step = 1; step <= 340; ++step) {
+      Tensors gradients = noisy(initial, step, rank.number);
+      shape(gradients, step, rank.number);
+      const Tensors before = rank.parameters;
+      rank.session.step(pointers(gradients));
+      for (size_t k = 0; rank.number == 0 && step > 40 && k < before.size(); ++k)
+        for (size_t i = 0; i < before[k].size(); ++i)
+          most = std::max(most, std::fabs(static_cast<double>(rank.parameters[k][i]) - before[k][i]) / rate);
+    }
+  });
+  return most;
+}
+
+// Trust ratio and factor are 1, so that a step is the learning rate times the update.
+const std::string plain = "max_coeff = 1.0\nmin_coeff = 1.0\nfactor_max = 1.0\nfactor_min = 1.0\n";
+
+void check_reach(const Tensors& initial, const Shape& shape) {
+  const double bounded = reach(initial, plain, shape);
+  CHECK(bounded <= 10);
+  CHECK(bounded > 0.05);
+  CHECK(reach(initial, "max_coeff = 1.0\nmin_coeff = 1.0\n", shape) <= 10 * 4.0);  // the factor's largest
+}
+void check_that_the_papers_form_goes_beyond(const Tensors& initial, const Shape& shape) {
+  CHECK(reach(initial, plain + "message = \"momentum\"\nvariance_floor = 0\n", shape) > 10);
+}
+
+// Of |p - 1|^2 / 2, with a rank's noise.
+Tensors towards_one(const Tensors& parameters, int64_t step, int rank) {
+  Tensors gradients = noisy(parameters, step, rank);
+  for (size_t k = 0; k < parameters.size(); ++k)
+    for (size_t i = 0; i < parameters[k].size(); ++i)
+      gradients[k][i] = parameters[k][i] - 1 + 0.1F * noise(static_cast<uint64_t>(step), static_cast<uint64_t>(rank), k, i);
+  return gradients;
+}
+double distance_to_one(const Tensors& parameters) {
+  double squares = 0;
+  for (const auto& tensor : parameters)
+    for (const float p : tensor) squares += (p - 1.0) * (p - 1.0);
+  return std::sqrt(squares);
+}
+
+}  // namespace
+
+TEST_CASE("onebit_lamb, bounded steps: half the tensors with gradients 1000 times smaller") {
+  check_reach(model({600, 600, 600, 600, 32, 32, 32, 32}), [](Tensors& gradients, int64_t, int) {
+    for (size_t k = 0; k < gradients.size(); k += 2)
+      for (float& g : gradients[k]) g *= 1e-3F;
+  });
+}
+
+TEST_CASE("onebit_lamb, bounded steps: gradients over six decades inside one block") {
+  const Tensors initial = model({4096});
+  const Shape decades = [](Tensors& gradients, int64_t, int) {
+    for (size_t i = 0; i < 4096; ++i) gradients[0][i] *= std::pow(10.0F, -6.0F * static_cast<float>(i) / 4096);
+  };
+  check_reach(initial, decades);
+  check_that_the_papers_form_goes_beyond(initial, decades);
+}
+
+TEST_CASE("onebit_lamb, bounded steps: elements that are active one per cent of the time") {
+  const Tensors initial = model({5000});
+  const Shape rare = [](Tensors& gradients, int64_t step, int rank) {
+    for (size_t i = 0; i < 5000; i += 2)
+      if (noise(static_cast<uint64_t>(step), 50 + static_cast<uint64_t>(rank), 9, i) < 0.98F) gradients[0][i] = 0;
+  };
+  check_reach(initial, rare);
+}
+
+TEST_CASE("onebit_lamb learns after the freeze, with one rank and with three, in both messages") {
+  for (const int ranks : {1, 3})
+    for (const std::string message : {"update", "momentum"}) {
+      CAPTURE(ranks);
+      CAPTURE(message);
+      const Tensors initial = model({300, 4500});
+      double frozen = 0;
+      const std::vector<Tensors> after = run_sessions(
+          ranks, onebit_lamb("freeze_step = 20\nlr = 1e-2\nmessage = \"" + message + "\"\n"), initial, [&](Rank rank) {
+            for (int64_t step = 1; step <= 320; ++step) {
+              const StepReport report = rank.session.step(pointers(towards_one(rank.parameters, step, rank.number)));
+              if (report.compressed != (step > 20)) throw std::runtime_error("freeze_step is off");
+              if (step == 20 && rank.number == 0) frozen = distance_to_one(rank.parameters);
+            }
+          });
+      CHECK(distance_to_one(after[0]) < 0.5 * frozen);
+      for (const Tensors& replica : after) CHECK(replica == after[0]);
+    }
+}
+
+TEST_CASE("onebit_lamb: a step with a gradient that is not finite leaves everything as it was") {
+  const Tensors initial = model({300, 4500});
+  const auto train = [&](bool poisoned) {
+    return run_sessions(2, onebit_lamb("freeze_step = 4\nweight_decay = 0.01\n"), initial, [&](Rank rank) {
+      for (int64_t step = 1; step <= 12; ++step) {
+        Tensors gradients = noisy(initial, step, rank.number);
+        for (const int64_t at : {1, 4, 5, 9}) {  // the first, the last dense, the first compressed, a later one
+          if (!poisoned || at != step) continue;
+          Tensors bad = gradients;
+          if (rank.number == 1) bad[1][17] = std::numeric_limits<float>::infinity();
+          const Tensors before = rank.parameters;
+          if (!rank.session.step(pointers(bad)).skipped) throw std::runtime_error("not skipped");
+          if (rank.parameters != before) throw std::runtime_error("a skipped step moved parameters");
+        }
+        rank.session.step(pointers(gradients));
+      }
+    });
+  };
+  CHECK(train(true) == train(false));
+}
+
+TEST_CASE("onebit_lamb: exempt tensors are as with lamb, bit for bit, on every rank and through the freeze") {
+  const Tensors initial = model({300, 9000, 77, 5000});
+  const auto train = [&](const std::string& toml) {
+    return run_sessions(2, toml, initial, [&](Rank rank) {
+      rank.session.set_gradient_scale(0.5);
+      for (int64_t step = 1; step <= 30; ++step) rank.session.step(pointers(noisy(initial, step, rank.number)));
+    });
+  };
+  const std::vector<Tensors> dense = train(manifest("lamb", "weight_decay = 0.01\n"));
+  for (const std::string message : {"update", "momentum"}) {
+    CAPTURE(message);
+    const std::vector<Tensors> mixed =
+        train(onebit_lamb("freeze_step = 5\nweight_decay = 0.01\ndense = ['t0', 't3']\nmessage = \"" + message + "\"\n"));
+    for (size_t rank = 0; rank < 2; ++rank) {
+      for (const size_t k : {0, 3}) CHECK(mixed[rank][k] == dense[rank][k]);
+      for (const size_t k : {1, 2}) CHECK(mixed[rank][k] != dense[rank][k]);
+    }
+  }
+}
+
+TEST_CASE("onebit_lamb, freeze_step = \"auto\": it freezes where the variance is stable, and says so") {
+  std::ostringstream text;
+  auto logger = std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(text));
+  logger->set_pattern("%v");
+  static Registry& registry = *new Registry(logger);  // its libraries stay, as it does
+  registry.load_folder(Registry::default_folder());
+  const Tensors initial = model({300, 4500});
+  LocalRendezvous rendezvous(2);
+  std::vector<int64_t> last(2);
+  host::run_ranks(2, [&](int number) {
+    Tensors own = initial;
+    const std::string toml = onebit_lamb("freeze_step = \"auto\"\n");
+    Session session(registry, Configuration(registry, Manifest::parse(toml, "test.toml", ".")), rendezvous.at(number),
+                    parameters_of(own));
+    for (int64_t step = 1; step <= 200; ++step) {
+      Tensors gradients = noisy(initial, step, number);
+      for (auto& tensor : gradients)  // they shrink at first
+        for (float& g : tensor) g *= 1.0F + 0.3F * std::exp(-static_cast<float>(step) / 5.0F);
+      if (!session.step(pointers(gradients)).compressed) last[static_cast<size_t>(number)] = step;
+    }
+  });
+  registry.logger()->set_level(spdlog::level::off);  // the sink is gone soon
+  CHECK(last[0] == last[1]);
+  CHECK(last[0] > 30);
+  CHECK(last[0] < 200);
+  const std::string log = text.str();
+  CHECK(log.find("the variance is stable") != std::string::npos);
+  CHECK(log.find("step " + std::to_string(last[0]) + " is the last dense one") != std::string::npos);
+}
