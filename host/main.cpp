@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The command `onebit`. Exit codes: 0 done, 1 an error (told in one message on stderr), 2 wrong usage.
 #include <spdlog/sinks/stdout_color_sinks.h>
 

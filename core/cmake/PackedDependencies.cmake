@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Answers find_package() from ONEBIT_DEPS, a folder that `./dev gpu --pack` filled: for machines that have a compiler, but neither
 # our dependencies nor a network. What is not in the folder is looked for as ever. The libraries are used as headers alone, but
 # for Highway's, Nettle's and Google Benchmark's.

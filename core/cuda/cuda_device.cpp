@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory, copies, and the order of streams; what launches kernels is in kernels.cu and dense_codec.cu.
 #include "cuda_device.hpp"
 

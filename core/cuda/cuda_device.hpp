@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CUDA as the device of a session: one stream of its own, memory, and the kernels of kernels.cu.
 #pragma once
 

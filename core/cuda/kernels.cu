@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The core's own kernels: the opening of a step, and what rounds do besides calling plugins.
 #include "cuda_device.hpp"
 #include "onebit/programs/program_cuda.hpp"

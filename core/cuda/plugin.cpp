@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The library through which the core finds its part for CUDA, where it finds plugins.
 #include "onebit/plugin.hpp"
 #include "cuda_device.hpp"

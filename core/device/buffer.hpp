@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory that the core owns: zeroed, aligned, on huge pages where it is large, and counted; the CPU's, or a device's. Every
 // byte of state, errors and payloads goes through here, so a session can tell what it holds and what it held at most.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Device: all that the core itself does where a session's tensors are in another memory than the CPU's; what plugins do there
 // is their own. CUDA's is a library of its own (core/cuda), found as plugins are, so that a machine without CUDA loads all the
 // rest.

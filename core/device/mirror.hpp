@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mirror: the layout's arrays in a device's memory, for kernels. Where there is no device it has none of them.
 #pragma once
 

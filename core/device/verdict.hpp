@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What ranks tell each other at the opening of a step, and what follows from it: the same on every rank, and on the CPU as in a
 // kernel, for where tensors are in device memory the host learns it only afterwards.
 #pragma once

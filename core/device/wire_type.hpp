@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a dense element travels as (exchange.dense_dtype).
 #pragma once
 

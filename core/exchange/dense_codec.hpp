@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The codec of what isn't compressed: values as they are, in fp32 or rounded to 16 bits. So the exchange knows one kind of
 // round only, a two-phase mean through a codec.
 #pragma once

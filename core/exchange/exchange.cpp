@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The order of a step: preparation, the pipeline over buckets, the second pass, the commit. The roles are in
 // exchange_worker.cpp (send, receive), exchange_server.cpp (serve) and exchange_machine.cpp (share, pass on).
 #include "exchange/exchange.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Exchange: the rounds of a step. The only place that knows the two-phase mean, error feedback and pipelining, and so
 // everything that could deadlock.
 //

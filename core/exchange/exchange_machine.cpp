@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The part of a round that runs inside a machine: before, each rank hands its message out by shards; after, the shards'
 // payloads are gathered. All of it is dense, in fp32, and counted apart.
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The server's role in a round: the mean of the own chunk over all ranks, encoded again with the server error.
 #include <cstring>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The worker's role in a round: what a rank sends of its own, and what it does with the mean that comes back.
 #include <algorithm>
 

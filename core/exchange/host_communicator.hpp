@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // For the host's own collectives, on memory of the CPU, where the communicator takes a device's: through a buffer there. Each
 // returns when it is done. Not for what must be fast.
 #pragma once

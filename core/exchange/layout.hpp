@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Layout: how a model is cut. Tensors are cut into blocks (the unit of scales, partial sums and parallel work), neighbouring
 // blocks are gathered into tiles (what one plugin call works on, in cache) and buckets (what one collective moves); each bucket
 // has one chunk per rank, the blocks that this rank serves; where ranks share machines, neighbouring chunks make a shard, the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Machines: which ranks share one, found out from the communicator when a session starts (exchange.topology = "hierarchical").
 // Ranks form a grid: all ranks of one machine are a group, and so are the ranks that have the same place in their machines.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Counts what a rank hands to its communicator for other ranks, by the stage it is handed over in. The only source of the
 // figures for bytes sent and wire bits per parameter.
 #pragma once

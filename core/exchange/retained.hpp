@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The mean that an optimizer asked to keep for later steps: as the payload it arrived in (bits and scales for a compressed
 // round, fp32 for a dense one), decoded into a tile when asked for. This is what makes momentum cost one bit.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The state an optimizer declared: allocated, presented by slot, released and reported here. Plugins hold none of their own.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Workers: the threads that share a rank's tiles. A fork-join of a fixed number of threads, without queue, lock or allocation;
 // made of standard barriers, so that the thread sanitizer sees every hand-over (it does not in TBB's or OpenMP's libraries).
 #pragma once

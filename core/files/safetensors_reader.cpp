@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reading safetensors: the header is checked as a whole, so that whatever passes can be read without another thought.
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Writing safetensors: header first, data wherever it belongs, and the file put in its place by one rename.
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // From the C tables of plugins to the abstract classes that core uses. Each adapter owns one object of its plugin.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Codes and messages of plugins become errors.
 #include "loading/boundary.hpp"
 

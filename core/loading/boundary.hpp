@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The host's side of a call into a plugin: a code and a message come back, an onebit::Error goes up, naming the component.
 #pragma once
 

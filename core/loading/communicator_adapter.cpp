@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A communicator behind its table. Rank and size never change, so they are asked once.
 #include <spdlog/fmt/fmt.h>
 

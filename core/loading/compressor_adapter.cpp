@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A compressor behind its table. What it describes is constant, so it is asked once, checked and kept.
 #include <spdlog/fmt/fmt.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ELF64, in this machine's byte order, as the dynamic loader would accept it here.
 #include "loading/elf.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A small reader of ELF files: what a shared library is and exports, found out without running any of it. Every read is checked
 // against the file's size: truncated and lying files give an error, never a crash.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The least that struct_size may say: the sizes of version 1.0 of the contract. Today's structs may be larger, and plugins that
 // were built before they grew load all the same.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The services as C functions: nothing thrown, every one safe from any thread.
 #include "loading/host_services.hpp"
 

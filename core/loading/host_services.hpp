@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the host does for plugins: onebit_host over a logger, metrics and traces. Plugins may keep the pointer for the life of
 // the process, so services are made once a registry and never destroyed.
 #pragma once

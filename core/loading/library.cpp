@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Loading, step by step; each step fails with its own words.
 #include "loading/library.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // From a trusted file to a plugin: ELF check, load, entry, validation, probe. What was mapped stays mapped.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Opening a library's file, its hash, and whether it stayed as it was.
 #include "loading/library_file.hpp"
 

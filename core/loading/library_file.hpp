@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A library's file, held open from its first check to its loading, so that all of them speak of the same bytes.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An optimizer behind its table.
 #include <spdlog/fmt/fmt.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Pins: read from the manifest, and held against libraries.
 #include "loading/pins.hpp"
 

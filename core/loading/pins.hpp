@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // [[plugins.pin]]: the SHA-256 that a library must have; and plugins.require_pins: whether one without may be loaded.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The table [plugins]. An array's elements are the options path.0, path.1, and so on.
 #include "loading/plugin_paths.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // plugins.path of a manifest: the files and folders in which plugins are looked for.
 #pragma once
 

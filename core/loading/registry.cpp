@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The registry: what was loaded, from where, and what failed. One lock around everything; loading is rare and looking up is
 // too.
 #include "onebit/registry.hpp"

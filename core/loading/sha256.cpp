@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Nettle's SHA-256, with the processor's own instructions where it has them. Unlike larger libraries it keeps no state in the
 // process that an embedder could meet: no configuration file, nothing to set up, nothing at exit.
 #include "loading/sha256.hpp"

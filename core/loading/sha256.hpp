@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // SHA-256 of files, by which manifests pin plugins.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The way to a file, gone name by name as the kernel goes it: every folder and every link on it is looked at.
 #include "loading/trust.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which files may become part of this process: only those that nobody but root and the user can have changed. Nothing turns
 // these checks off: no option, no variable of the environment.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Validation of a plugin's tables. A component of a kind that this host does not know is left out, for a newer plugin may have
 // more to offer; everything else that is wrong refuses the library.
 #include "loading/validate.hpp"

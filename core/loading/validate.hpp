@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tables that a plugin gave, checked before any of it is used: sizes, required slots, names, kinds, schemas.
 #pragma once
 

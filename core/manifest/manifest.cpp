@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The manifest: a TOML document with known tables, and the overrides of the command line on top.
 #include "onebit/manifest.hpp"
 

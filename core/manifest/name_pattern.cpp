@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Matching without recursion: time is the product of the lengths at most, whatever the pattern.
 #include "manifest/name_pattern.hpp"
 

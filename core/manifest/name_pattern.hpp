@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Patterns of tensor names: `*` stands for any run of characters, `?` for one, all else for itself (brackets, too: names have
 // them).
 #pragma once

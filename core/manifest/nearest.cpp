@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Spelling help: edit distance with transpositions (optimal string alignment), over three rows.
 #include "manifest/nearest.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Spelling help: the known word that somebody probably meant.
 #pragma once
 

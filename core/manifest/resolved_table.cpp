@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One table against its schema: every key known, every value fitting, every default filled in, as C options.
 #include <algorithm>
 #include <deque>

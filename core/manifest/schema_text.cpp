@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Schemas: one rule for what fits, used for manifests, for defaults and for the words of errors.
 #include "manifest/schema_text.hpp"
 

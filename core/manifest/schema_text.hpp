@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Schemas in words and under test: what an option expects, whether a value fits, whether the schema itself makes sense.
 #pragma once
 

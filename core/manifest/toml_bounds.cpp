@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A scanner that knows just enough TOML to count brackets outside of strings and comments.
 #include "manifest/toml_bounds.hpp"
 

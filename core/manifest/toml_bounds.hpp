@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Limits of a manifest, checked before toml11 sees the text: it reads nested arrays and dotted keys by recursion, and a hostile
 // file must not end the process.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reading TOML with toml11, and telling its errors in one line of our own form.
 #include "manifest/toml_reader.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The one place that knows toml11: text to tables of settings with their locations, and single values to and from TOML.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Values as TOML: the shortest text that reads back as the same value, so that it can also be hashed.
 #include <spdlog/fmt/fmt.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reading what torchrun and its kin put into the environment, and believing none of it unseen.
 #include <algorithm>
 #include <charconv>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The in-process rendezvous: a map behind a mutex, and a condition variable for those who came before the value.
 #include "onebit/rendezvous.hpp"
 

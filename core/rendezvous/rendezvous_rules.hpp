@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What every rendezvous has in common: limits of time, and the words of its errors.
 #pragma once
 

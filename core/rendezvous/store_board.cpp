@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Bookkeeping of a store, and the words for who is missing.
 #include "rendezvous/store_board.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a store knows: values by key, who waits for them, which ranks are there. Used by the store's one thread alone.
 #pragma once
 

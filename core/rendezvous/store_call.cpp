@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Blocking calls with a time limit, of asynchronous ones that run on a context of their own.
 #include "rendezvous/store_call.hpp"
 

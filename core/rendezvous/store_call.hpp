@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One connection to a store, with a time limit on all that it does: connect, send a request, receive its answer.
 #pragma once
 

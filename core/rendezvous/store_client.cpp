@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Joining until the store is there, and asking it.
 #include "rendezvous/store_client.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A rank's side of a store: one connection a request, and one that stays open to say that the rank is there. Thread-safe.
 #pragma once
 

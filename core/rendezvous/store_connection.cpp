@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A caller step by step: prefix, head, body, answer; each step names the next.
 #include "rendezvous/store_connection.hpp"
 

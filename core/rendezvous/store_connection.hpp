@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One caller of a store: reads its request, answers it, and, when it was a join, notices when it goes. Lives as long as an
 // operation on its socket or timer is under way.
 #pragma once

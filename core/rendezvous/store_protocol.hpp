@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What ranks and rank 0's store say to each other over TCP. Integers are little-endian.
 //
 //   A connection carries one request and its answer; the one of a join then stays open, idle, until its rank leaves.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Listening, and closing when all are served.
 #include "rendezvous/store_server.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Serves a store to the ranks of a job, on a thread of its own.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The rendezvous of processes: rank 0 serves a store, and every rank, rank 0 too, is its client.
 #include <xxhash.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Agreement: the one all-gather of 32 bytes a rank that opens every step. Nothing is written before it: ranks that run another
 // step, plan or configuration are told apart, and a gradient that is not finite anywhere stops the step everywhere.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The configuration: each table of the manifest against the schema of whoever reads it.
 #include "onebit/configuration.hpp"
 

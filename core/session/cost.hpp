@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a layout and the optimizer's rehearsed plans cost: bytes of state a parameter, bytes a rank sends a step.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a session has on its device besides tensors, state and the exchange's buffers: the blocks and groups that kernels read,
 // the ballots and what they come to, and the copy of the model's numbers that the next plan reads on the host. Inside a step
 // nothing here waits for the device.

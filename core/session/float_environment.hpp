@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The caller's floating-point mode (rounding, flush-to-zero, denormals-are-zero) set aside while a step runs, so that every
 // rank computes the same bits whatever the embedder chose. Threads started inside inherit the default.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The one pass over the gradients before the agreement: is every value finite and small enough to be squared and summed over a
 // block in fp32 (at most 2^55 in magnitude), which is the largest, and what is the sum of squares.
 #pragma once

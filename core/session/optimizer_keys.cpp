@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Exempt tensors and parameter groups: read from the manifest, and found in a model by name.
 #include "session/optimizer_keys.hpp"
 

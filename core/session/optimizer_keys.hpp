@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The keys of [optimizer] that belong to the host and not to the optimizer: `dense` and the tables [[optimizer.group]].
 #pragma once
 

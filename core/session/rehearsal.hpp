@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Rehearsal: an optimizer's plans, run ahead without gradients, to learn before training what it will ask for: a compressed
 // stage (so a compressor must be there), which state it holds in which stage.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Replicas: the parameters, which are the same on every rank: sent from rank 0 at the start, and compared when asked.
 #pragma once
 

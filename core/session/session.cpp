@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Session: construction, the order of a step, and what it can tell. The arithmetic is the optimizer's, the rounds are the
 // exchange's.
 #include "onebit/session.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How a session is put together, and what it tells about itself.
 #include "session/session_impl.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A step, from gradients to the commit.
 #include <algorithm>
 #include <cmath>

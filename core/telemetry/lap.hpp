@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Adds the seconds of a scope to a total, and marks it in the trace where there is one.
 #pragma once
 

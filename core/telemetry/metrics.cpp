@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Metrics: registration under a mutex, recording with atomics alone.
 #include "onebit/metrics.hpp"
 

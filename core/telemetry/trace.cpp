@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Chrome's trace event format: an array of complete events ("X"), in microseconds. Spans of one lane (tid) must not overlap
 // except by nesting: the session's own do nest; those of plugins, such as transfers at the same time, are spread over lanes.
 #include "telemetry/trace.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Trace: where the time of a rank's steps went (session.trace), for chrome://tracing or ui.perfetto.dev: what the session does
 // by itself, step by step and bucket by bucket, and what plugins report as having taken time, such as transfers. Kept in
 // memory, the latest 65,536 spans, and written when the session ends; nothing is allocated or written in a step.

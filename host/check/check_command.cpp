@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `onebit check CONFIG`: everything validated, nothing run; the resolved configuration and what it will cost.
 #include "check/check_command.hpp"
 

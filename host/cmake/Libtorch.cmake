@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Finds libtorch >= 1.8: what the user passes (Torch_DIR, CMAKE_PREFIX_PATH), else the active Python's torch, else the system's. Makes
 # the target onebit::torch; libtorch's flags go to what links it, and nowhere else.
 include(${CMAKE_CURRENT_LIST_DIR}/LibtorchCuda.cmake)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # libtorch with CUDA, such as pip's, used without running its own CMake files. Those end CMake without nvcc, without a toolkit or
 # without TORCH_CUDA_ARCH_LIST, put torch's flags for kernels into CMAKE_CUDA_FLAGS, forbid CMAKE_CUDA_ARCHITECTURES, and link the
 # toolkit's libcudart where libtorch has one of its own. What links libtorch compiles none of its kernels: it needs headers and

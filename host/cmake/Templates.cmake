@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # onebit_embed_templates(FOLDER OUT): sets OUT to a C++ source that holds the files of FOLDER's subfolders, so that the command
 # `onebit plugins new` needs nothing beside it. They are read again when they change.
 function(onebit_embed_templates folder out)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a subcommand of `onebit` shares with main. Each subcommand has one function, declared in a header of its own room. It
 // adds itself to the app and, when it was chosen on the command line, leaves what to do in run.chosen; main calls that once
 // everything is parsed and the logger has its level.

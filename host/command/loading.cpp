@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Loading a configuration for the command.
 #include "command/loading.hpp"
 

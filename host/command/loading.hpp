@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // From a manifest on the command line to a configuration that can run: what check, train and replay have in common.
 #pragma once
 

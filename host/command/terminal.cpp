@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finding the terminal, also behind a launcher, which reads what its processes write through a pipe or a terminal of its own
 // making: then it is the launcher's standard output that counts.
 #include "command/terminal.hpp"

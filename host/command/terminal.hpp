@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where a person looks while a run goes on.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What training and evaluation see of a data set, of images or of text: samples by number, dealt as batches.
 #pragma once
 

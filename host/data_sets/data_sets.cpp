@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Data sets by name: what they are, and where they lie.
 #include "data_sets/data_sets.hpp"
 

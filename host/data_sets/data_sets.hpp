@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The data sets that `onebit train` knows by name.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reading IDX: zlib checks what is compressed, this checks what it says.
 #include "data_sets/idx.hpp"
 

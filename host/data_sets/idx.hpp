@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Data sets as gzipped IDX files: big-endian magic (0, 0, type, dimensions), the dimensions, then the elements.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Images as batches.
 #include "data_sets/images.hpp"
 

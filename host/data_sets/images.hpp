@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Gray images with labels, as samples.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Random numbers of our own, for the standard library's distributions and shuffle differ from one library to the next: a seed
 // means the same model and the same order of data on every machine.
 #pragma once

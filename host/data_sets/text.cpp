@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Text: files to symbols, symbols to windows.
 #include "data_sets/text.hpp"
 

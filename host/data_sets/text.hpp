@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Plain text as samples: windows of characters, each of which is to foretell the next.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Ranks telling each other.
 #include "launch/gathering.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What ranks tell each other besides their steps. Collective, all of it: every rank calls the same with the same sizes.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The signal handler does the one thing that a handler may: it sets a flag.
 #include "launch/interrupt.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Ctrl-C as a wish: the run ends at its next chance; a second one ends the process as ever.
 #pragma once
 

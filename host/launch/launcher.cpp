@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reading what launchers tell their processes.
 #include "launch/launcher.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What started this process: a launcher such as mpirun, which started others as well, or a person.
 #pragma once
 

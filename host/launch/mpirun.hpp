@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Starting mpirun, for those who asked for ranks that are processes without starting them.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where the ranks of a run will live: decided from the communicator that was selected, the ranks that were asked for, and who
 // started this process.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Ranks as threads, and which of their errors is the one to tell; ranks as processes, which tell their own.
 #include "launch/ranks.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Who runs the ranks of a run: threads of this process, all of them; or this process, as one of many that a launcher started.
 #pragma once
 

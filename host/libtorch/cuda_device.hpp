@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The device of a model as libtorch knows it, and a stream there.
 #pragma once
 

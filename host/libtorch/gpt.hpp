@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The network `gpt`: a decoder-only transformer with norms before its layers (Radford et al.: Language models are unsupervised
 // multitask learners, 2019), and a head of its own. Attention is written out, for libtorch has it only since 2.0.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The networks of `onebit train` for images, and what all networks have in common. tensors_of() in models.cpp tells the tensors
 // of each.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The models of `onebit train` in libtorch. The only part of the command that sees libtorch.
 #include <dlfcn.h>
 #include <torch/torch.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What `onebit train` says in a build without libtorch.
 #include "onebit/error.hpp"
 #include "training/models.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Spawning, watching and ending the child.
 #include "plugin_tools/plugins_child.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A child process that tries a plugin, as its parent sees it: whatever the plugin does there, the parent hears how it ended,
 // waits no longer than it was told, and leaves neither a zombie nor a process of the plugin's behind.
 #pragma once

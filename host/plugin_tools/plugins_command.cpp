@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `onebit plugins`: what there is, and what it accepts; its other subcommands have files of their own.
 #include "plugin_tools/plugins_command.hpp"
 

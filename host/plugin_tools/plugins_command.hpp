@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The subcommands of `onebit plugins`, and how plugins are shown, to people and to programs.
 #pragma once
 

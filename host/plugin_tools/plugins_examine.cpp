@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The hidden subcommand `onebit plugins examine`: what runs in the child process of probe and verify.
 #include "plugin_tools/plugins_command.hpp"
 #include "plugin_tools/plugins_report.hpp"

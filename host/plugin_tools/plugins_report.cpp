@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The child's end of the pipe.
 #include "plugin_tools/plugins_report.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a child process that tries a plugin tells its parent: JSON objects, one a line, through a pipe that the plugin does not
 // know of. {"stage": ...} says what begins, so that the parent knows in what a child died that tells no more.
 #pragma once

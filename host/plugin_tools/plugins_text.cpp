@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How plugins are shown.
 #include <fmt/core.h>
 

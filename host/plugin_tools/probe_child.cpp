@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Loading, making, letting go, each told before it begins.
 #include "plugin_tools/probe_child.hpp"
 

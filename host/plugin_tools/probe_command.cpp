@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `onebit plugins probe FILE`: whether a library loads, and what it did if not, found out in a process of its own.
 #include <fmt/format.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `onebit plugins new`: a project that builds, passes its test and trains, and the commands for that.
 #include <fmt/format.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Names, and writing.
 #include "plugin_tools/template_project.hpp"
 

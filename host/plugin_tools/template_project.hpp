@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A new plugin project, made from the templates of sdk/templates, which are built into the command.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The order of things: the file, the tables, then the conformance cases of every component.
 #include "plugin_tools/verify_child.hpp"
 

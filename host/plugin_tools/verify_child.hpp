@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `onebit plugins verify`, the part that runs the plugin, in a process of its own.
 #pragma once
 

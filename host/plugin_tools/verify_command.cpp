@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `onebit plugins verify FILE`: what a plugin must be and do, checked in a process of its own.
 #include <fmt/format.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The conformance cases of a component, one after the other, each told when it ends: what follows may crash.
 #include "onebit/conformance/run.hpp"
 #include "plugin_tools/probe_child.hpp"

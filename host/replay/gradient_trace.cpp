@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reading a trace: every key is understood and every gradient is there before the first step runs.
 #include "replay/gradient_trace.hpp"
 

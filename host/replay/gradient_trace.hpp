@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Recorded gradients, as `onebit replay` reads them: a safetensors file with `parameter/<name>`, the values before the first
 // step, and `gradient/<step>/<rank>/<name>` for consecutive steps. The tensors' order is that of the parameters' data in the
 // file.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Replays a trace of gradients through a configuration, on the ranks of the trace, and records what the parameters become.
 #pragma once
 

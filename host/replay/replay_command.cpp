@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `onebit replay CONFIG --gradients IN --out OUT --ranks N`: recorded gradients through any configured optimizer.
 #include "replay/replay_command.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `onebit compare A/summary.json B/summary.json ...`: the gain of one run over another, as a table.
 #include "training/compare_command.hpp"
 

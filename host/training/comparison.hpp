@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Several training runs side by side, from their summaries: what accuracy cost how many bytes, and what those bytes take.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Dealing out samples.
 #include "training/dealing.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How the samples to train with are dealt out to steps, ranks and micro-batches.
 #pragma once
 

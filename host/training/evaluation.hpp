@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How good the model is on the data held out, the ranks sharing the work.
 #pragma once
 

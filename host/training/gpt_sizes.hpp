@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sizes of the model `gpt`: a decoder-only transformer on characters.
 #pragma once
 

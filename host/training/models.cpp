@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tensors of the models, and their initial values.
 #include "training/models.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The models that `onebit train` knows by name: their tensors, which need no libtorch, and what a training loop asks of one.
 #pragma once
 

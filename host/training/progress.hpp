@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a person sees while a run goes on: one line that is redrawn on a terminal, plain lines elsewhere.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The training loop of one rank.
 #include "training/rank_training.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One rank's part of a training run: its share of the data, its model, its session.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How the learning rate goes over a run, as a share of the configured one. Plain arithmetic alone, no library's cosine or
 // power, for those differ by machine in their last bits, and every rank must have the same learning rate.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where the time of training steps goes, by the stage that a step belongs to.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Seconds, of the spans that it was told to count.
 #pragma once
 

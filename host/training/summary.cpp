@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Summaries as JSON.
 #include "training/summary.hpp"
 

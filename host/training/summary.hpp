@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The outcome of a training run, as DIR/summary.json has it.
 #pragma once
 

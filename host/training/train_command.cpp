@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `onebit train CONFIG [--ranks N] [--out DIR]`: trains the model of [train], and leaves summary.json and metrics.jsonl.
 #include "training/train_command.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The training log.
 #include "training/train_log.hpp"
 

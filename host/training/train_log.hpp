@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a training run tells: to people (Progress) and to programs (metrics.jsonl while it goes on, summary.json at its end).
 // Rank 0 alone tells.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What [train] may say.
 #include "training/train_schema.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The table [train], which belongs to the command and not to the core: its schema, and its values.
 #pragma once
 

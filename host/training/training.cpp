@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A training run: sessions, and the summary of it all.
 #include "training/training.hpp"
 

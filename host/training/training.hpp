@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A training run on ranks that are threads of this process, or of which this process is one. It knows neither libtorch nor
 // where its data came from.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The loop is that of all optimizers that begin as Adam does.
 #include "kernels.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Optimizer `adam`: AdamW (Loshchilov and Hutter, arXiv 1711.05101) with bias correction, over the dense mean of the
 // gradient. As torch.optim.AdamW.
 #include "onebit/plugin.hpp"

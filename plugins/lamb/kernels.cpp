@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The loops are those that dense and 1-bit LAMB share.
 #include "kernels.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The passes of LAMB over a tile, and over the totals: for the CPU compiled for every SIMD target, and for CUDA; the same bits
 // on each.
 #pragma once

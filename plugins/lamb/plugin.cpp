@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Optimizer `lamb`: Adam's direction, and a step for each tensor that is a share of its own size. You et al., Large batch
 // optimization for deep learning, arXiv 1904.00962. Dense: what onebit_lamb is measured against.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What each kind of collective sends to whom.
 //
 // all_reduce and broadcast of much data go in two phases, so that no rank sends the whole more than twice: slice j belongs to

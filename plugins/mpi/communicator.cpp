@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Each collective: check what this rank brings, and post it.
 #include "communicator.hpp"
 

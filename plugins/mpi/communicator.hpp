@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The communicator `mpi`: ranks are processes, bytes move through MPI. This class checks what a rank brings; engine.hpp is what
 // moves it.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What this rank knows of one communicator: who belongs to it, what is under way on it, and why it can't go on. Communicators
 // made by split are contexts of their own on the same MPI communicator: their messages carry a number that tells them apart.
 #pragma once

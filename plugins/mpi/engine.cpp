@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The engine as its callers see it: posting, waiting, giving up.
 #include "engine.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The engine of a communicator and of all that were split from it: a thread of its own makes every MPI call, so that transfers
 // go on while the ranks compute.
 //

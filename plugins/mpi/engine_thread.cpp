@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The engine's thread: posts go out, posts and payload come in, operations move on.
 #include <sys/prctl.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The embedder's communicator, or MPI's world; then a duplicate of it.
 #include "meeting.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which MPI communicator the ranks meet on.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Copies of small payload. In the plugin `mpi` all memory is the host's; in `mpi_cuda` it may be a device's.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Control messages: what ranks tell each other besides the payload of a collective. One MPI message each, always on tag 0, so
 // those of a pair of ranks keep their order. All ranks run the same build on the same kind of machine: `magic` says so.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Operations: their state, their words, and the comparison of what two ranks brought.
 #include "operation.hpp"
 

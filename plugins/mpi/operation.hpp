@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One collective as this rank sees it: what it brings, what it has from each peer, and why it failed. In one or two phases; in
 // each, every rank sends some bytes to every other.
 #pragma once

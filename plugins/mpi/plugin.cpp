@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The plugin `mpi`: the communicator of ranks that are processes, started by mpirun or by an MPI program.
 #include "onebit/plugin.hpp"
 

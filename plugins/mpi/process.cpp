@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How MPI starts and ends. A process that started MPI itself ends it at exit, not with the last communicator: it could not be
 // started again. One that failed ends the whole job, for the other ranks would wait for it.
 #include "process.hpp"

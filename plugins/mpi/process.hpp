@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // MPI in this process: started where nobody has, and then ended when the process exits.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // MPI's non-blocking messages, and the table of those under way.
 #include "transport.hpp"
 

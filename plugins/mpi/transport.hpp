@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Messages between this rank and its peers over one MPI communicator: control messages and payload. Only the engine's thread
 // uses it, so nothing here is locked.
 #pragma once

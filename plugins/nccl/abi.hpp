@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What of NCCL's C interface is used, as version 2.8.3 has it. Declared here, so that building needs no NCCL: it is found when
 // a communicator is made (library.hpp).
 #pragma once

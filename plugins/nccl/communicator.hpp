@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The communicator `nccl`: ranks with a GPU each, whose tensors never leave it. This class checks what a rank brings;
 // engine.hpp says how collectives run and fail.
 //

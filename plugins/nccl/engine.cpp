@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the caller's thread does: post, wait, and the making and leaving of a communicator.
 #include "engine.hpp"
 

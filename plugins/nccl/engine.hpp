@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A rank's part in a communicator: its operations, from the call until their results are there, and how they fail.
 //
 // Order.  Every operation has a number, the same on all ranks. A rank tells the hub that it has come to it, and what it

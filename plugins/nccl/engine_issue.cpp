@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How operations come to NCCL: in the order of their numbers, by the caller's thread or by the issuer.
 #include "engine.hpp"
 #include "operation_title.hpp"

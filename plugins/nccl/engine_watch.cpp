@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The watcher: what the hub says, what the device has finished, what takes too long, and the end of it all.
 #include <poll.h>
 #include <unistd.h>

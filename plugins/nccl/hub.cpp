@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One poll over all connections, and what each message asks for.
 #include "hub.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Rank 0's thread that all ranks of a communicator are connected to, rank 0 too. It keeps the roll, answers who is missing, and
 // tells everybody how the communicator ended: the first failure is everybody's.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finding libnccl, binding its functions, and refusing versions that are too old.
 #include "library.hpp"
 

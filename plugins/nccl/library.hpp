@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // NCCL as it is found at run time. In one process all share one libnccl.so.2: torch's, ours, or whoever's came first.
 #pragma once
 

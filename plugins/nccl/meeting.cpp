@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A rendezvous may be met at again: a place where nobody listens, or where this rank's seat is taken, is an old one, and its
 // reader asks again until rank 0 has put the new one.
 #include "meeting.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How the ranks of a communicator find each other: rank 0 listens and says where, the others knock.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Messages on a socket: whole ones out of pieces.
 #include "message.hpp"
 

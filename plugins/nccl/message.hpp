@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What ranks tell rank 0 about their collectives, and what it tells them; over TCP, beside NCCL, which can't say who is missing
 // or who means something else. hub.hpp is rank 0's side, engine.hpp a rank's.
 #pragma once

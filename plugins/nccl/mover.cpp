@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Each collective as one group of NCCL's calls; bytes that stay on this rank are copied.
 #include "mover.hpp"
 

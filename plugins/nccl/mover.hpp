@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What moves the bytes: a communicator of NCCL's, on a stream of its own. One thread at a time issues; abort may come in
 // between.
 #pragma once

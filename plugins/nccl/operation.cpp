@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Events of operations, and the numbers by which ranks compare sizes: hashes, so that what is said of a collective stays as
 // short with 1000 ranks as with 2.
 #include "operation.hpp"

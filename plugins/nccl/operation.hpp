@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One collective of this rank: what it was asked to move, and how far it is. It is the request that the caller holds, and is
 // used again when it is over.
 #pragma once

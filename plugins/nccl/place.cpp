@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // TCP on every address of rank 0's machine; a token tells that whoever answers is the right one.
 #include "place.hpp"
 

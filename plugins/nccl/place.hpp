@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where rank 0 of a communicator listens, and how the other ranks knock there.
 #pragma once
 

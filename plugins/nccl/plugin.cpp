@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The plugin `nccl`: the communicator of ranks that have a GPU each.
 #include "onebit/plugin.hpp"
 

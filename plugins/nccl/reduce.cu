@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One thread an element: it adds what the ranks have, in their order.
 #include "reduce.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Rows of operations in a ring that grows with how far a rank runs ahead, and what is wrong in them in words.
 #include "roll.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The roll of a communicator, kept by rank 0: which rank has come to which operation, what it brought, and whether all mean the
 // same. No sockets and no threads here: hub.hpp has them.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The codec's arithmetic that does not depend on how a block is walked through.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The codec's loops, 32 elements at a time: their 32 lanes of a sum, or their one word of sign bits.
 #include "codec.hpp"
 

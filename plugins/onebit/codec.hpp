@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The codec's work on one block, compiled for every SIMD target and chosen at run time; the same bits on each.
 //
 // Payload of a block of n elements, little-endian: the scale (fp32), then ceil(n / 32) words of sign bits. Element i is bit i

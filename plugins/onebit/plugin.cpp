@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compressor `onebit`: the sign of each element, one scale a span.
 #include "onebit/plugin.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the compressor `onebit` can be told, on whatever device, and what follows from it.
 #pragma once
 

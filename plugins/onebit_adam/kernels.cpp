@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The formulas are in plugin.cpp, element by element in onebit/adam.hpp and onebit/frozen.hpp.
 #include "kernels.hpp"
 

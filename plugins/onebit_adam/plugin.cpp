@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Optimizer `onebit_adam`: Adam until the freeze step; then the variance is frozen, and the momentum, or the update itself,
 // travels as signs. Tang et al., 1-bit Adam, arXiv 2102.02888.
 //

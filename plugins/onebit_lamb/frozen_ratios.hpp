@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What becomes of LAMB's trust ratios |p| / |u| when the variance is frozen: the average of those that were measured, times a
 // factor that follows the variance which the compressed means let guess (Li et al., 1-bit LAMB, section 5); and times the
 // growth of |p|, which every rank knows exactly and the paper leaves frozen as well.

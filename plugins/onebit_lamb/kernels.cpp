@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The formulas are in plugin.cpp and frozen_ratios.hpp; the dense ones are those of LAMB.
 #include "kernels.hpp"
 

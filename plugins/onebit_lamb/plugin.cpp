@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Optimizer `onebit_lamb`: LAMB until the freeze step; then variance and trust ratios are frozen, and the momentum, or the
 // update itself, travels as signs. Li et al., 1-bit LAMB, arXiv 2104.06069.
 //

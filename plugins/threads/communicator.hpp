@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The communicator `threads`: ranks are threads of one process, and bytes move by memcpy. This class checks what a rank brings;
 // world.hpp is where the ranks meet.
 #pragma once

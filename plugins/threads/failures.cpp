@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How operations and worlds come to their end, and what each rank is told about it.
 #include <sstream>
 

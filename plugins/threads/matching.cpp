@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The comparison of what two ranks brought to one operation, field by field, each with its own words.
 #include "matching.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Do the ranks mean the same collective? Asked each time a rank arrives, so that a mismatch is told at once.
 #pragma once
 

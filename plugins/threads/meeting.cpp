@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Rank 0 makes the world, lists it in this process under a number, and puts the number into the rendezvous; the others look it
 // up. A rendezvous may be met at again once a group is complete: a number that leads nowhere, or to a taken seat, is then an
 // old one, and its reader asks again until rank 0 has put the new one.

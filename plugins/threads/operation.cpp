@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Operations: their words for failures, and how one is made ready to be used again.
 #include "operation.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One collective as all ranks of a world see it: what each rank brought to it, how far its copying is, and why it failed.
 #pragma once
 

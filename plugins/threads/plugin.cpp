@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The plugin `threads`: the communicator of ranks that are threads of one process.
 #include "onebit/plugin.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A rank's membership in a world: whoever holds the seat is that rank, and giving it up tells the others.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // split: the ranks of one color become a world of their own, ordered by key, and by rank where keys are equal.
 #include <algorithm>
 

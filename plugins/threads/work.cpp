@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which bytes go from which rank to which, piece by piece.
 #include "work.hpp"
 

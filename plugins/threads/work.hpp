@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The work of an operation once all ranks have arrived: cut into items that any thread may claim, so that a rank which computes
 // before it waits holds nobody up.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How ranks arrive at operations, wait for them and leave them.
 #include "world.hpp"
 

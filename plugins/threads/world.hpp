@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The world: what the ranks of one communicator share. A rank posts what it brings to its next collective; the rank that
 // arrives last makes the operation ready; from then on whoever waits (or tests) does what is left of the copying, for
 // everybody.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The formulas are in plugin.cpp; for tensors that are exempt from compression, those of Adam.
 #include "kernels.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What 0/1 Adam remembers between two syncs, group by group: how many steps there were, the sum of their learning rates, and
 // what weight decay has taken; and what a sync makes of them. All state is per model. Plain data for programs.
 #pragma once

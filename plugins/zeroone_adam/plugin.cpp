@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Optimizer `zeroone_adam`: 0/1 Adam. The variance is updated less and less often, and then frozen; momenta travel as signs;
 // and after the freeze ranks take more and more steps between two syncs. Lu et al., arXiv 2202.06009, algorithm 1.
 //

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # onebit_add_plugin(NAME source...): a plugin library as the host expects it. Loaded, never linked; exports its entry alone;
 # resolves every symbol at load; finds its own neighbours beside it. NAME.so comes where the project's libraries do: into its
 # build folder, unless CMAKE_LIBRARY_OUTPUT_DIRECTORY says otherwise. With a sanitizer set ONEBIT_SANITIZE, to what is true.

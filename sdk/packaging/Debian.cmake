@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # `cpack -G DEB`: onebit, with all that runs, and onebit-dev, with all that is built against. What they depend on is asked for
 # when they are made: DebianDepends.cmake.
 set(CPACK_GENERATOR DEB)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # cpack reads this before it packs. The package depends on the libraries of all binaries but those of the communicator `mpi`,
 # which are recommended: on a machine without MPI that plugin says why it can't be used, and all others can.
 if(NOT CPACK_GENERATOR STREQUAL "DEB")

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What `cmake --install` installs, and where: what runs in the component onebit_runtime, what is built against in
 # onebit_development. Every path in it is relative, so the prefix may be moved.
 if(EXISTS /etc/debian_version)

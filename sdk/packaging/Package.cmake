@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # How others find onebit: find_package(onebit), from an install prefix and from our build folder (-Donebit_DIR=<build>/cmake);
 # and pkg-config, for onebit-sdk (plugins) and onebit (trainers). Paths are told relative to the file that tells them.
 include(CMakePackageConfigHelpers)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Writes OUTPUT: the contract of a version that nobody has made yet, out of today's HEADER. Every struct that may grow has one
 # field more, every table of functions, the host's too, an optional slot, and there are a type of options, a capability and a kind
 # of component that today's host does not know.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What keeps plugins loading for years (tests/abi/README.md): the contract only grows, what was built for 1.0 runs, what is
 // built for a later version runs, and whoever compiled it.
 #include <algorithm>

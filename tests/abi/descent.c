@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Gradient descent with momentum and a codec to 16 bits, in plain C99. Built in many ways: as NAME, against the contract of
    today, of 1.0 and of a version that has grown. Each build looks at what its host gives it, and refuses what is too small. */
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What descent.c does, to the bit, in C++ on the SDK. What fails there throws here: an Error, a std::exception, an int.
 #include <algorithm>
 #include <cstring>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Components driven by hand, as a session drives them, and what they must do: numbers that are kept here, for the plugins made
 // of descent.c and descent.cpp, whenever and by whatever compiler. In today's host and in one of a grown contract.
 #pragma once

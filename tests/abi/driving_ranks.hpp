@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Two ranks that are threads, and every collective of a communicator between them.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A host whose contract has grown loads the plugins of 1.0, those of today, and those that have grown with it.
 #include "driving.hpp"
 #include "driving_ranks.hpp"

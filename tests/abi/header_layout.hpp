@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The layout of a C header in the style of abi.h, line by line: its structs with size, alignment and the place of every field,
 // the values of its enumerators, its macros and all else that it declares. Numbers are the C compiler's: the header's words are
 // read here, and made into a program that prints them. What can't be read is an error, so nothing is left out.

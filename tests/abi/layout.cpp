@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // abi_layout HEADER: prints the header's layout, to be kept as tests/abi/vX.Y/layout.txt.
 #include <cstdio>
 #include <exception>

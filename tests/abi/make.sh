@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # make.sh VERSION: builds the plugins that are kept for this version of the contract, once, when it is frozen. On x86-64 and on
 # the oldest system that we support (Debian 12), for what is kept must load for ever: the baseline of x86-64, few symbols of
 # other libraries, and those old ones.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A plugin in plain C, sound when DEFECT is NONE and else wrong in one way: an optimizer and a compressor named "plain". */
 #include <stdlib.h>
 #include <string.h>

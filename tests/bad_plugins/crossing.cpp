@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Written against the bare tables, in C++, without what keeps exceptions in: throws from WHERE, which no host should have to
 // bear.
 #include <stdexcept>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A sound optimizer, of one version or another, which ranks must not mix; as slow as one likes, for runs that are to be struck.
 #include <chrono>
 #include <thread>

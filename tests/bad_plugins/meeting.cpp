@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A sound communicator of processes that has nothing but its rendezvous: every collective goes through the store, rank by rank,
 // and is done when it returns. Slow, and good for any ranks that a host can start.
 #include <algorithm>

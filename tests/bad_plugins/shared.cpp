@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Two libraries of this source (VERSION 1 and 2) have globals of the same names. A plain one is each library's own, for
 // libraries are loaded with RTLD_LOCAL. One that the compiler makes unique in the process (UNIQUE; g++ does, clang does not) is
 // not.

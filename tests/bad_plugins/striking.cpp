@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An optimizer that is sound but for one place, where it does something terrible: $ONEBIT_STRIKE says where and what, such as
 // "entry segv". What it starts it writes to $ONEBIT_STRIKE_PID.
 #include <unistd.h>

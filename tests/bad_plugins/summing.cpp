@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A sound optimizer whose state ends with its dense stage, but for exempt tensors:
 //   exempt tensors, and all of them in the first dense_steps steps   sum += mean;  parameter -= lr (sum + weight_decay
 //   parameter) the others, in compressed rounds                                 parameter -= lr (mean + weight_decay parameter)

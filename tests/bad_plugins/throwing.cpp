@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Components that throw what and where their options say: none of it may cross the boundary as an exception.
 #include <stdexcept>
 #include <string>

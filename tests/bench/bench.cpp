@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // onebit_bench: how near the work comes to what this machine's memory allows.
 #include <cstring>
 #include <exception>

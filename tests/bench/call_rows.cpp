@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the plugin boundary costs: calls that do nothing, through core's adapter and the plugin's table, against the same
 // virtual call on an object of this program.
 #include "clock.hpp"

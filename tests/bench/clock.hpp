@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Seconds that some work takes, alone or on several threads that start together.
 #pragma once
 

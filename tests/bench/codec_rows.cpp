@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Encode and decode over arrays larger than any cache, one block a call, as the exchange calls them tile by tile.
 #include <random>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What loading costs: a hundred libraries with every check and a pin each, against as many bare calls of dlopen. Each sample is
 // a process of its own, for what a process has once mapped it does not load again.
 #include <dlfcn.h>

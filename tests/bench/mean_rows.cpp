@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A mean over two ranks that are threads of this process, against the triad of two threads: the exchange by itself, with an
 // optimizer whose message is the gradient and whose parameter is the mean.
 #include <memory>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Communicator `mirror`, for benchmarks: two ranks, of which the other is a mirror image of this one, with no time spent on
 // moving bytes. What a session then takes is the local work of one rank alone.
 #include <cstring>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A row of the table: work whose speed is limited by memory, told as a share of the triad's bandwidth. The machine's own speed
 // changes from second to second, so each sample lies between two runs of the triad, and the row quotes the median of the
 // samples.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Whole steps of a session: the local work of one rank against one thread's triad, and the compressed mean of two ranks as
 // threads against two threads' triad.
 #include <algorithm>

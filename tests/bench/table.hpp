@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The table that people read. --benchmark_format and --benchmark_out give the same figures to programs.
 #pragma once
 

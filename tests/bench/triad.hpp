@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The yardstick: what this machine's memory gives to the plainest loop there is, a[i] = b[i] + s * c[i], over arrays far larger
 // than any cache. 16 bytes an element: b and c are read, a is read into the cache before it is written, and written back.
 #pragma once

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark of convergence: whether the compressed optimizers learn as their dense parents do. `./dev bench convergence`
 builds and runs it, which takes hours.
 

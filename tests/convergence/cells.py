@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cells of the convergence benchmark: one training run each. What a run needs is in its command; what is kept of it is a record
 of a few figures, the same in the cell's folder and in the results that the tables are made from."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What follows from the cells' records: the quality of each optimizer over the seeds, and whether it is its dense parent's."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark's picture: quality against steps, and against bytes sent, for every workload. Drawn with matplotlib."""
 
 import bench_report

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the cells that are not stored, one or several at a time, and tells how far it is."""
 
 import concurrent.futures

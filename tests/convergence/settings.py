@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is run to see whether compressed optimizers learn as their dense parents do: the runs' settings, the optimizers'
 variants, and which of them are combined. All that one may want to change is here."""
 

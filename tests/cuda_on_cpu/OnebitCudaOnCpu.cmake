@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # onebit_cuda_on_cpu(TARGET source.cu ...): adds CUDA sources to a target, compiled as C++ and run by the emulated runtime.
 # Not for a target of a folder in which nvcc compiles the same sources, too: the language of a source is its folder's.
 function(onebit_cuda_on_cpu target)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One CUDA component for a test, on the emulated runtime: made by the registry from lines of TOML.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // For tests on CUDA, emulated or real: a stream, an array in device memory, a launch.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The emulation of CUDA on the CPU: what kernels do with it. Barriers, warps, atomics, and what is said of kernels that are
 // wrong.
 #include <cuda_runtime.h>

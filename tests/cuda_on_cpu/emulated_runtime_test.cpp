@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The emulation of CUDA on the CPU: devices, memory, streams and events, and what they refuse.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

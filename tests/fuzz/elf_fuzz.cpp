@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The check of a library's file before it is loaded, on any bytes: an answer, or a reason in words.
 #include "loading/elf.hpp"
 #include "memory_file.hpp"

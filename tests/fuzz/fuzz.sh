@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # ./dev fuzz [SECONDS]: runs every fuzzer of build/fuzz for so long (default 60), side by side, and tells what came of it. What a
 # fuzzer has learnt stays in build/fuzz/corpus for the next time; what it has found stays in build/fuzz/findings, and is run first.
 set -euo pipefail

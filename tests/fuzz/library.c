@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A library that exports a plugin's entry and does nothing: small, for a fuzzer to bend. */
 #define EXPORT __attribute__((visibility("default")))
 

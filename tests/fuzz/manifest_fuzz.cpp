@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A manifest of any text, and overrides of any text: each is read, or refused in words. What was read is written so that it
 // reads back the same.
 #include <cmath>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Bytes as a file that is not on a disk: for readers that take a descriptor or a path.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Encoded payloads of any bytes, as a stranger's rank might send them, decoded by the built-in compressor through the plugin
 // boundary and by the codecs of dense rounds; then any values encoded. Buffers have exactly their size, so that the sanitizer
 // sees one byte beyond.

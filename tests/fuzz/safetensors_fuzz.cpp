@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A safetensors file of any bytes: what passes the check of its header can be read whole.
 #include <cstring>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a caller may say to rank 0's store: any bytes over a connection, in any pieces. It is answered or cut off, and the store
 // goes on.
 #include <boost/asio/io_context.hpp>

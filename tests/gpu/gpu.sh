@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # ./dev gpu: builds what it can on a machine with a GPU, a compiler, CMake, nvcc and maybe nothing else, not even a network; runs
 # there what needs a GPU, and prints one table of all that. Writes into build/gpu alone.
 set -euo pipefail

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One rank of a case on a GPU: a process that finds in its environment which case, which rank and where the others are, as
 // torchrun's processes do. All ranks share one GPU. It knows what the CPU makes of the case, and wants the same bits.
 #include <cuda_runtime.h>

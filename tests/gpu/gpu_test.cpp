@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // On a GPU: sessions with 1, 2 and 4 ranks over NCCL, all on one device, have the bits of the same sessions on the CPU over
 // threads. Without a GPU these tests say why they are skipped.
 #include <cuda_runtime.h>

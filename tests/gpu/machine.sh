@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Part of gpu.sh: finds out what is on this machine, and makes a row of the table of each find and of each lack.
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # read there

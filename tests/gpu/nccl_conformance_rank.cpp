@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One rank of the communicator conformance on `nccl`, a process on the current CUDA device; nccl_conformance_test.cpp starts
 // them. Arguments: rank, ranks, the first of the ports to meet at, a name that the ranks have in common; then the cases to run;
 // none: all. Exit status: 0 when this rank found what it expects in every case; 77 when there is no GPU or no NCCL.

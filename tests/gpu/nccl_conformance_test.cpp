@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The communicator `nccl` on a GPU, with the NCCL of this machine: several ranks, each a process, on one device. What the cases
 // expect of all_reduce are the bits of the threads communicator.
 #include <doctest/doctest.h>

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # ./dev gpu --pack: copies what a build needs, and what a machine without a network may lack, into one folder: ONEBIT_DEPS, or .deps.
 # It is laid out as core/cmake/PackedDependencies.cmake expects. Headers go as they are, so the folder serves other distributions, too;
 # three small libraries are this machine's, and run wherever the C++ library is no older.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Part of gpu.sh: what it runs once all is built, one function a stage. Each leaves a row in the table, whatever happens.
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # set there, and in machine.sh

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What tests ask of the pretended NCCL: to go wrong. Ranks are those of a communicator; of every one that has such a rank.
 #pragma once
 

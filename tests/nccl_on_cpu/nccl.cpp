@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A library with NCCL's name and functions, for ranks that are threads of one process, over the emulated CUDA runtime: so that
 // the plugin `nccl` runs in tests on machines without a GPU. It does in the order of streams what NCCL does, and hangs where
 // NCCL does.

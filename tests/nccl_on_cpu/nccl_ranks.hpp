@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Ranks of the communicator `nccl` as threads of a test: made from the plugin, over the emulated CUDA runtime and the library
 // that stands in for NCCL.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Somebody who connects to a port of this machine and says what makes no sense.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Parcels: put up by the sender, taken by the receiver, and the sender goes on when all of its are.
 #include "world.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The ranks of one pretended communicator, and the parcels between them. Whoever sends and whoever receives must agree, or both
 // hang, as with NCCL; only abort lets them go.
 #pragma once

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Runs a script as root on a private copy of this system, on which it may install packages: / is an overlay whose upper layer is
 # memory, in a mount namespace that is gone afterwards. The system itself stays as it is.
 #   overlay.sh SCRATCH GIVEN [FOLDER-TO-HIDE...]

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # What a new user does with the packages: installs them, looks around, writes a plugin from an empty folder, and removes them. Runs in
 # the copy of the system that overlay.sh makes, in a folder with the packages.
 set -euo pipefail

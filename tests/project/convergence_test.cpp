@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The benchmark of convergence: what its tables say of stored cells, and that it stores cells, and runs none in vain.
 #include <doctest/doctest.h>
 

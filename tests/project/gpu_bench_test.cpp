@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The benchmark for GPUs, on the emulated CUDA runtime: every row runs, sessions hold the memory that they promise, and where
 // there is no device it says so.
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `./dev gpu` on a machine of stand-ins: what it makes of what the tools there say. No GPU, no CUDA and no compiler takes part.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What host/cmake/Libtorch.cmake makes of a libtorch that it finds: which can't be used, and how one with CUDA is linked
 // without running its own CMake files. The libtorch here are folders with as much in them as is looked at.
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What `cmake --install` and the Debian packages give, tried as strangers use them: from folders outside of the tree, with the
 // installed command, and nothing of the build folder.
 #include <doctest/doctest.h>

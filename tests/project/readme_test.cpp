@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The README: what it quotes is what is compiled, its manifest is valid, its links lead somewhere.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The author's guide, sdk/README.md: every block of code in it is compiled, and what is a plugin keeps the contract; its
 // commands are run, its manifests read, and its catalogue quotes what the core says.
 #include <doctest/doctest.h>

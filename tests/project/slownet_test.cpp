@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The rig of tests/slownet: what it gives, what it refuses, and that nothing of it is left, however it ends.
 #include <doctest/doctest.h>
 #include <unistd.h>

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark on slow networks: what 1-bit Adam gains over dense Adam in fp16 and fp32. `./dev bench slownet` builds and runs it.
 
 Cells are run one after another, each on a rig of its own, and kept under --out; then tables and a picture are made of them.

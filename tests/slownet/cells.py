@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the benchmark runs: one training run on the rig a cell. A cell's figures are kept in a folder of its own, so that a
 benchmark that was interrupted goes on where it was; cells of another build are run again."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What follows from a cell's figures: seconds and bytes of one step, and what they are compared with."""
 
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Inside the rig's namespaces, as their first process: makes the hosts and their network, runs COMMAND on them by mpirun, and
 # tells what the interfaces counted. rig.sh starts it, with its arguments in slownet_*; nothing here needs to be undone.
 set -euo pipefail

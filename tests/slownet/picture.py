@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark's picture: where the time of a step goes, for every network and configuration. Drawn with matplotlib."""
 
 import bench_report

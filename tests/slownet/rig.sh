@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # The rig: runs a command by Open MPI's mpirun on hosts that a slow network joins, all of them on this machine. A host is a
 # network namespace with a host name of its own; the network is veth pairs, with a token bucket filter at every sending end.
 # All of it lives in a process, a mount and a network namespace that only this script knows: when their first process ends,

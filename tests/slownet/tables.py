@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark's tables, in Markdown."""
 
 from bench_report import markdown

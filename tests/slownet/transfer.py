@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Checks the rig itself: what share of the rate plain TCP connections carry between its hosts, one way and both ways.
 
 usage: ./dev slownet --hosts N --rate RATE -- tests/slownet/transfer.py RATE_IN_BITS [SECONDS]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Counts what the whole program allocates, plugins included: for what must not allocate. A test that uses it is built with
 // allocation_counter.cpp, which replaces operator new.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A run of the command under mpirun that goes on beside the test, which knows the process of each rank and can strike it.
 #pragma once
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cells: the runs that a long benchmark is made of. A cell's result is kept in a folder of its own, so that a benchmark that
 was interrupted goes on where it was. Benchmarks add what their cells are, and what their results say."""
 

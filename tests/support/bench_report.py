@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the reports of the long benchmarks have in common: tables in Markdown, the look of pictures."""
 
 

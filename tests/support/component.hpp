@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One component for a test, made by the registry from lines of TOML; and the machine's SIMD targets, one after another.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A communicator of device memory as the conformance cases see one: they bring host memory, and look at results when wait has
 // returned. Staged through memory of the current device on a stream of its own, with nothing waited for in between, so that a
 // communicator which does not keep to the order of streams moves other bytes.

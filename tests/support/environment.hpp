@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The environment of a launched process, as long as it lives; nothing of a launcher that runs the tests shows through.
 #pragma once
 

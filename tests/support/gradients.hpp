@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Made-up gradients for sessions: the same on every machine, different on every rank and step.
 #pragma once
 

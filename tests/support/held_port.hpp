@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A port of the loopback interface that is this test's as long as the object lives: no other socket gets it by chance, callers
 // are refused, and a rank 0 that is told of it can serve there.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs programs under mpirun, as root too and with more ranks than cores. Tests that need it say why they are skipped where
 // there is none: ctest shows them as skipped (SKIP_REGULAR_EXPRESSION in CMakeLists.txt).
 #pragma once

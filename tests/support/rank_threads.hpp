@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Ranks that are threads, and an all_gather that a case can post and wait for on its own: for the tests of communicators.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs the command `onebit` as people do, and catches what it says.
 #pragma once
 

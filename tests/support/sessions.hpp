@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sessions for tests: n ranks as threads, each with its own copy of a small model, under a manifest given as text.
 #pragma once
 

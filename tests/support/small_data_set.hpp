@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A data set like Fashion-MNIST, small and easy: class c has bright rows 2 c + 4 and 2 c + 5, over noise.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Recorded traces of the reference implementation (tests/golden) and the closed-form inputs they were recorded from.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The configuration: a manifest resolved against the plugins that are there. Every table is validated, every default filled in;
 // nothing has been created yet. Two ranks may work together when their hashes are equal.
 #pragma once

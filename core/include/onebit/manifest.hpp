@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The manifest: one TOML file that selects and configures everything. Tables [plugins] [session] [optimizer] [compressor]
 // [communicator] [exchange] and [train]; each component table has `plugin = "name"` and that component's own options;
 // [optimizer] also takes `dense` and tables [[optimizer.group]], which are the host's (see configuration.hpp), and [plugins]

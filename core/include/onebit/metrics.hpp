@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Metrics: counters (added up), gauges (last value) and histograms (count, sum, min, max), registered once by name and recorded
 // by handle. Recording is lock-free and allocates nothing; reading takes a snapshot.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The registry: every plugin library that was found, and the components in them, keyed by (kind, name, device). Libraries are
 // checked, loaded (RTLD_NOW | RTLD_LOCAL) and validated one by one; a library that fails leaves the rest working, and its
 // reason is told when somebody asks for a component that is not there. Libraries stay mapped for the life of the process, so

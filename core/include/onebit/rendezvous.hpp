@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where ranks meet before they have a communicator: a key/value store, which N threads of one process share, or which rank 0
 // serves to other processes over TCP.
 #pragma once

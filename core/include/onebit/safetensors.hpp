@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Files of named tensors in the safetensors format: 8 bytes of header length, a JSON header, then the data, little-endian and
 // without gaps. Traces and checkpoints are such files, readable by the format's Python package. A file that is truncated or
 // whose header lies gives an error that names it, never wrong data.

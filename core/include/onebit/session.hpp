@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Session: one rank's part of a training run. The embedder keeps the model, the data and the loop; the session broadcasts the
 // parameters from rank 0 at the start, and each step() turns this rank's gradients into the same update on all ranks.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // For trainers that use MPI themselves: a Session whose ranks are those of an MPI communicator of theirs. Header only; needs
 // MPI, and a manifest with communicator.plugin = "mpi".
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // libtorch meets Session: a module's tensors in the form that Session takes. Header-only, for whoever embeds; needs libtorch
 // >= 1.8. Tensors on CUDA want session.device = "cuda", and a libtorch with CUDA, for which CMake defines ONEBIT_TORCH_CUDA.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Pinned memory, copies and events of the CUDA runtime; and what MPI says about CUDA.
 #include "cuda_device.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CUDA as the device of a staged communicator.
 #pragma once
 

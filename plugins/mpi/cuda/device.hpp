@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a communicator of device memory needs of a device: host memory to stage in, and copies in the order of a stream.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The plugin `mpi_cuda`: communicator `mpi` for tensors in CUDA memory, in a library of its own, so that a machine without CUDA
 // loads all the rest.
 #include "onebit/plugin.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Staging: in when a collective is called, out when it is waited for; in between a thread posts each, in order, once the stream
 // has come to it.
 #include "staged_communicator.hpp"

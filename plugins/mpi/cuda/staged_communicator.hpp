@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A communicator of device memory over one of host memory. Bytes are copied to pinned memory in the order of the caller's
 // stream, move from there, and are copied back in that order when the caller waits: the host never waits for the device in a
 // call, except for staging memory that is still being copied out of. Where MPI takes device memory itself, it gets the

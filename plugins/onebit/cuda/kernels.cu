@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The codec's kernels: a block of threads a piece, a warp a row of 32 elements: their 32 lanes of a sum, or their word of
 // signs.
 //

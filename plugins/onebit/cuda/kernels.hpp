@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The codec's calls on batches in device memory: one launch each, in the order of a stream. The same bits as ../codec.hpp
 // gives. pieces and runs are in device memory too; nothing is written when *skip is not 0 (NULL: there is no flag).
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compressor `onebit` for CUDA memory, in a library of its own, so that a machine without CUDA loads all the rest.
 #include "onebit/plugin.hpp"
 

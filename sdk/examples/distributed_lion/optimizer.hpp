@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Optimizer `distributed_lion`: Liu et al., "Communication efficient distributed training with Distributed Lion", arXiv
 // 2404.00438, algorithm 1. Lion (Chen et al., arXiv 2302.06675) whose ranks agree on the sign of the update and on nothing
 // else:

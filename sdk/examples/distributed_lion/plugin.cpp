@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Plugin `distributed_lion`: a library with two components, an optimizer and the compressor that it was made for. Each is good
 // with others, too: the optimizer with any compressor, `vote` under any optimizer whose messages are signs.
 #include "onebit/plugin.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compressor `vote`: one bit an element, its sign, and nothing else. Decoded it is +1 or -1, so that the server's mean counts
 // votes, and its own encoding is the majority. No scale, no statistics, and no error feedback: a vote is not a number from
 // which something is left over.

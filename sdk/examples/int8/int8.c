@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Compressor `int8`: 8 bits an element, linear between minus and plus the largest magnitude of its block, with error feedback
    (after Dettmers, "8-bit approximations for parallelism in deep learning", arXiv 1511.04561). C99 and onebit/abi.h, nothing
    else:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Codes of a few bits one after another in words of 32 bits, the first in the lowest bits; the last word is filled up with
 // zeros.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compressor `qsgd`: k bits an element, rounded up or down at random so that the mean is right (QSGD: Alistarh et al., "QSGD:
 // communication-efficient SGD via gradient quantization and encoding", arXiv 1610.02132; here with the levels spread from the
 // least to the greatest value of each block, as is usual in practice, instead of up to its norm).

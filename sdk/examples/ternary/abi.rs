@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The part of onebit/abi.h that a compressor needs, in Rust: the same names, fields in the same order. Sizes are checked below
 // when this is compiled; layout.rs prints every offset, which onebit's tests compare with the header's.
 #![allow(non_camel_case_types, dead_code)]

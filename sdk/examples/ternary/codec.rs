@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The arithmetic of `ternary`, one block at a time, in safe Rust; ternary.rs has the formulas.
 
 use crate::philox::{unit, CounterRandom};

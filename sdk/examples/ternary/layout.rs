@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Prints where abi.rs has each field, "struct field offset", and each struct's size, "struct size", for a test to compare with
 // the C header:  rustc --edition 2021 layout.rs && ./layout
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compressor `ternary`: each element as -s, 0 or +s, two bits, after TernGrad (Wen et al., "TernGrad: ternary gradients to
 // reduce communication in distributed deep learning", arXiv 1705.07878), in Rust, with no crate and no build tool:
 //

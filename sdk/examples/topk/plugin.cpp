@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compressor `topk`: the largest elements of each block, as they are, and zero for the others, whose values are kept back until
 // they have grown (error feedback; Stich, Cordonnier, Jaggi, "Sparsified SGD with memory", arXiv 1809.07599).
 //

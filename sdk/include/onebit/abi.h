@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* onebit/abi.h: the binary contract between the host and its plugins, C99.
 
    A plugin is a shared library with one exported symbol, onebit_plugin_entry_v1. It returns tables of C functions for any

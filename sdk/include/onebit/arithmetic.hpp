@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // For arithmetic that is written once and used by loops on the CPU and by CUDA kernels: small functions of one element, free of
 // branches, so that compilers vectorise a loop over them, and without fma, so that all of them agree to the bit.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Communicator: moves bytes between ranks. Collectives are asynchronous; every rank issues the same ones in the same order, and
 // the buffers and part arrays of each stay alive and untouched until wait takes its request back.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compressor: a codec over blocks, runs of at most describe().block elements of one tensor. It holds no error and no network:
 // the host adds worker and server error and moves the payload.
 #pragma once

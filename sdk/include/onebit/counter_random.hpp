@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Random numbers for stochastic codecs: a function of (step, rank, key, element), without a state, so that they are the same
 // whatever the threads, the tiles and the order of calls, and after a resume.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // For authors of CUDA components: errors, streams and kernel launches. What calls it includes CUDA's headers; the rest of the
 // SDK does not.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Errors on both sides of the plugin boundary: an exception inside, a code and a caller-owned message across (abi.h).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mesh: all that the author of a new transport (TCP, shared memory, RDMA, QUIC, ...) writes. MeshCommunicator makes a whole
 // communicator of it: collectives in flight, matching, sums, timeouts, failures, split and abort.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // MeshCommunicator: a whole communicator made of a Mesh, which is all that the author of a new transport writes. A plugin:
 //
 //   class Tcp final : public onebit::MeshCommunicator {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Optimizer: arithmetic, and nothing else. It declares its state, plans each step, and works on tiles; it sees no network, no
 // file and no memory management. The host runs a step as: plan, then per tile produce (what to send), the round, consume
 // (what came back), then combine once, then apply per tile where the plan asked.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Options of a component: the schema it declares, and the values it receives, validated and complete.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // From C++ classes to the tables of abi.h. A plugin ends with one line:
 //
 //   ONEBIT_PLUGIN("my_plugin", "1.0.0", onebit::component<MyOptimizer>("my_optimizer"))

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Programs: an optimizer's arithmetic over blocks, tensors and the model, written once and compiled for the CPU (once a SIMD
 // target) and for CUDA. An author writes, between ONEBIT_PROGRAMS and ONEBIT_END_PROGRAMS,
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An optimizer whose arithmetic is programs (program.hpp): the calls of a step, handed on to the passes that were compiled for
 // the CPU or for CUDA. What is left to write is what it declares and what it plans.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the host does for a component: logging, metrics. Given to every constructor; valid for the life of the process.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // For files of programs (program.hpp): on the CPU Highway compiles them once a SIMD target, on CUDA they are compiled once.
 //
 //   #undef HWY_TARGET_INCLUDE

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A row of the table: work whose speed is limited by the device's memory, told as a share of the yardstick's bandwidth. Each
 // sample lies between two runs of the yardstick, and the row quotes the median of the samples.
 //

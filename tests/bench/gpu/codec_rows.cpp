@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The codec `onebit`, tile by tile.
 #include <fmt/core.h>
 

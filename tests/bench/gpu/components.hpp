@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The components under test, as a host gets them: from the plugins beside the core, through its registry.
 #pragma once
 

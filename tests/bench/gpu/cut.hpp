@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // So many elements as the exchange cuts them: one tensor, in buckets, each some tiles of as many blocks as the
 // device's cache is good for, with the arrays that kernels read. Rank 0 of 2 has them.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The benchmark's own kernels: the plainest copy there is, and what fills arrays.
 #pragma once
 

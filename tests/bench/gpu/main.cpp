@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // onebit_gpu_bench: how near the work on a CUDA device comes to what its memory allows, and how much of that memory it takes.
 #include <CLI/CLI.hpp>
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Bytes of device memory a parameter that sessions hold: what `onebit check` promises, what a session tells of itself, and what
 // the device has less.
 #pragma once

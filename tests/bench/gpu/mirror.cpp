@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Communicator `mirror` for CUDA memory, for benchmarks: two ranks, of which the other is a mirror image of this one. What it
 // sends arrives from the other, too, by copies on the call's stream.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An optimizer for CUDA and one tensor, with all that a session would have for it on the device, called as the exchange calls
 // it, pass by pass. A step's mean is its own message.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The table that people read, line by line as it comes, and the same figures for programs.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Whole steps of a session: all that one rank of two does in a step, the other being its mirror image, and no network.
 #include <algorithm>
 #include <chrono>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Seconds that a stream takes for some work, as its device counts them.
 #pragma once
 

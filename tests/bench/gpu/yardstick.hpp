@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The yardstick: what this device's memory gives to a copy of an array to another, by the better of two ways. 8 bytes an
 // element: 4 are read, 4 written.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Training runs whose bits must be the same on a device as on the CPU: on the emulated one (device_session_test.cpp), whose
 // ranks are threads, and on a real one (gpu/), whose ranks are processes.
 #pragma once

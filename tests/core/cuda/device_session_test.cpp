@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sessions whose tensors are in device memory, on the emulated CUDA runtime: the bits of the same session on the CPU, nothing
 // allocated in a step, no wait of the host inside one, and what goes wrong told at the next.
 #include <doctest/doctest.h>

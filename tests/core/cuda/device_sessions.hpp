@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sessions on the emulated CUDA device: n ranks as threads, their models in device memory, over the communicator `nccl` and a
 // library that stands in for NCCL.
 #pragma once

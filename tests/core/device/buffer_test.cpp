@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Buffers: zeroed, counted, and able to give a part back.
 #include "device/buffer.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // exchange.dense_dtype in whole sessions: what is sent, what n = 1 does, and what happens where fp16 ends.
 #include <doctest/doctest.h>
 #include <spdlog/logger.h>

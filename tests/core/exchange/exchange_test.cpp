@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The exchange by itself: the compressed mean against recorded calls of the reference, the identity of error feedback at every
 // encode, and dense means in rank order.
 #include <doctest/doctest.h>

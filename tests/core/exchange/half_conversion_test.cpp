@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // fp32 to 16 bits and back: every 16-bit number, every kind of rounding, on every target, against plain arithmetic.
 #include <doctest/doctest.h>
 #include <hwy/targets.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // exchange.topology = "hierarchical": what it equals to the bit, what it sends and holds, and that it trains.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Layout: every element is in exactly one block, every block has one place on the wire and one server, whatever the cut.
 #include <doctest/doctest.h>
 

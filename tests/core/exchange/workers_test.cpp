@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Worker threads: every item once, failures told, nothing shared but what is meant to be.
 #include <doctest/doctest.h>
 

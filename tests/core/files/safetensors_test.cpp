@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // safetensors files: what is written is read again, what Python wrote is understood, and every lie is found out.
 #include "onebit/safetensors.hpp"
 

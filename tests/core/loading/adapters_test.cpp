@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Calls into plugins: whatever comes back, an error that names the component, and never an exception of the plugin's own.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The ELF reader: truncated, lying and foreign files give an error and never a crash; and with it, what we built is as
 // promised.
 #include "loading/elf.hpp"

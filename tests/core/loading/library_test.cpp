@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Loading one library: every way in which it fails, by its words; after each, a good plugin still loads.
 #include <doctest/doctest.h>
 #include <elf.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How long things live: a thousand objects come and go and nothing grows, objects outlive the registry that made them, and
 // libraries side by side keep their own globals.
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // [[plugins.pin]] and plugins.require_pins: hashes, their places, and that nothing gets past them.
 #include <dlfcn.h>
 #include <doctest/doctest.h>

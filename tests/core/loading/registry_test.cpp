@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The registry: search, rivals, absence with reasons, availability, services, and the end of a plugin's use.
 #include "onebit/registry.hpp"
 

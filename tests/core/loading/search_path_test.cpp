@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where plugins are looked for, in which order, and where not: the current folder, the dynamic loader's folders, and, in a
 // setuid process, those of the environment.
 #include <doctest/doctest.h>

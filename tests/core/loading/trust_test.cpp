@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The way to a library's file: links, "..", what is no file, who may write there; and files that change under way.
 #include "loading/trust.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Manifests: what is read, and every error by its text, with the place.
 #include "onebit/manifest.hpp"
 

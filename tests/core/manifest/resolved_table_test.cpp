@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tables against schemas: defaults filled in, values in the type the component asked for, every misfit named.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What torchrun and its kin put into the environment: read whole, or refused with the variable's name.
 #include <doctest/doctest.h>
 

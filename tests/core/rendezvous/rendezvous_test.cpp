@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The in-process rendezvous: keys, waiting, and what it refuses.
 #include "onebit/rendezvous.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Ranks that meet over TCP on this machine, and what they throw: for the tests of the rendezvous.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Ranks that meet over TCP: what each puts all can get, whoever comes first.
 #include <doctest/doctest.h>
 #include <sys/wait.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Who does not belong where ranks meet over TCP, or is not there: told in words, and nobody else is held up.
 #include <doctest/doctest.h>
 #include <sys/wait.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // No allocation in a step, except where the plan changes stage; and what a session holds a parameter.
 #include <doctest/doctest.h>
 

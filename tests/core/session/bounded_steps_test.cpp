@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How far one step may move an element where gradients differ by orders of magnitude, for the 1-bit optimizers of the Adam
 // family with their defaults; 1-bit LAMB is in lamb_session_test.cpp. In the papers' forms some of these go beyond all bounds.
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The configuration: selection, defaults, what the hash covers, and a printed form that means the same.
 #include "onebit/configuration.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tensors exempt from compression in a session: what a release leaves, what is sent and held, and that nothing else changes.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The pass before the agreement: what it refuses, and that its sum has the same bits on every instruction set.
 #include <doctest/doctest.h>
 

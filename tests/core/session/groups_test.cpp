@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The host's own keys of [optimizer]: tensors exempt from compression, and parameter groups, from the manifest to the step.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The same configuration gives the same bits: whatever the worker threads, the bucket size, the instruction set, the caller's
 // floating-point mode; on every rank, and in every run.
 #include <doctest/doctest.h>

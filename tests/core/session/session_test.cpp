@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a session promises: every gradient counts, the freeze is exact, a bad gradient changes nothing anywhere, ranks that do
 // not belong together are told so.
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the published schedules send, measured at the communicator: those of BERT-Large, every count divided by ten, dense
 // rounds in fp16. The papers report 5x (1-bit Adam), 4.6x (1-bit LAMB), and for 0/1 Adam 26x and 87 % less than 1-bit Adam.
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Metrics: registration, the three kinds, and recording from many threads.
 #include "onebit/metrics.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // session.trace: what is in it, where it is written, what it costs.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Stands in for CUDA's header of the same name: bfloat16 as it is stored, and its conversions, rounding to nearest even. NaN
 // becomes CUDA's one NaN when it is rounded.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Stands in for CUDA's header of the same name: half as it is stored, and its conversions, rounding to nearest even. NaN
 // becomes CUDA's one NaN, both ways.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Stands in for CUDA's header of the same name: the runtime, and what kernels are written in. __CUDACC__ stays undefined, so
 // that code for both devices is compiled as for the CPU.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Stands in for CUDA's header of the same name: the calls of the runtime that this project allows itself. Left out on purpose:
 // all that runs in the default stream or waits for a whole device.
 #pragma once

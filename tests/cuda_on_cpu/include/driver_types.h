@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Stands in for CUDA's header of the same name: handles, codes and structs of the runtime, those that this project uses, with
 // CUDA's names and numbers.
 #pragma once

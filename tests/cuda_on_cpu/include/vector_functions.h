@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Stands in for CUDA's header of the same name: make_float4 and its kind.
 #pragma once
 

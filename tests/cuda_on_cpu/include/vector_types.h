@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Stands in for CUDA's header of the same name: the built-in vectors, as aligned as CUDA has them.
 #pragma once
 

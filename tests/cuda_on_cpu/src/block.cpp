@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The threads of a block take turns: each goes on until it waits or returns. In which order is up to chance, as on a device.
 #include "block.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One block of threads, each a fiber, run by the thread of a stream; its barrier and its warps.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Copies and fills, in the order of a stream. As with CUDA, what comes from pageable memory is read before the call returns,
 // and what goes to it is there when the call returns; pinned memory is read and written late.
 #include <cstring>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Names and words of the codes.
 #include "cuda_runtime_api.h"
 

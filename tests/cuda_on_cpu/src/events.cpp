@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Events: marks in streams, which others wait for.
 #include <condition_variable>
 #include <map>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fibers by ucontext; without a sanitizer, whose interceptors want to see it, _longjmp spares its two system calls a switch.
 #undef _FORTIFY_SOURCE  // its longjmp refuses to change stacks
 #include "fiber.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A fiber: a function with a stack of its own, that a thread of the system goes on with and leaves again.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Launches: what is refused at once, what runs later, and what becomes of a kernel that goes wrong.
 #include <dlfcn.h>
 

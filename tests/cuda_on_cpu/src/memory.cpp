@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory: the CPU's, remembered as what it stands for.
 #include "memory.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The table of all memory that the emulated runtime has given out.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the devices say of themselves: something like an A100, whatever the CPU is.
 #include <algorithm>
 #include <cstdio>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The state of the runtime as a whole. It is never destroyed: streams may still run when the program ends.
 #include "runtime.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What all calls of the emulated runtime share: devices that are or are not there, failures that a test asked for, the last
 // error, and who may use the default stream.
 #pragma once

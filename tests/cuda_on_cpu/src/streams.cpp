@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Streams: their threads, their table, and the calls about them.
 #include "streams.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A stream: a thread and what it has yet to do, in order. And the table from handles to streams.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Warps: 32 neighbouring threads of a block, some of which meet in a call and learn each other's values.
 #include "block.hpp"
 

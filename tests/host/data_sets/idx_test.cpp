@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // IDX files: what is written is read, and what is absent, cut or wrong is said to be so.
 #include "data_sets/idx.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Text as samples: which files, which symbols, which windows, and text that is not there or too short.
 #include "data_sets/text.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What ranks tell each other besides their steps.
 #include "launch/gathering.hpp"
 

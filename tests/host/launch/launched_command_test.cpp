@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The command as torchrun starts it: one process a rank, told by the environment where to meet; the same bytes as on threads,
 // one voice for all, and an end with a reason where ranks do not belong together.
 #include <doctest/doctest.h>

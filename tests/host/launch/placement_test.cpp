@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where ranks are placed: what launchers tell, what fits them, and how this process becomes mpirun.
 #include "launch/placement.hpp"
 

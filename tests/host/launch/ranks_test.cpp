@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Ranks as threads: all run, and of several errors the cause is told.
 #include "launch/ranks.hpp"
 

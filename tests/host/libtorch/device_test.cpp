@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where tensors are: what a session can take, what a model says that can't be on CUDA, and a model there against the same on
 // the CPU, where there is a GPU.
 #include <torch/torch.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The embedding that the README shows: Session in somebody's own libtorch loop. The part between the marks is quoted there.
 // [embed]
 #include <onebit/torch.hpp>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // libtorch as judge: our adam is its AdamW, our models are what tensors_of says, and its tensors are told as they are.
 #include <torch/torch.h>
 #undef CHECK  // libtorch's, which would end the program

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `onebit plugins new`: what it writes, what it refuses; and the written projects, made and tried by the very commands that it
 // prints.
 #include <doctest/doctest.h>

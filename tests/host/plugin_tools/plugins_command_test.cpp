@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The command as people run it: plugins list and inspect, check; output, messages and exit codes.
 #include <doctest/doctest.h>
 #include <sys/wait.h>

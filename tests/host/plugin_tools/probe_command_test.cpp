@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `onebit plugins probe`: whatever a library does to its process is a report.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs `onebit plugins probe` or `verify` on the plugin that does something terrible at a place of the test's choice.
 #pragma once
 

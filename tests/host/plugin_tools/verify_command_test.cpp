@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `onebit plugins verify`: the checks of a library one by one, and what becomes of one that crashes or hangs in a case.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `onebit replay`: traces go through an optimizer as they should, and those that are not whole are named.
 #include <doctest/doctest.h>
 

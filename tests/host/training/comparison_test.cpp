@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Summaries and their comparison: the figures, and files that are no summaries.
 #include "training/comparison.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Who gets which samples: by epoch, step, micro-batch and rank; and too few of them.
 #include "training/dealing.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The progress line: redrawn on a terminal, seldom and never wider than it; plain lines elsewhere.
 #include "training/progress.hpp"
 

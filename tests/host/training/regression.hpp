@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A model that needs no libtorch: softmax regression on images.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Schedules of the learning rate, step by step.
 #include "training/schedule.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `onebit train`: what it says when it can't, and, with libtorch, a short run from end to end. And the manifests of configs/.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The training loop, on a model that needs no libtorch: softmax regression.
 #include "training/training.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the plugin's author tests it with.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <onebit/conformance/doctest.hpp>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A plugin of one file: gradient descent.
 #include <onebit/plugin.hpp>
 

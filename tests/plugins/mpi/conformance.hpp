@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The communicator conformance on a rank that is a process: all cases, or those that are named.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One rank of the communicator conformance on `mpi`: run it under mpirun. Arguments: the cases to run; none: all. Exit status:
 // 0 when this rank found what it expects in every case.
 #include "conformance.hpp"

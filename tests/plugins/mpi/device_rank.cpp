@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One rank of a session on the emulated CUDA device over `mpi`, whose bytes are staged through memory of the host: the bits of
 // the same session on the CPU over threads. Run it under mpirun on 2 ranks.
 #include <cuda_runtime.h>

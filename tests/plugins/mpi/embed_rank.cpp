@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One rank of a program that uses MPI itself and gives onebit a communicator of its own. Run it on 4 ranks. Argument: "single",
 // to see what onebit says about an MPI without threads.
 #include <mpi.h>

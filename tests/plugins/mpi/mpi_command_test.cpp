@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The command on ranks that are processes: the same bytes as on threads, one voice for all, and an end in seconds when a rank
 // does not belong, dies or hangs.
 #include <doctest/doctest.h>

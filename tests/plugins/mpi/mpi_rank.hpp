@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The communicator `mpi` of a test program that runs under mpirun.
 #pragma once
 

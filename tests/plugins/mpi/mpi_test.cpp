@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The communicator `mpi`, on ranks that mpirun starts.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One rank of the proof that transfers go on while a rank computes. Run it on 2 ranks, with the path of a file that is not
 // there. Rank 0 posts 8 MB, and from then on does not call the communicator until rank 1 has all of them and makes the file;
 // without a thread that moves data meanwhile, it would wait in vain.

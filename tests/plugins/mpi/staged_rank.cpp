@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One rank of the communicator conformance on `mpi` with tensors of a device, staged through host memory or given directly. The
 // device is pretended: its memory is the host's, and its streams are one queue that copies late, so that whoever does not keep
 // to their order has other bytes. Run it under mpirun, with "staged" or "direct" first.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The communicator `nccl` where something is missing or goes wrong: no driver, the wrong NCCL, ranks that do not come or mean
 // something else, errors that come later.
 #include <cstring>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The communicator `nccl`, loaded as the plugin that it is, over the emulated CUDA runtime and a library that stands in for
 // NCCL: the cases of every communicator, and what is its own: streams, bits, memory. What goes wrong is in
 // nccl_failures_test.cpp.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The compressor `onebit` on CUDA, run by the emulation, against the one on the CPU: the same bits, in everything it writes.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The compressor `onebit`: what its payload says, that nothing is lost (error feedback), and that every target gives the same
 // bits.
 #include <doctest/doctest.h>

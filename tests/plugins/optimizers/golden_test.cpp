@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The recorded traces of the reference implementation of 1-bit Adam, 1-bit LAMB and 0/1 Adam, replayed through sessions with
 // its formulas switched on.
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What 1-bit LAMB freezes, and what it does then, where the reference implementation goes wrong: trust ratios, zero momentum,
 // the fresh variance; and tensors that are exempt.
 #include <doctest/doctest.h>

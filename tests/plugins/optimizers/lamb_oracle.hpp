@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // LAMB and 1-bit LAMB in double, written from their formulas with the reference's mistakes corrected. After the freeze the test
 // asks for the message, compresses it as it likes, and hands the mean back.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // 1-bit LAMB through sessions with the real compressor: how far a step may reach, that it learns, when it freezes by itself,
 // and that exempt tensors and skipped steps are as they should be.
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The optimizers `lamb` and `onebit_lamb`, call by call, against an oracle in double written from their formulas.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The optimizers `adam` and `onebit_adam`, call by call, against oracles in double written from their formulas.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The optimizers on CUDA, run by the emulation, against the same programs on the CPU: the same bits in parameters, messages and
 // every number of state, step by step, through all stages.
 #include <doctest/doctest.h>

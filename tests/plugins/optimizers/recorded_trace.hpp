@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Traces of gradients for `onebit replay`, written by tests.
 #pragma once
 

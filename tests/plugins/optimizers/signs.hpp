@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a compressed round makes of a vector, for tests of an optimizer's arithmetic.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // 0/1 Adam, call by call, against its formulas in double: both messages, both variance stages, learning rates that change,
 // groups with rates and decays of their own, and a compression that is a plain factor, so that nothing is left to signs.
 #include <doctest/doctest.h>

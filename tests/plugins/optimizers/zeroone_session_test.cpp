@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // 0/1 Adam through sessions with the real compressor: its schedules, local steps and syncs, weight decay, evaluation between
 // syncs, exempt tensors, skipped steps, and how far an element may move.
 #include <doctest/doctest.h>

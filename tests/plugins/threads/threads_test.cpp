@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The communicator `threads`, loaded as the plugin that it is: the cases of every communicator, and what is its own - progress
 // without the peer's help, memory, meeting, and the words of its errors.
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Wrong optimizers are caught by the optimizer suite, each by the case that is there for it, in words that help.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // All plugins of ours pass the conformance suites, through the runner, with the options that matter.
 #include <cstdio>
 

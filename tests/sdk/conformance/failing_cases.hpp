@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which cases of a conformance suite a component fails, and in what words: for the tests that wrong components are caught.
 #pragma once
 

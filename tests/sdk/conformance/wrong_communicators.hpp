@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Communicators that do one thing wrong: around a right one, made by the plugin `threads`; and one that meets and adds through
 // the rendezvous' store alone, for ranks that are processes.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A codec of one byte an element, in few lines, that can be told to do one thing wrong: x is sent as round(x / scale), scale is
 // the greatest magnitude of a block, or of a span, over 127; with noise in place of error feedback where it is stochastic.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A momentum method that does all that an optimizer may do, in few lines, and can be told to do one thing wrong.
 //
 //   dense (5 steps)   m = 0.9 m + 0.1 g;            p -= lr (m + wd p)

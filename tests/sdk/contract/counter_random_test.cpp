@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Random numbers of stochastic codecs: the construction's published values, that no two streams have anything in common, and
 // that a base class gives each block its own.
 #include <doctest/doctest.h>

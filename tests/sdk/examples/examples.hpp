@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The plugins of sdk/examples as a test fixture has built them, loaded together with the built-in ones; sessions and codecs
 // with them.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The example codecs: what their payloads say, that random ones are right on average, and that no payload makes them write
 // beside a block. What every compressor must do is the conformance suite's (examples_conformance_test.cpp).
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The conformance suites over every example, as `onebit plugins verify` runs them; and over options that change what a codec
 // is.
 #include <doctest/doctest.h>

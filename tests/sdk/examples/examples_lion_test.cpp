@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Distributed Lion against its formulas, on sessions: the majority, the average, ties, exempt tensors, one rank.
 #include <doctest/doctest.h>
 

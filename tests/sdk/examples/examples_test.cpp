@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The example plugins as libraries: they load together, export one symbol each, and are what their comments say.
 #include <doctest/doctest.h>
 

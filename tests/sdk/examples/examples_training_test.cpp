@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Each example trains its own demo.toml within the stated accuracy, and sends the bytes that its payload sizes say. The floors
 // are two points and more below what was measured (in each demo.toml); dense Adam reached 84.2 % with the same settings.
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A mesh of threads: streams are queues in memory, with little room, so that bytes go and come in parts. The plainest Mesh
 // there is, and one whose streams a test can break.
 #pragma once

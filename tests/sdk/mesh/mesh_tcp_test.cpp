@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The template of a communicator, TCP on MeshCommunicator, loaded as a plugin: the cases of every communicator, how ranks meet,
 // strangers, and ranks that are processes.
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // MeshCommunicator on a mesh in memory: the cases of every communicator, and what is its own - progress while ranks compute,
 // streams that break or bring nonsense, failures in the middle of payload, and memory.
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One rank of three that are processes, joined by the template's communicator: mesh_rank PLUGIN VICTIM. The victim ends without
 // a word in the middle of a collective; the others say what they are told, and how long that took.
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The arithmetic that the optimizers of the Adam family share, for loops on the CPU and for CUDA kernels (arithmetic.hpp).
 #pragma once
 

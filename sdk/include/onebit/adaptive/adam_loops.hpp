@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Loops and programs that the optimizers of the Adam family share (program.hpp).
 //
 // For files that are compiled once a target: include it after onebit/targets.hpp, in every pass.

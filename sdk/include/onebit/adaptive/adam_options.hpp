@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The options that every optimizer of the Adam family has, and those of the 1-bit ones among them.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // When an optimizer of the Adam family freezes its variance: at a step that the user names, or ("auto") when the variance is
 // stable. The rule of 1-bit Adam (arXiv 2102.02888, section 7.1), two-sided and bias-corrected, for else it holds while the
 // variance still rises from zero:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the 1-bit optimizers of the Adam family share after the freeze, one element: the frozen reciprocal, and messages that it
 // has preconditioned. For loops on the CPU and for CUDA kernels (arithmetic.hpp).
 #pragma once

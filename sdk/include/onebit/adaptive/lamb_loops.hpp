@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Loops that dense and 1-bit LAMB share (program.hpp).
 //
 // For files that are compiled once a target: include it after onebit/targets.hpp, in every pass.

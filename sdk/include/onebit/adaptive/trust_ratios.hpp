@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The trust ratios of LAMB (You et al., arXiv 1904.00962): each tensor's step is multiplied by a coefficient
 //
 //   c = clip(|p| / |u|, min_coeff, max_coeff),   1 where a norm is 0

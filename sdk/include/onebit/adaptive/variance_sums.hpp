@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a freeze needs to know of the variance: the mean of each tensor, for its floor; how many elements have none; and the
 // norm of the whole, for the rule "auto". Tensors that are exempt from compression are never frozen and do not count. Plain
 // data for programs (program.hpp); what takes sums is in adam_loops.hpp.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a communicator checks before it believes a call: part arrays, tensors, and whether they overlap. For authors of
 // communicators; each check throws invalid_argument or unsupported, in words that name the argument. `communicator` is the
 // component's name, for those words.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What must be the same on every rank of a collective, and the words for where it is not. For authors of communicators.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The arithmetic of all_reduce, for authors of communicators, on the CPU and, element by element, on a GPU. Elements are
 // combined over ranks 0 to n-1 in this order, so every rank gets the same bits.
 //

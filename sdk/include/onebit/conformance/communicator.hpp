@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What every communicator must do, written once for all of them: each case is what one rank does, and runs on every rank, be it
 // a thread or a process. A case throws Unmet where it finds something else than it expects.
 //

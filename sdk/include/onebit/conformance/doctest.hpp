@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The conformance suites as test cases of an author's own test program:
 //
 //   #include <onebit/conformance/doctest.hpp>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An array between canaries: one can ask afterwards whether anybody wrote beside it. As numbers the canaries are NaN, so that
 // what is computed from them shows, too.
 #pragma once

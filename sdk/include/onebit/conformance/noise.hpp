@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Numbers that look random and are the same everywhere, in any order of asking; and comparisons to the bit.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What every optimizer must do, written once for all of them. A case makes the optimizers it needs, and throws Unmet where it
 // finds something else than it expects, or NotApplicable where it has nothing to say. Each says what it protects from.
 //

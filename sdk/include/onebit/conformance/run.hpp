@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs the conformance suites over a library: every case of every component in it that can be used on this machine.
 //
 //   onebit::Registry registry;

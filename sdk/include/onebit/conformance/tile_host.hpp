@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A host of one rank for an optimizer's arithmetic: it allocates what is declared and makes the calls of a step, tile by tile,
 // with no exchange between them. What becomes of a round's vector is up to its user; only the tensors that are exempt from
 // compression come back as they were sent.

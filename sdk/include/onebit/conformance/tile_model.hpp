@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A model as an optimizer sees it: tensors cut into blocks, in memory between canaries. Of TileHost.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The state that an optimizer declares, in memory between canaries. Of TileHost.
 #pragma once
 

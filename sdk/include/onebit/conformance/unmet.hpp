@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a conformance case throws where a component does not do what the contract says, and how it asks. Cases know no test
 // framework: run.hpp runs them over a library, doctest.hpp makes test cases of them.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One communicator as this rank knows it: who belongs to it, what is under way on it, and why it can't go on. Communicators
 // made by split share the streams of their mesh: their messages carry a number that tells them apart.
 #pragma once

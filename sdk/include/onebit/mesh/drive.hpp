@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The engine at work: whoever drives moves what can be moved, and sleeps until more can.
 #pragma once
 

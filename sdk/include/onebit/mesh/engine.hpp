@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The engine of a MeshCommunicator and of all that were split from it: tells peers what this rank comes to, matches what they
 // tell, and moves bytes.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the ranks of a MeshCommunicator tell each other, as it travels.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One collective of a MeshCommunicator as this rank sees it: what it brings, what goes to and comes from each peer, and why it
 // failed. In one or two phases; in each, every rank sends some bytes to every other.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The engine's protocol: what this rank tells its peers, and what follows from what they tell.
 #pragma once
 

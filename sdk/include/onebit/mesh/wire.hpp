@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What travels between two ranks of a MeshCommunicator: control messages, and payload in pieces between which they pass.
 //
 // A Wire is this rank's end of both streams with one peer. Payload goes straight from the sender's buffer and to the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The order of sums: 32 lanes of float, whatever the width of a vector. Element i is added to lane i mod 32, then the lanes are
 // halved 16, 8, 4, 2, 1, so that AVX-512, AVX2, SSE, plain x86-64 and CUDA give the same bits.
 //

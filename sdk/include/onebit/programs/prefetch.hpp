@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // For loops that stream through memory, a block at a time and several arrays at once. Hardware prefetchers learn a stream anew
 // at every page, and a block is only four pages long: asking for what comes 1 KB later makes up for that (a compressed step of
 // 1-bit Adam: a tenth less time). Reaching beyond an array is harmless, and mostly right: the next block follows there.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Programs on the CPU (program.hpp): plain loops, which the compiler vectorises for each target that Highway asks for.
 #include "onebit/programs/lanes.hpp"
 #include "onebit/programs/prefetch.hpp"

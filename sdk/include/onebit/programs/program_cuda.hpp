@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Programs on CUDA (program.hpp): 256 threads run one program, a kernel runs all programs of a tile.
 #pragma once
 

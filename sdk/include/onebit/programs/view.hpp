@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // View: a tile, or the totals, as programs see them (program.hpp), on the CPU as on CUDA: by value, for a kernel has no other
 // way to the host's arrays. And what a program finds in it, under the slots that declare answered.
 #pragma once

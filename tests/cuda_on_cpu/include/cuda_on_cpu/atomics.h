@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Atomics: streams are threads of the system here, so they are the CPU's, relaxed as CUDA's are.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a test may set and ask of the CUDA runtime that this folder emulates.
 //
 // Devices: as many as the test says. Memory of theirs is the CPU's, filled with NaN when it is allocated. A stream is a thread

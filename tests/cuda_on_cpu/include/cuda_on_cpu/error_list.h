@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The codes of CUDA that our code or this emulation knows: name, number, CUDA's words.
 #pragma once
 

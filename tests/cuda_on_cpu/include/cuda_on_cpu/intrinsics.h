@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Intrinsics whose result is exact: bits, rounding to nearest, loads and stores with a cache hint.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What every kernel is written in: keywords, where a thread is, and the block's barrier.
 #pragma once
 

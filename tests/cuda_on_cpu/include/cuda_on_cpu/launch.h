@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Launching: the templates that CUDA has too, so that the kernel's type is known and nothing is cast to void*. A kernel is a
 // plain function here, called once a thread.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The primitives of a warp. All lanes that a mask names, and that have not returned, must come to the same call.
 #pragma once
 

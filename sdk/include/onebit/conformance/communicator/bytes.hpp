@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of what moves bytes: all_gather, all_to_all, broadcast; and of barrier and test.
 #pragma once
 

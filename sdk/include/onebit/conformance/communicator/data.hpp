@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the cases send and expect: bytes and numbers that tell which ranks they belong to.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of ranks that do not come, give up or are gone.
 #pragma once
 

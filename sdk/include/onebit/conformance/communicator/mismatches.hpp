@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of ranks that do not mean the same collective: every rank gets an error, and none hangs.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of all_reduce, for every size, type and operation, in the order of ranks.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of many collectives in flight, and of ranks that come at different times.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of split, and of the communicators it makes.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Blocks on their way through a codec, as the host sends them: measured, folded where a span is wider than a block, encoded and
 // decoded, with canaries around everything and gaps between the blocks.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of what a compressor says of itself.
 #pragma once
 

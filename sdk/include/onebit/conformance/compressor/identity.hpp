@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of the identities between values, errors, payload and what decode gives.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of what a codec reads and writes.
 #pragma once
 

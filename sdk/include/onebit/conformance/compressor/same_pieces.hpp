@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of blocks that must come to the same bits, however they are handed over.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of whether the optimizer optimizes: a convex quadratic, noisy gradients, two ranks.
 //
 //   loss(p) = sum of a_i (p_i - target_i)^2 / 2,   a_i from 0.5 to 2

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of tensors that are exempt from compression (ONEBIT_TENSOR_DENSE).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What each call of an optimizer writes: all memory is compared, canaries and all, before and after every call of a journey.
 #pragma once
 

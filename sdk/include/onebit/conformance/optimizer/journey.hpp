@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The run that most cases of the optimizer suite watch: a small model of odd sizes, gradients that any order of calls finds
 // again, and so many steps that an optimizer which changes its ways by itself, such as one that freezes its variance when that
 // is stable, has done so before the end.

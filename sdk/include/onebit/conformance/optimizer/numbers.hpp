@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of sizes and numbers at the edge.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of plan: what it may ask for, and that it answers the same whenever it is asked.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An author's own reference: the update as the paper prints it, in double, against the plugin. No case of the suite, for only
 // the author has the formula:
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Several ranks in step, each with gradients of its own, and the exact mean of what they send; or what a lossy exchange leaves.
 #pragma once
 

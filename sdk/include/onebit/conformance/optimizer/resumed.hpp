@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of runs that are saved and go on elsewhere.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cases of calls that must come to the same bits.
 #pragma once
 

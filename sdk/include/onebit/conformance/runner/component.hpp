@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Components for the runner, made by the registry of the core with the options of a manifest.
 #pragma once
 

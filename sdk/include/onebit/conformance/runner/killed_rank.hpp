@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The case of a rank whose process is killed: the others must be told so, and not wait for ever. Ranks are processes here,
 // forked from this one and meeting over TCP.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One case of the communicator suite on ranks that are threads of this process; or, where a communicator's ranks are processes
 // that a launcher starts, on the ranks that there are.
 #pragma once
