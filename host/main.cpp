@@ -23,10 +23,10 @@ struct Verbosity {
   int more = 0;
 
   void add_to(CLI::App& app) {
-    app.add_option("--log-level", level, "What is logged to stderr")
+    app.add_option("--log-level", level, "Write log messages of this level and above to stderr")
         ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
         ->capture_default_str();
-    app.add_flag("-v,--verbose", more, "Log more: -v info, -vv debug");
+    app.add_flag("-v,--verbose", more, "Write more log messages: -v is --log-level info, -vv is --log-level debug");
   }
   spdlog::level::level_enum chosen() const {
     if (more > 0) return more == 1 ? spdlog::level::info : spdlog::level::debug;
@@ -36,7 +36,8 @@ struct Verbosity {
 
 int run(int argc, char** argv) {
   CLI::App app(
-      "onebit trains models over slow networks: optimizer, compressor and communicator are plugins that a TOML file selects.",
+      "onebit trains models over slow networks. The optimizer, the compressor and the communicator are plugins, chosen in a "
+      "TOML file, the manifest.",
       "onebit");
   Run run{spdlog::stderr_color_mt("onebit"), {argv + std::min(argc, 1), argv + argc}, {}, 0};
   run.logger->set_pattern(speaker() + "%+");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The core's own kernels: the opening of a step, and what rounds do besides calling plugins.
 #include "cuda_device.hpp"
+#include "device/gradient_scan.hpp"
 #include "onebit/programs/program_cuda.hpp"
-#include "session/gradient_scan.hpp"
 
 namespace onebit {
 namespace {

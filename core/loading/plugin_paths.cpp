@@ -10,8 +10,8 @@ namespace {
 
 onebit_schema path_option() {
   onebit_schema schema = text_option("path", "[]", "",
-                                     "plugin files, or folders of them, to load beside the built-in ones; "
-                                     "relative to this file");
+                                     "plugin files, or folders of plugin files, to load in addition to the "
+                                     "built-in plugins; relative to this file");
   schema.array_max = 256;
   return schema;
 }
@@ -22,8 +22,8 @@ std::vector<const onebit_schema*> plugins_schema() {
   static const onebit_schema schemas[] = {
       path_option(),
       boolean_option("require_pins", "false",
-                     "whether a library is loaded only if a table [[plugins.pin]] gives its file and sha256; those that "
-                     "were installed with the core need none"),
+                     "load a plugin only if a table [[plugins.pin]] gives its file and sha256; the built-in plugins need "
+                     "none"),
   };
   return {&schemas[0], &schemas[1]};
 }

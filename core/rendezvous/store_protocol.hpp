@@ -5,8 +5,7 @@
 //   request  Prefix, Head, key, value     the same first 16 bytes in every version of the protocol
 //   answer   Reply, bytes                 code ONEBIT_OK and the value of a get, or another code and its text
 //   join     rank `rank` of `size` is there, as `visitor`, a number by chance. kTaken: another visitor is that rank; kGone:
-//   another
-//            one was, and has gone, and a store for others is not yet open. In both cases it may come again
+//            another was, and has gone, and a store for others is not yet open. In both cases it may come again
 //   put      key has this value from now on
 //   get      waits for the key up to timeout_ns, 0 without limit; answered TIMEOUT with who is missing
 //   Refused in words: another version, job (code kElsewhere), number of ranks; sizes beyond the limits below. Who does not

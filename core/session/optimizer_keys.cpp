@@ -42,8 +42,8 @@ const onebit_schema* find_option(const Selection& optimizer, std::string_view ke
 }
 
 TensorGroup read_group(const SettingTable& table, const Selection& optimizer) {
-  const onebit_schema tensors =
-      patterns_option("tensors", "", "patterns of the names of this group's tensors; the first group that matches counts");
+  const onebit_schema tensors = patterns_option(
+      "tensors", "", "name patterns of the tensors in this group; a tensor belongs to the first group that matches");
   std::vector<const onebit_schema*> schema = {&tensors};
   const std::string_view keys[] = {"lr", "weight_decay"};
   onebit_schema options[std::size(keys)];
@@ -97,7 +97,7 @@ class Names {
 
 ExemptTensors read_exempt(const Manifest& manifest) {
   static const onebit_schema dense =
-      patterns_option("dense", "[]", "patterns of the names of tensors that are exempt from compression, such as \"*.bias\"");
+      patterns_option("dense", "[]", "name patterns of the tensors that are exempt from compression, such as \"*.bias\"");
   SettingTable own = {manifest.where("optimizer"), {}};
   const Settings& all = manifest.table("optimizer");
   if (const auto found = all.find("dense"); found != all.end()) own.settings.insert(*found);

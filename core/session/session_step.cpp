@@ -7,8 +7,8 @@
 #include <spdlog/logger.h>
 #include <xxhash.h>
 
+#include "device/gradient_scan.hpp"
 #include "session/float_environment.hpp"
-#include "session/gradient_scan.hpp"
 #include "session/session_impl.hpp"
 
 namespace onebit {

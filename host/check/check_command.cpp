@@ -76,13 +76,15 @@ void add_check(CLI::App& app, Run& run) {
     int64_t ranks = 2, machines = 0;
   };
   const auto options = std::make_shared<Options>();
-  CLI::App* command =
-      app.add_subcommand("check", "Validate a manifest without running it; print what it means and what it costs");
+  CLI::App* command = app.add_subcommand(
+      "check", "Validate a manifest without training; print all options, memory per parameter and traffic per step");
   options->source.add_to(*command);
-  command->add_option("--ranks", options->ranks, "The ranks for which the cost is told")->capture_default_str();
+  command->add_option("--ranks", options->ranks, "Number of ranks for which memory and traffic are computed")
+      ->capture_default_str();
   command
       ->add_option("--machines", options->machines,
-                   "The machines that these are spread over, for exchange.topology = \"hierarchical\"; 0: one for each")
+                   "Number of machines over which the ranks are spread, for exchange.topology = \"hierarchical\"; 0: one "
+                   "machine per rank")
       ->capture_default_str();
   command->callback([&run, options] {
     run.chosen = [&run, options] { check(options->source, options->ranks, options->machines, run.logger); };

@@ -25,9 +25,10 @@ std::filesystem::path checked(const std::filesystem::path& path) {
 }  // namespace
 
 void Source::add_to(CLI::App& command) {
-  command.add_option("CONFIG", config, "The manifest: a TOML file that selects and configures everything")->required();
+  command.add_option("CONFIG", config, "The manifest: a TOML file that chooses the plugins and sets all options")->required();
   command
-      .add_option("--set", overrides, "Overrides one option of the manifest, such as --set optimizer.lr=1e-3; may be repeated")
+      .add_option("--set", overrides,
+                  "Override one option of the manifest, for example --set optimizer.lr=1e-3; may be repeated")
       ->type_name("TABLE.KEY=VALUE")
       ->allow_extra_args(false);
 }

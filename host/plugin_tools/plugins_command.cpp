@@ -47,20 +47,20 @@ void add_timeout(CLI::App& command, double& seconds, const std::string& help) {
 }
 
 void add_plugins(CLI::App& app, Run& run) {
-  CLI::App* plugins =
-      app.add_subcommand("plugins", "What plugins there are and what they accept; try, verify and begin your own");
+  CLI::App* plugins = app.add_subcommand("plugins", "List, inspect, test and create plugins");
   plugins->require_subcommand(1);
   const auto as_json = std::make_shared<bool>(false);
   const auto file = std::make_shared<std::string>();
 
-  CLI::App* list_command = plugins->add_subcommand("list", "Every component that can be found, and what failed to load");
-  list_command->add_flag("--json", *as_json, "For programs");
+  CLI::App* list_command = plugins->add_subcommand(
+      "list", "List all optimizers, compressors and communicators, and the plugins that failed to load");
+  list_command->add_flag("--json", *as_json, "Print JSON instead of text");
   list_command->callback([&run, as_json] { run.chosen = [&run, as_json] { list(run.logger, *as_json); }; });
 
   CLI::App* inspect_command =
-      plugins->add_subcommand("inspect", "One library: its components and each option with type, default and range");
-  inspect_command->add_option("FILE", *file, "The library")->required();
-  inspect_command->add_flag("--json", *as_json, "For programs");
+      plugins->add_subcommand("inspect", "Show what a plugin contains, and each option with type, default and range");
+  inspect_command->add_option("FILE", *file, "The plugin, a shared library (.so)")->required();
+  inspect_command->add_flag("--json", *as_json, "Print JSON instead of text");
   inspect_command->callback(
       [&run, as_json, file] { run.chosen = [&run, as_json, file] { inspect(run.logger, *file, *as_json); }; });
 

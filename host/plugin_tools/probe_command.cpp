@@ -85,10 +85,11 @@ void add_probe(CLI::App& plugins, Run& run) {
   };
   const auto options = std::make_shared<Options>();
   CLI::App* command =
-      plugins.add_subcommand("probe", "Whether a library loads, tried in a process of its own: it may crash, hang or exit");
-  command->add_option("FILE", options->file, "The library")->required();
-  command->add_flag("--json", options->as_json, "For programs");
-  add_timeout(*command, options->seconds, "Seconds that one step of it may take, such as its entry");
+      plugins.add_subcommand("probe", "Check whether a plugin loads, in a separate process: a crash or a hang is reported");
+  command->add_option("FILE", options->file, "The plugin, a shared library (.so)")->required();
+  command->add_flag("--json", options->as_json, "Print JSON instead of text");
+  add_timeout(*command, options->seconds,
+              "Time limit in seconds for each step of loading, such as the call of the entry function");
   command->callback([&run, options] {
     run.chosen = [&run, options] {
       const std::string file = named_file(options->file).string();

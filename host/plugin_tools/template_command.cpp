@@ -82,12 +82,13 @@ void write_and_tell(const Options& options, const std::shared_ptr<spdlog::logger
 
 void add_new(CLI::App& plugins, Run& run) {
   const auto options = std::make_shared<Options>();
-  CLI::App* command = plugins.add_subcommand("new", "Writes a small project with a plugin that works, to make your own from");
-  command->add_option("--kind", options->kind, "What it is to be")
+  CLI::App* command =
+      plugins.add_subcommand("new", "Create a small project with a working plugin, as a starting point for your own");
+  command->add_option("--kind", options->kind, "Kind of plugin")
       ->required()
       ->check(CLI::IsMember({"optimizer", "compressor", "communicator"}));
-  command->add_option("NAME", options->name, "Of the component: lower case letters, digits and '_'")->required();
-  command->add_option("--into", options->into, "The folder in which to put the project's own")
+  command->add_option("NAME", options->name, "Name of the plugin: lower case letters, digits and '_'")->required();
+  command->add_option("--into", options->into, "Folder in which the folder of the project is created")
       ->capture_default_str()
       ->type_name("FOLDER");
   command->callback([&run, options] { run.chosen = [&run, options] { write_and_tell(*options, run.logger); }; });

@@ -102,13 +102,15 @@ void verify_and_tell(const Options& options, Run& run) {
 void add_verify(CLI::App& plugins, Run& run) {
   const auto options = std::make_shared<Options>();
   CLI::App* command = plugins.add_subcommand(
-      "verify", "Whether a library keeps the contract: exports, ABI, schema, and the conformance cases of each component");
-  command->add_option("FILE", options->file, "The library")->required();
-  command->add_option("--set", options->overrides, "A value for an option, such as --set compressor.bits=4; may be repeated")
+      "verify", "Test a plugin in a separate process: its exports, ABI and options, and all conformance tests");
+  command->add_option("FILE", options->file, "The plugin, a shared library (.so)")->required();
+  command
+      ->add_option("--set", options->overrides,
+                   "Set an option of the plugin, for example --set compressor.bits=4; may be repeated")
       ->type_name("KIND.KEY=VALUE")
       ->allow_extra_args(false);
-  command->add_flag("--json", options->as_json, "For programs");
-  add_timeout(*command, options->seconds, "Seconds that one step or case may take");
+  command->add_flag("--json", options->as_json, "Print JSON instead of text");
+  add_timeout(*command, options->seconds, "Time limit in seconds for each step of loading and each test");
   command->callback([&run, options] { run.chosen = [&run, options] { verify_and_tell(*options, run); }; });
 }
 

@@ -50,17 +50,18 @@ void run_replay(const ReplayArguments& arguments, const Run& run) {
 void add_replay(CLI::App& app, Run& run) {
   const auto arguments = std::make_shared<ReplayArguments>();
   CLI::App* command =
-      app.add_subcommand("replay", "Push recorded gradients through a configuration; record what becomes of the parameters");
+      app.add_subcommand("replay", "Run the optimizer on recorded gradients; write the parameters after each step");
   arguments->source.add_to(*command);
   command
       ->add_option("--gradients", arguments->gradients,
-                   "The trace: a safetensors file with parameter/<name> and gradient/<step>/<rank>/<name>")
+                   "The recorded gradients: a safetensors file with parameter/<name> and gradient/<step>/<rank>/<name>")
       ->required()
       ->type_name("FILE");
-  command->add_option("--out", arguments->out, "The file to write: safetensors, parameter/<step>/<rank>/<name>")
+  command->add_option("--out", arguments->out, "The safetensors file to write, with parameter/<step>/<rank>/<name>")
       ->required()
       ->type_name("FILE");
-  CLI::Option* ranks = command->add_option("--ranks", arguments->ranks, "The ranks of the trace; left out: all that it has");
+  CLI::Option* ranks = command->add_option("--ranks", arguments->ranks,
+                                           "Number of ranks; must be that of the recorded gradients, which is the default");
   command->callback([&run, arguments, ranks] {
     arguments->ranks_given = ranks->count() > 0;
     run.chosen = [&run, arguments] { run_replay(*arguments, run); };

@@ -17,10 +17,8 @@ void add_compare(CLI::App& app, Run& run) {
     bool markdown = false;
   };
   const auto arguments = std::make_shared<Arguments>();
-  CLI::App* command =
-      app.add_subcommand("compare", "Show training runs side by side: accuracy, bytes sent, and what those take");
-  command
-      ->add_option("SUMMARY", arguments->files, "The summary.json of each run; the first is what others are measured against")
+  CLI::App* command = app.add_subcommand("compare", "Compare training runs in a table: accuracy, loss, time, and bytes sent");
+  command->add_option("SUMMARY", arguments->files, "The summary.json of each run; the other runs are compared with the first")
       ->required();
   command->add_flag("--markdown", arguments->markdown, "Print the table as Markdown");
   command->callback([&run, arguments] {

@@ -63,12 +63,16 @@ int run_train(const TrainArguments& arguments, const Run& run) {
 
 void add_train(CLI::App& app, Run& run) {
   const auto arguments = std::make_shared<TrainArguments>();
-  CLI::App* command = app.add_subcommand("train", "Train the model of [train]; leave summary.json and metrics.jsonl");
+  CLI::App* command = app.add_subcommand(
+      "train", "Train the model that table [train] of the manifest names; write summary.json and metrics.jsonl");
   arguments->source.add_to(*command);
-  CLI::Option* ranks =
-      command->add_option("--ranks", arguments->ranks,
-                          "Ranks: threads or, with communicator mpi, processes that mpirun starts; overrides train.ranks");
-  command->add_option("--out", arguments->out, "The folder for the results; left out: out/<name of CONFIG>")->type_name("DIR");
+  CLI::Option* ranks = command->add_option(
+      "--ranks", arguments->ranks,
+      "Number of ranks: threads or, with communicator mpi, processes that mpirun starts; overrides train.ranks");
+  command
+      ->add_option("--out", arguments->out,
+                   "Folder for the results; default: out/NAME, where NAME is the file name of CONFIG without .toml")
+      ->type_name("DIR");
   command->callback([&run, arguments, ranks] {
     arguments->ranks_given = ranks->count() > 0;
     run.chosen = [&run, arguments] { run.exit_code = run_train(*arguments, run); };

@@ -25,31 +25,39 @@ Schedule schedule_of(const Options& options) {
 
 std::vector<const onebit_schema*> train_schema() {
   static const onebit_schema schemas[] = {
-      text_option("model", "\"cnn\"", "cnn|mlp|gpt",
-                  "the model; cnn: two 3x3 convolutions (16, 32), two linear layers (64, 10); mlp: 784-4096-5200-10 with ReLU, "
-                  "24.6 million parameters; gpt: a transformer on characters, 4 layers of width 256, 3.2 million"),
+      text_option(
+          "model", "\"cnn\"", "cnn|mlp|gpt",
+          "model. cnn: two 3x3 convolutions (16 and 32 channels), two linear layers (64 and 10 outputs); mlp: multilayer "
+          "perceptron, 784-4096-5200-10 with ReLU, 24.6 million parameters; gpt: character-level transformer, 4 layers "
+          "of width 256, 3.2 million parameters"),
       text_option("data", "\"fashion_mnist\"", "fashion_mnist|fortunes",
-                  "the data set: fashion_mnist for cnn and mlp, or fortunes, English text, for gpt"),
+                  "data set: fashion_mnist, images, for cnn and mlp; fortunes, English text, for gpt"),
       text_option("data_folder", "\"\"", "",
-                  "the folder with the data set's files, relative to this file; \"\": where Debian's package puts them"),
-      integer_option("ranks", "2", 1, kMostProcesses,
-                     "ranks: threads of this process (up to 64) or, with communicator mpi, processes; --ranks overrides it"),
-      integer_option("epochs", "4", 1, 10000, "passes over the training set"),
+                  "folder with the files of the data set, relative to this file; \"\": that of the Debian package"),
+      integer_option(
+          "ranks", "2", 1, kMostProcesses,
+          "number of ranks: threads of this process (up to 64) or, with communicator mpi, processes; --ranks overrides it"),
+      integer_option("epochs", "4", 1, 10000, "number of passes over the training set"),
       integer_option("batch", "64", 1, 65536,
-                     "samples of a micro-batch, which a rank takes at once: images, or runs of 64 characters"),
-      integer_option("accumulate", "1", 1, 65536, "micro-batches of a rank's step, whose gradients are averaged"),
-      integer_option("samples", "0", 0, 1e9, "how many of the training set's samples to use; 0: all"),
-      text_option("schedule", "\"linear\"", "constant|linear|cosine|exponential",
-                  "how optimizer.lr goes after the warm-up: constant; linear or cosine, falling from the first step to "
-                  "final_share of it after the last; exponential, times decay_factor every decay_steps steps"),
-      integer_option("warmup_steps", "0", 0, 1e9, "steps in which the learning rate rises from optimizer.lr / warmup_steps"),
-      real_option("final_share", "0.0", 0, 1, "of optimizer.lr, what linear and cosine fall to"),
-      integer_option("decay_steps", "1000", 1, 1e9, "of schedule exponential"),
-      real_option("decay_factor", "0.5", 0, 1, "of schedule exponential"),
-      integer_option("evaluate_every", "0", 0, 1e9,
-                     "steps from one evaluation on the test set to the next; 0: after each epoch alone"),
-      integer_option("seed", "1", 0, 4294967295.0, "of the initial model and of the order of the data"),
-      integer_option("log_every", "100", 1, 1e6, "steps from one line of the log to the next"),
+                     "samples in a micro-batch, which each rank processes at once: images, or sequences of 64 characters"),
+      integer_option("accumulate", "1", 1, 65536,
+                     "gradient accumulation: micro-batches of each rank per step, whose gradients are averaged"),
+      integer_option("samples", "0", 0, 1e9, "number of samples of the training set to use; 0: all"),
+      text_option(
+          "schedule", "\"linear\"", "constant|linear|cosine|exponential",
+          "learning rate schedule after the warm-up. constant: stays at optimizer.lr; linear, cosine: falls from optimizer.lr "
+          "to final_share * optimizer.lr; exponential: is multiplied by decay_factor every decay_steps steps"),
+      integer_option("warmup_steps", "0", 0, 1e9,
+                     "warm-up: steps in which the learning rate rises linearly to optimizer.lr; 0: none"),
+      real_option("final_share", "0.0", 0, 1,
+                  "schedules linear and cosine: learning rate after the last step, as a fraction of optimizer.lr"),
+      integer_option("decay_steps", "1000", 1, 1e9, "schedule exponential: steps between two decays of the learning rate"),
+      real_option("decay_factor", "0.5", 0, 1, "schedule exponential: what each decay multiplies the learning rate by"),
+      integer_option(
+          "evaluate_every", "0", 0, 1e9,
+          "steps between two evaluations on the test set, besides the one after each epoch; 0: only after each epoch"),
+      integer_option("seed", "1", 0, 4294967295.0, "random seed of the initial model and of the order of the data"),
+      integer_option("log_every", "100", 1, 1e6, "steps between two lines of the log"),
   };
   std::vector<const onebit_schema*> pointers;
   for (const onebit_schema& schema : schemas) pointers.push_back(&schema);

@@ -20,7 +20,7 @@ struct Shares {
   int ranks = 1;
 };
 
-// out[i] = the elements i of rank 0, 1, ... in this order, as onebit/reduction.hpp says; out may be own.
+// out[i] = the elements i of rank 0, 1, ... in this order, as onebit/collectives/reduction.hpp says; out may be own.
 void reduce_shares(const Shares& shares, void* out, ReduceOp op, onebit_dtype dtype, cudaStream_t stream);
 
 }  // namespace onebit::nccl

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// 32 elements at a time: their signs in one word, and back. Compiled once a target, as onebit/lanes.hpp is: with Highway's
+// 32 elements at a time: their signs in one word, and back. Compiled once a target, as onebit/programs/lanes.hpp is: with Highway's
 // vectors where it has them, else as plain loops that any compiler can vectorise.
 #include "onebit/programs/lanes.hpp"
 

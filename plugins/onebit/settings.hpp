@@ -14,11 +14,11 @@ struct Settings {
   static Slice<const onebit_schema> options() {
     static const onebit_schema schema[] = {
         text_option("scale", "\"block\"", "block|tensor|bucket",
-                    "what shares one scale: a block, a tensor or a bucket; tensor and bucket are the papers'"),
+                    "elements that share one scale: those of a block, tensor or bucket; the papers use tensor and bucket"),
         text_option("norm", "\"l2\"", "l2|l1",
-                    "the scale: l2, the root mean square; l1, the mean magnitude, which has the least error"),
+                    "how the scale is computed. l2: root mean square; l1: mean absolute value, which has the least error"),
         integer_option("block", "4096", 32, 65536,
-                       "elements a block, a multiple of 32; 4096 cost 1.008 bits an element and fit L1")};
+                       "elements per block, a multiple of 32; 4096 take 1.008 bits per element and fit into the L1 cache")};
     return {schema, std::size(schema)};
   }
 

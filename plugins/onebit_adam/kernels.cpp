@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The formulas are in plugin.cpp, element by element in onebit/adam.hpp and onebit/frozen.hpp.
+// The formulas are in plugin.cpp, element by element in onebit/adaptive/adam.hpp and onebit/adaptive/frozen.hpp.
 #include "kernels.hpp"
 
 #undef HWY_TARGET_INCLUDE

@@ -20,8 +20,8 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
   static Slice<const onebit_schema> options() {
     static const std::vector<onebit_schema> schema = AdamOptions::and_also(
         {FreezeRule::step_option("freeze_step",
-                                 "the last dense step, after which the variance is frozen and messages are 1 bit; "
-                                 "\"auto\": when the variance is stable"),
+                                 "last dense step, after which the variance is frozen and messages are compressed; "
+                                 "\"auto\": as soon as the variance is stable"),
          FreezeRule::threshold_option(), FreezeRule::window_option(), BoundedMessages::message_option(),
          BoundedMessages::floor_option(), BoundedMessages::clamp_option()});
     return {schema.data(), schema.size()};

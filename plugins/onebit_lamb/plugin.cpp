@@ -30,8 +30,8 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
          FrozenRatios::threshold_option(),
          FreezeRule::step_option(
              "freeze_step",
-             "the last dense step, after which variance and trust ratios are frozen and messages are 1 bit; "
-             "\"auto\": when the variance is stable"),
+             "last dense step, after which variance and trust ratios are frozen and messages are compressed; "
+             "\"auto\": as soon as the variance is stable"),
          FreezeRule::threshold_option(), FreezeRule::window_option(), BoundedMessages::message_option(),
          BoundedMessages::floor_option(), BoundedMessages::clamp_option()});
     return {schema.data(), schema.size()};

@@ -32,20 +32,20 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
   static Slice<const onebit_schema> options() {
     static const std::vector<onebit_schema> schema = AdamOptions::and_also(
         {FreezeRule::step_option("var_freeze_step",
-                                 "the last step of the variance stage, after which local steps may begin; "
-                                 "\"auto\": when the variance is stable"),
+                                 "last step in which the variance may change, after which local steps may begin; "
+                                 "\"auto\": as soon as the variance is stable"),
          FreezeRule::threshold_option(), FreezeRule::window_option(),
          integer_option("var_update_scaler", "16", 1, 1e15,
-                        "variance updates after which the steps from one to the next double; kappa in the paper"),
+                        "number of variance updates after which the interval between them doubles; kappa in the paper"),
          integer_option("local_step_scaler", "32678", 1, 1e15,
-                        "steps after the freeze after which the steps from one sync to the next double"),
-         integer_option("local_step_clipper", "16", 1, 1e6, "the most steps from one sync to the next"),
+                        "number of steps after which the interval between syncs doubles, counted from the freeze"),
+         integer_option("local_step_clipper", "16", 1, 1e6, "longest interval between syncs, in steps"),
          text_option("beta2_per", "\"step\"", "step|update",
-                     "what the variance decays with: an update that comes k steps after the last one by beta2^k (\"step\"), or "
-                     "by beta2, as in the paper"),
+                     "decay of the variance in a variance update that comes k steps after the last one. step: by beta2^k; "
+                     "update: by beta2, as in the paper"),
          text_option("variance_stage", "\"momentum\"", "gradient|momentum",
-                     "what travels in compressed steps before the freeze: the gradient, as in the reference, or the momentum, "
-                     "as in the paper"),
+                     "what is sent in compressed steps before the freeze. gradient: as in the reference implementation; "
+                     "momentum: as in the paper"),
          BoundedMessages::message_option(), BoundedMessages::floor_option(), BoundedMessages::clamp_option()});
     return {schema.data(), schema.size()};
   }

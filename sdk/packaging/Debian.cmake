@@ -4,7 +4,7 @@
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME onebit)
 set(CPACK_PACKAGE_VENDOR onebit)
-set(CPACK_PACKAGE_CONTACT "onebit maintainers <maintainers@onebit.invalid>" CACHE STRING "The maintainer of packages")
+set(CPACK_PACKAGE_CONTACT "onebit developers <developers@onebit.invalid>" CACHE STRING "The maintainer of packages")
 set(CPACK_VERBATIM_VARIABLES ON)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_PROJECT_CONFIG_FILE ${PROJECT_SOURCE_DIR}/sdk/packaging/DebianDepends.cmake)

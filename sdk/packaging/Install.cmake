@@ -27,10 +27,14 @@ install(TARGETS onebit_core EXPORT onebit
 install(TARGETS onebit_command DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT onebit_runtime)
 install(TARGETS ${plugins} DESTINATION ${onebit_plugin_place} COMPONENT onebit_runtime)
 install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/onebit COMPONENT onebit_runtime)
-install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT onebit_runtime)
+install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT onebit_runtime)
+# where Debian's policy wants them
+install(FILES sdk/packaging/copyright DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/onebit COMPONENT onebit_runtime)
+install(FILES sdk/packaging/copyright DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/onebit-dev COMPONENT onebit_development)
 
 install(TARGETS onebit_sdk EXPORT onebit INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(DIRECTORY sdk/include/ core/include/ host/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT onebit_development)
+install(DIRECTORY sdk/include/ core/include/ host/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT onebit_development
+  PATTERN README.md EXCLUDE)
 install(FILES sdk/cmake/OnebitPlugin.cmake sdk/cmake/plugin.map host/cmake/Libtorch.cmake host/cmake/LibtorchCuda.cmake
   DESTINATION ${onebit_package_place} COMPONENT onebit_development)
 install(FILES sdk/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/sdk COMPONENT onebit_development OPTIONAL)

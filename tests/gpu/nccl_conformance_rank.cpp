@@ -5,10 +5,10 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "plugins/mpi/conformance.hpp"
 #include "onebit/configuration.hpp"
 #include "onebit/registry.hpp"
 #include "onebit/rendezvous.hpp"
+#include "plugins/mpi/conformance.hpp"
 #include "support/device_rank.hpp"
 
 namespace {

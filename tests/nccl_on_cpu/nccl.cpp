@@ -7,8 +7,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "abi.hpp"
 #include "control.hpp"
+#include "nccl/abi.hpp"
 #include "world.hpp"
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "onebit/conformance/run.hpp"
+#include "support/conformance.hpp"
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/sessions.hpp"
@@ -16,7 +16,9 @@
 namespace {
 
 namespace fs = std::filesystem;
+using onebit::test::ConformanceResult;
 using onebit::test::Outcome;
+using onebit::test::run_conformance;
 using onebit::test::run_shell;
 
 const fs::path root = ONEBIT_SOURCE_DIR;
@@ -75,10 +77,10 @@ TEST_CASE("every plugin in the guide compiles, loads and conforms") {
     onebit::Registry registry;
     const onebit::PluginInfo& info = registry.load(build(scratch, source));
     const auto none = onebit::Manifest::parse("", "none", scratch.path());
-    for (const auto& result : onebit::conformance::run(registry, info, none)) {
+    for (const ConformanceResult& result : run_conformance(registry, info, none)) {
       CAPTURE(result.component);
       CAPTURE(result.name);
-      CHECK_MESSAGE(result.outcome != onebit::conformance::Outcome::failed, result.text);
+      CHECK_MESSAGE(!result.failed, result.text);
     }
     ++plugins;
   }

@@ -17,8 +17,8 @@
 #define ONEBIT_TARGETS_OF(function)
 #define ONEBIT_BEST(function) on_cuda::function
 #else
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
 #undef ONEBIT_ONCE
 #define ONEBIT_ONCE HWY_ONCE
 #undef ONEBIT_TARGETS_OF

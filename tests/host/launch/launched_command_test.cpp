@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "plugins/optimizers/recorded_trace.hpp"
 #include "support/held_port.hpp"
+#include "support/recorded_trace.hpp"
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/small_data_set.hpp"

@@ -7,8 +7,8 @@
 
 #include "onebit/error.hpp"
 #include "onebit/safetensors.hpp"
-#include "plugins/optimizers/recorded_trace.hpp"
 #include "replay/replay.hpp"
+#include "support/recorded_trace.hpp"
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/sessions.hpp"

@@ -7,9 +7,9 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "plugins/optimizers/recorded_trace.hpp"
 #include "support/background_run.hpp"
 #include "support/mpirun.hpp"
+#include "support/recorded_trace.hpp"
 #include "support/small_data_set.hpp"
 
 using namespace std::chrono_literals;

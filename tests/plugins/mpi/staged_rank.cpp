@@ -13,7 +13,7 @@
 #include <thread>
 
 #include "conformance.hpp"
-#include "cuda/staged_communicator.hpp"
+#include "mpi/cuda/staged_communicator.hpp"
 #include "mpi_rank.hpp"
 
 namespace {

@@ -8,8 +8,8 @@
 #include <limits>
 #include <random>
 
-#include "control.hpp"
-#include "nccl_ranks.hpp"
+#include "nccl_on_cpu/control.hpp"
+#include "nccl_on_cpu/nccl_ranks.hpp"
 
 namespace {
 

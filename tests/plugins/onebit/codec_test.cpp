@@ -10,7 +10,7 @@
 #include <random>
 #include <string>
 
-#include "onebit/conformance/guarded.hpp"
+#include "onebit/conformance/fixtures/guarded.hpp"
 #include "support/component.hpp"
 
 namespace onebit::test {

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "lamb_oracle.hpp"
-#include "onebit/conformance/tile_host.hpp"
+#include "onebit/conformance/fixtures/tile_host.hpp"
 #include "signs.hpp"
 #include "support/component.hpp"
 #include "support/gradients.hpp"

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "onebit/conformance/tile_host.hpp"
+#include "onebit/conformance/fixtures/tile_host.hpp"
 #include "support/gradients.hpp"
 
 namespace onebit::test {

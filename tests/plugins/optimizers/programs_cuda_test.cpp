@@ -10,7 +10,7 @@
 #include "cuda_on_cpu/control.hpp"
 #include "cuda_on_cpu/emulated_component.hpp"
 #include "cuda_on_cpu/emulated_device.hpp"
-#include "onebit/conformance/tile_host.hpp"
+#include "onebit/conformance/fixtures/tile_host.hpp"
 #include "support/component.hpp"
 
 namespace onebit::test {

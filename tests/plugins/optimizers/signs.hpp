@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "onebit/conformance/tile_host.hpp"
+#include "onebit/conformance/fixtures/tile_host.hpp"
 
 namespace onebit::test {
 

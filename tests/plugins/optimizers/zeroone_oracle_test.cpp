@@ -7,7 +7,7 @@
 #include <random>
 #include <string>
 
-#include "onebit/conformance/tile_host.hpp"
+#include "onebit/conformance/fixtures/tile_host.hpp"
 #include "support/component.hpp"
 
 namespace onebit::test {

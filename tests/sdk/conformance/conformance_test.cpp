@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // All plugins of ours pass the conformance suites, through the runner, with the options that matter.
+#include <doctest/doctest.h>
+
 #include <cstdio>
 
-#include "onebit/conformance/doctest.hpp"
+#include "support/conformance.hpp"
 #include "support/mpirun.hpp"
 
 namespace onebit::test {
@@ -11,10 +13,10 @@ namespace {
 void check(const std::string& library, const std::string& toml = "") {
   Registry registry;
   const PluginInfo& plugin = registry.load(Registry::default_folder() / (library + ".so"));
-  for (const conformance::Result& result : conformance::run(registry, plugin, Manifest::parse(toml, "test.toml", "."))) {
+  for (const ConformanceResult& result : run_conformance(registry, plugin, Manifest::parse(toml, "test.toml", "."))) {
     CAPTURE(result.component);
     CAPTURE(result.name);
-    CHECK_MESSAGE(result.outcome != conformance::Outcome::failed, result.text);
+    CHECK_MESSAGE(!result.failed, result.text);
     std::printf("%-28s %-32s %.3f s %s\n", result.component.c_str(), result.name.c_str(), result.seconds, result.text.c_str());
   }
 }

@@ -8,7 +8,7 @@
 #include <set>
 #include <string>
 
-#include "onebit/conformance/unmet.hpp"
+#include "onebit/conformance/fixtures/unmet.hpp"
 
 namespace onebit::test {
 

@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "onebit/compressor.hpp"
-#include "onebit/conformance/noise.hpp"
+#include "onebit/conformance/fixtures/noise.hpp"
 
 namespace onebit::test {
 

@@ -4,7 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "examples.hpp"
-#include "onebit/conformance/run.hpp"
+#include "support/conformance.hpp"
 
 using namespace onebit;
 using namespace onebit::test;
@@ -16,9 +16,9 @@ void check_conformance(const std::string& name, const std::string& toml = "") {
   Registry registry;
   const PluginInfo& plugin = registry.load(example_file(name));
   int passed = 0;
-  for (const auto& result : conformance::run(registry, plugin, Manifest::parse(toml, "test.toml", "."))) {
-    CHECK_MESSAGE(result.outcome != conformance::Outcome::failed, result.component, ": ", result.name, ": ", result.text);
-    passed += result.outcome == conformance::Outcome::passed ? 1 : 0;
+  for (const ConformanceResult& result : run_conformance(registry, plugin, Manifest::parse(toml, "test.toml", "."))) {
+    CHECK_MESSAGE(!result.failed, result.component, ": ", result.name, ": ", result.text);
+    passed += result.passed ? 1 : 0;
   }
   CHECK(passed > 5);
 }

@@ -16,10 +16,11 @@ struct AdamOptions {
   static std::vector<onebit_schema> and_also(std::initializer_list<onebit_schema> own) {
     std::vector<onebit_schema> schema = {
         real_option("lr", "1e-3", 0, 1e6, "learning rate"),
-        array_option("betas", "[0.9, 0.999]", 2, 0, 1, "decay of the momentum and of the variance; both below 1"),
-        real_option("eps", "1e-8", 1e-30, 1, "added to the root of the variance"),
-        real_option("weight_decay", "0", 0, 1e6, "decoupled weight decay (AdamW); torch's AdamW has 0.01 by default"),
-        boolean_option("bias_correction", "true", "divide momentum and variance by 1 - beta^t")};
+        array_option("betas", "[0.9, 0.999]", 2, 0, 1,
+                     "decay rates of the momentum (beta1) and of the variance (beta2); both below 1"),
+        real_option("eps", "1e-8", 1e-30, 1, "added to the square root of the variance, against division by zero"),
+        real_option("weight_decay", "0", 0, 1e6, "decoupled weight decay, as in AdamW (PyTorch's AdamW: 0.01 by default)"),
+        boolean_option("bias_correction", "true", "divide momentum and variance by 1 - beta^t, where t counts the updates")};
     schema.insert(schema.end(), own);
     return schema;
   }
@@ -41,13 +42,16 @@ struct BoundedMessages {
   static onebit_schema message_option() {
     return text_option(
         "message", "\"update\"", "update|momentum",
-        "what is compressed: the preconditioned update, whose steps are bounded, or the momentum, as in the paper");
+        "what is compressed and sent. update: the momentum of preconditioned gradients (divided by the root of the variance), "
+        "which keeps steps bounded; momentum: that of the gradients, as in the paper");
   }
   static onebit_schema floor_option() {
-    return real_option("variance_floor", "0.01", 0, 1, "the variance is raised to this share of its tensor's mean; 0: none");
+    return real_option("variance_floor", "0.01", 0, 1,
+                       "smallest variance to divide by, as a fraction of the mean variance of the tensor; 0: none");
   }
   static onebit_schema clamp_option() {
-    return real_option("clamp", "10", 0, 1e30, "limit of the entries r * gradient of message = \"update\"; 0: none");
+    return real_option("clamp", "10", 0, 1e30,
+                       "message = \"update\": largest absolute value of a preconditioned gradient; 0: no limit");
   }
   explicit BoundedMessages(const Options& options)
       : of_updates(options.text("message") == "update"),

@@ -102,13 +102,15 @@ class FreezeRule {
     return schema;
   }
   static onebit_schema threshold_option() {
-    return real_option("freeze_threshold", "0.96", 0.01, 1,
-                       "\"auto\": how near to 1 the ratio of two norms of the variance must be");
+    return real_option(
+        "freeze_threshold", "0.96", 0.01, 1,
+        "\"auto\": the variance is stable if the ratio of its norm now to its norm freeze_window steps ago is at "
+        "least this and at most 1 / this");
   }
   static onebit_schema window_option() {
-    return integer_option(
-        "freeze_window", "0", 0, most,
-        "\"auto\": steps between those two; 0: 1 / (1 - beta2), or a thirtieth of the steps so far where that is less");
+    return integer_option("freeze_window", "0", 0, most,
+                          "\"auto\": steps between the two norms that are compared; 0: 1 / (1 - beta2), but at most a "
+                          "thirtieth of the steps so far");
   }
 
   FreezeRule(const Services& services, std::string_view optimizer, std::string_view key, const Options& options,

@@ -18,10 +18,10 @@ struct TrustRatios {
   int parameter_squares = -1, update_squares = -1;
 
   static onebit_schema maximum_option() {
-    return real_option("max_coeff", "10", 0, 1e30, "the most that a tensor's trust ratio may be");
+    return real_option("max_coeff", "10", 0, 1e30, "upper limit of the trust ratio of a tensor");
   }
   static onebit_schema minimum_option() {
-    return real_option("min_coeff", "0.01", 0, 1e30, "the least that a tensor's trust ratio may be");
+    return real_option("min_coeff", "0.01", 0, 1e30, "lower limit of the trust ratio of a tensor");
   }
   static TrustRatios checked(const Options& options) {
     TrustRatios ratios;

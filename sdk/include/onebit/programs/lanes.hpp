@@ -3,7 +3,7 @@
 // halved 16, 8, 4, 2, 1, so that AVX-512, AVX2, SSE, plain x86-64 and CUDA give the same bits.
 //
 // For files that Highway compiles once a target (foreach_target.h): include it after hwy/highway.h, in every pass.
-#include "hwy/highway.h"
+#include <hwy/highway.h>
 
 #if defined(ONEBIT_LANES_HPP) == defined(HWY_TARGET_TOGGLE)  // once a target
 #ifdef ONEBIT_LANES_HPP

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "onebit/communicator.hpp"
-#include "onebit/conformance/unmet.hpp"
+#include "onebit/conformance/fixtures/unmet.hpp"
 
 namespace onebit::conformance {
 

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "onebit/compressor.hpp"
-#include "onebit/conformance/guarded.hpp"
-#include "onebit/conformance/noise.hpp"
-#include "onebit/conformance/unmet.hpp"
+#include "onebit/conformance/fixtures/guarded.hpp"
+#include "onebit/conformance/fixtures/noise.hpp"
+#include "onebit/conformance/fixtures/unmet.hpp"
 
 namespace onebit::conformance {
 

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "onebit/conformance/noise.hpp"
-#include "onebit/conformance/tile_host.hpp"
+#include "onebit/conformance/fixtures/noise.hpp"
+#include "onebit/conformance/fixtures/tile_host.hpp"
 
 namespace onebit::conformance {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "session/gradient_scan.hpp"
+#include "device/gradient_scan.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,7 +7,7 @@
 #include "onebit/programs/prefetch.hpp"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "session/gradient_scan.cpp"
+#define HWY_TARGET_INCLUDE "device/gradient_scan.cpp"
 #include <hwy/foreach_target.h>
 //
 #include <hwy/highway.h>

@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "session/gradient_scan.hpp"
+#include "device/gradient_scan.hpp"
 
 using namespace onebit;
 
