@@ -232,6 +232,6 @@ TEST_CASE("the commands of ./dev that these documents name are there") {
     const std::string text = read(root / document);
     for (std::sregex_iterator it(text.begin(), text.end(), command), end; it != end; ++it) named.insert((*it)[1]);
   }
-  for (const std::string& name : named) CHECK_MESSAGE(usage.find("\n  " + name) != std::string::npos, name);
+  for (const std::string& name : named) CHECK_MESSAGE(usage.find("\n  " + name + " ") != std::string::npos, name);
   CHECK(named.size() > 5);
 }
