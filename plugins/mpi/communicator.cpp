@@ -41,7 +41,7 @@ struct Seat {
 Slice<const onebit_schema> MpiCommunicator::options() {
   static const onebit_schema schema[] = {
       real_option("timeout", "300", 1e-3, 1e9,
-                  "Seconds without a sign of life from another rank before a rank that waits for it gives up with an error")};
+                  "seconds without a sign of life from another rank before a rank that waits for it gives up with an error")};
   return {schema, std::size(schema)};
 }
 

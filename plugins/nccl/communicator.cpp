@@ -25,9 +25,8 @@ int64_t timeout_of(const Options& options) { return std::max(int64_t{1}, static_
 
 Slice<const onebit_schema> NcclCommunicator::options() {
   static const onebit_schema schema[] = {
-      real_option("timeout", "300", 1e-3, 1e9, "Seconds that a collective may take before it is given up with an error"),
-      text_option("library", "\"\"", "",
-                  "The file of NCCL; \"\": what the process has loaded, else libnccl.so.2 as the loader finds it"),
+      real_option("timeout", "300", 1e-3, 1e9, "seconds that a collective may take before it is given up with an error"),
+      text_option("library", "\"\"", "", "file of the NCCL library; \"\": the one that is loaded already, else libnccl.so.2"),
       text_option("address", "\"\"", "",
                   "IP address at which the other ranks reach rank 0, to agree on collectives; \"\": any of its machine's")};
   return {schema, std::size(schema)};

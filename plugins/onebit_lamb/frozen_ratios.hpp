@@ -25,23 +25,22 @@ struct FrozenRatios {
   int parameter_squares = -1, first_norm = -1;
 
   static onebit_schema beta_option() {
-    return real_option("coeff_beta", "0.9", 0, 0.999999, "decay of the average of trust ratios that is frozen");
+    return real_option("coeff_beta", "0.9", 0, 0.999999, "decay rate of the average of trust ratios that is frozen");
   }
   static onebit_schema maximum_option() {
-    return real_option("factor_max", "4", 0, 1e6, "the most that a frozen trust ratio may be multiplied by");
+    return real_option("factor_max", "4", 0, 1e6,
+                       "upper limit of the factor that adapts a frozen trust ratio to the changing variance");
   }
-  static onebit_schema minimum_option() {
-    return real_option("factor_min", "0.5", 0, 1e6, "the least that a frozen trust ratio may be multiplied by");
-  }
+  static onebit_schema minimum_option() { return real_option("factor_min", "0.5", 0, 1e6, "lower limit of that factor"); }
   static onebit_schema threshold_option() {
-    return real_option("factor_threshold", "0.1", 0, 1, "the share by which that factor may change in one step");
+    return real_option("factor_threshold", "0.1", 0, 1, "largest relative change of that factor in one step");
   }
 
   static onebit_schema growth_option() {
     return text_option(
         "trust_ratio", "\"norm\"", "norm|frozen",
-        "after the freeze, the average of trust ratios times the growth of the tensor's norm since then, or as it "
-        "is, as in the paper");
+        "trust ratio after the freeze. norm: the frozen average times the growth of the tensor's norm since the freeze; "
+        "frozen: the frozen average, as in the paper");
   }
 
   static FrozenRatios checked(const Options& options) {

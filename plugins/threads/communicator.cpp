@@ -29,9 +29,9 @@ int64_t timeout_of(const Options& options) {
 
 Slice<const onebit_schema> ThreadsCommunicator::options() {
   static const onebit_schema schema[] = {
-      real_option("timeout", "300", 1e-3, 1e9, "Seconds that a rank waits for the others before it gives up with an error"),
+      real_option("timeout", "300", 1e-3, 1e9, "seconds that a rank waits for the others before it gives up with an error"),
       integer_option("machines", "1", 1, 1e6,
-                     "Ranks claim to be spread over so many machines, as evenly as can be: to try hierarchies in one process")};
+                     "number of machines to simulate, to try exchange.topology = \"hierarchical\" in one process")};
   return {schema, std::size(schema)};
 }
 
