@@ -10,6 +10,7 @@ step() {
 }
 
 step dpkg --install ./*.deb
+step grep -H "^Copyright: .*The onebit authors" /usr/share/doc/onebit/copyright /usr/share/doc/onebit-dev/copyright
 step onebit plugins list
 step onebit check /usr/share/onebit/configs/onebit_adam.toml >/dev/null
 
