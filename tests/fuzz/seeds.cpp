@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // seeds FOLDER: writes what the fuzzers begin with where it is no text: FOLDER/safetensors, FOLDER/elf and so on.
 #include <cstring>
 #include <exception>

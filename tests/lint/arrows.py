@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 PARTS = ("core", "host", "plugins", "sdk", "tests")
 SOURCES = {".h", ".hpp", ".c", ".cpp", ".cu"}
 # What the compilers look in, besides the folder of the file that includes.
-INCLUDE_FOLDERS = ("sdk/include", "core/include", "host/include", "core", "host", "tests", "plugins")
+INCLUDE_FOLDERS = ("sdk/include", "core/include", "host/include", "core", "host", "tests", ".")
 STAND_INS = "tests/cuda_on_cpu/include"  # for CUDA's own headers, where our code asks for them with ""
 MOST_NAMES, MOST_LINES, MOST_README_LINES = 25, 3000, 25
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')

@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "control.hpp"
-#include "nccl/abi.hpp"
+#include "plugins/nccl/abi.hpp"
 #include "world.hpp"
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))

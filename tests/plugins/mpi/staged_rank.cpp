@@ -13,8 +13,8 @@
 #include <thread>
 
 #include "conformance.hpp"
-#include "mpi/cuda/staged_communicator.hpp"
 #include "mpi_rank.hpp"
+#include "plugins/mpi/cuda/staged_communicator.hpp"
 
 namespace {
 

@@ -3,10 +3,10 @@
 // something else, errors that come later.
 #include <cstring>
 
-#include "nccl/place.hpp"
 #include "nccl_on_cpu/control.hpp"
 #include "nccl_on_cpu/nccl_ranks.hpp"
 #include "nccl_on_cpu/stranger.hpp"
+#include "plugins/nccl/place.hpp"
 
 namespace {
 
