@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// 32 elements at a time: their signs in one word, and back. Compiled once a target, as onebit/programs/lanes.hpp is: with Highway's
-// vectors where it has them, else as plain loops that any compiler can vectorise.
+// 32 elements at a time: their signs in one word, and back. Compiled once a target, as onebit/programs/lanes.hpp is: with
+// Highway's vectors where it has them, else as plain loops that any compiler can vectorise.
 #include "onebit/programs/lanes.hpp"
 
 #if defined(ONEBIT_GROUPS_HPP) == defined(HWY_TARGET_TOGGLE)  // once a target
