@@ -83,7 +83,7 @@ struct Consume {
     if (is_dense(block)) return consume_dense(pass, view, block);
     const Output momentum = floats(view, block, pass.momentum), variance = floats(view, block, pass.variance);
     const Output u = floats(view, block, pass.u), parameter = block.parameter;
-    const Input mean = view.mean + block.packed;
+    const Input mean = view.mean == nullptr ? nullptr : view.mean + block.packed;  // a local step has none
     const Rates rates = rates_of(view, block);
     switch (pass.stage) {
       case Stage::variance:
