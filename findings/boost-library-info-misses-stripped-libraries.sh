@@ -11,7 +11,7 @@
 set -euo pipefail
 
 skip() {
-  printf 'can not be tried here: %s\n' "$1"
+  printf 'cannot be tried here: %s\n' "$1"
   exit 77
 }
 command -v g++ >/dev/null || skip 'there is no g++ (Debian package g++)'
@@ -22,7 +22,7 @@ cd "$folder"
 # Boost is unpacked here and not installed, which takes no root.
 version=1.74.0+ds1-21
 packages=("libboost1.74-dev=$version" "libboost-filesystem1.74-dev=$version" "libboost-filesystem1.74.0=$version")
-timeout 300 apt-get -qq download "${packages[@]}" >apt.log 2>&1 || skip "apt-get can not download ${packages[*]}"
+timeout 300 apt-get -qq download "${packages[@]}" >apt.log 2>&1 || skip "apt-get cannot download ${packages[*]}"
 for package in *.deb; do dpkg -x "$package" boost; done
 
 printf 'extern "C" int plugin_entry() { return 1; }\n' >plugin.cpp

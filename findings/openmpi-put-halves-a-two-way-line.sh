@@ -14,14 +14,14 @@
 set -euo pipefail
 
 skip() {
-  printf 'can not be tried here: %s\n' "$1"
+  printf 'cannot be tried here: %s\n' "$1"
   exit 77
 }
 if [[ ${1-} != inside ]]; then
   ((EUID == 0)) || skip 'only root can install packages and make network namespaces'
   packages=(openmpi-bin=4.1.4-3+b1 libopenmpi-dev=4.1.4-3+b1 gcc iproute2)
   DEBIAN_FRONTEND=noninteractive timeout 500 apt-get -o DPkg::Lock::Timeout=300 -qq -y --no-install-recommends install \
-    "${packages[@]}" >/dev/null 2>&1 || skip "apt-get can not install ${packages[*]}"
+    "${packages[@]}" >/dev/null 2>&1 || skip "apt-get cannot install ${packages[*]}"
   rig=(unshare --net --mount --ipc --pid --fork --kill-child --mount-proc)
   "${rig[@]}" ip link set lo up 2>/dev/null || skip 'network namespaces are not permitted'
   folder=$(mktemp -d)

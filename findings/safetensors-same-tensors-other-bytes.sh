@@ -11,14 +11,14 @@
 set -euo pipefail
 
 skip() {
-  printf 'can not be tried here: %s\n' "$1"
+  printf 'cannot be tried here: %s\n' "$1"
   exit 77
 }
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv" >/dev/null 2>&1 || skip 'python3 -m venv does not work (Debian package python3-venv)'
 timeout 500 "$folder/venv/bin/pip" install --quiet --only-binary :all: safetensors==0.8.0 numpy==2.3.5 >/dev/null 2>&1 ||
-  skip 'pip can not install safetensors==0.8.0 and numpy==2.3.5 (they need Python 3.11 or later)'
+  skip 'pip cannot install safetensors==0.8.0 and numpy==2.3.5 (they need Python 3.11 or later)'
 
 cat >"$folder/save.py" <<'END'
 import json

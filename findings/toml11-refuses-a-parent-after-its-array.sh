@@ -10,7 +10,7 @@
 set -euo pipefail
 
 skip() {
-  printf 'can not be tried here: %s\n' "$1"
+  printf 'cannot be tried here: %s\n' "$1"
   exit 77
 }
 command -v g++ >/dev/null || skip 'there is no g++ (Debian package g++)'
@@ -18,7 +18,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 # The package is unpacked here and not installed, which takes no root.
-timeout 300 apt-get -qq download libtoml11-dev=3.7.1-3 >apt.log 2>&1 || skip 'apt-get can not download libtoml11-dev=3.7.1-3'
+timeout 300 apt-get -qq download libtoml11-dev=3.7.1-3 >apt.log 2>&1 || skip 'apt-get cannot download libtoml11-dev=3.7.1-3'
 dpkg -x ./*.deb toml11
 
 cat >read.cpp <<'END'

@@ -11,15 +11,25 @@
 set -euo pipefail
 
 skip() {
-  printf 'can not be tried here: %s\n' "$1"
+  printf 'cannot be tried here: %s\n' "$1"
   exit 77
 }
-((EUID == 0)) || skip 'only root can install packages'
-packages=(python3-torch=1.13.1+dfsg-4)
-DEBIAN_FRONTEND=noninteractive timeout 500 apt-get -o DPkg::Lock::Timeout=300 -qq -y --no-install-recommends install \
-  "${packages[@]}" >/dev/null 2>&1 || skip "apt-get can not install ${packages[*]}"
+[[ -x /usr/bin/python3 ]] || skip 'there is no /usr/bin/python3 (Debian package python3)'
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+# The packages, and what they need that this machine lacks, are unpacked in the folder and not installed, which takes no root.
+packages=(python3-torch=1.13.1+dfsg-4 libtorch1.13=1.13.1+dfsg-4)
+mkdir -p "$folder"/{archives,lists}/partial
+fetch() {
+  timeout 500 apt-get -qq -o Debug::NoLocking=1 -o Dir::Cache::Archives="$folder/archives" -o APT::Get::Assume-Yes=1 \
+    -o APT::Install-Recommends=0 -o APT::Get::ReInstall=1 -o APT::Get::allow-downgrades=1 -o APT::Get::Download-Only=1 \
+    "$@" >>"$folder/apt.log" 2>&1
+}
+lists=(-o Dir::State::Lists="$folder/lists") # where those of the machine are missing or too old
+fetch install "${packages[@]}" || { fetch "${lists[@]}" update && fetch "${lists[@]}" install "${packages[@]}"; } ||
+  skip "apt-get cannot download ${packages[*]}: $(tail -n 1 "$folder/apt.log")"
+for package in "$folder"/archives/*.deb; do dpkg -x "$package" "$folder/debian" || skip "dpkg cannot unpack $package"; done
+libraries=$(find "$folder/debian/usr/lib" -path '*-linux-gnu*' -name 'lib*.so*' -printf '%h\n' | sort -u | paste -sd :)
 
 cat >"$folder/minus.py" <<'PYTHON'
 import torch
@@ -31,7 +41,7 @@ except RuntimeError:
     numpy = "RuntimeError"
 print(f"tensor {x.tolist()}, through DLPack {torch.from_dlpack(x).tolist()}, numpy() {numpy}")
 PYTHON
-seen=$(timeout 60 /usr/bin/python3 "$folder/minus.py") || seen+=" (ended with status $?)"
+seen=$(LD_LIBRARY_PATH=$libraries PYTHONPATH=$folder/debian/usr/lib/python3/dist-packages timeout 60 /usr/bin/python3 "$folder/minus.py") || seen+=" (ended with status $?)"
 expected='tensor [-2.0, -4.0], through DLPack [2.0, 4.0], numpy() RuntimeError'
 if [[ $seen == "$expected" ]]; then
   echo "as stated: $seen"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# ./dev fuzz [SECONDS]: runs every fuzzer of build/fuzz for so long (default 60), side by side, and tells what came of it. What a
+# ./dev fuzz [SECONDS]: runs every fuzzer of build/asan for so long (default 60), side by side, and tells what came of it. What a
 # fuzzer has learnt stays in build/fuzz/corpus for the next time; what it has found stays in build/fuzz/findings, and is run first.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -10,7 +10,7 @@ seconds=${1:-60}
   printf 'dev fuzz: expected a number of seconds, found %s\n' "'$seconds'" >&2
   exit 2
 }
-readonly build=build/fuzz
+readonly build=build/fuzz programs=build/asan/bin
 readonly limits=(-timeout=10 -rss_limit_mb=2048 -print_final_stats=1)
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1:strict_string_checks=1:allocator_may_return_null=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
@@ -23,7 +23,7 @@ begin() { # TARGET: in the background, with what it has learnt, what it begins w
     if [[ -d "$folder" ]]; then more+=("$folder"); fi
   done
   if [[ -f "tests/fuzz/$target.dict" ]]; then more+=("-dict=tests/fuzz/$target.dict"); fi
-  nice "$build/bin/${target}_fuzz" "$build/corpus/$target" "${more[@]}" "${limits[@]}" "-max_len=$longest" \
+  nice "$programs/${target}_fuzz" "$build/corpus/$target" "${more[@]}" "${limits[@]}" "-max_len=$longest" \
     "-max_total_time=$seconds" "-artifact_prefix=$build/findings/$target/" >"$build/$target.log" 2>&1 &
 }
 
@@ -40,12 +40,13 @@ tell_finding() { # TARGET: what is needed to see it again
   file=$(sed -nE 's/^.*Test unit written to (.*)$/\1/p' "$log" | tail -n 1)
   printf '\n---- %s\n' "$1" >&2
   grep -m 1 -A 25 -E '^==[0-9]+== ?ERROR|runtime error:|^ALARM|^INFO: a leak' "$log" >&2 || tail -n 25 "$log" >&2
-  printf 'the whole report: %s\nto see it again:  %s_fuzz %s\n' "$log" "$build/bin/$1" "${file:-"(no input was kept)"}" >&2
+  printf 'the whole report: %s\nto see it again:  %s_fuzz %s\n' "$log" "$programs/$1" "${file:-"(no input was kept)"}" >&2
 }
 
-"$build/bin/seeds" "$build/seeds"
+mkdir -p "$build"
+"$programs/seeds" "$build/seeds"
 targets=() pids=() failed=()
-for program in "$build"/bin/*_fuzz; do
+for program in "$programs"/*_fuzz; do
   target=$(basename "$program" _fuzz)
   begin "$target"
   targets+=("$target")
