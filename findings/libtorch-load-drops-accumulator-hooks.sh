@@ -3,10 +3,12 @@
 #
 # Surprise: after torch::load(module, file) of the C++ libtorch 1.13.1 the hooks on its parameters' gradient accumulators are never
 #   called again, without an error, even where the accumulators are kept alive: load gives each parameter a new one. It is on
-#   such hooks that data parallelism starts to reduce a gradient. Python's load_state_dict copies values and keeps the hooks.
+#   such hooks that data parallelism starts to reduce a gradient.
 # Seen: 2026-11-28, Debian 12 package libtorch-dev 1.13.1+dfsg-4, g++ 12.2.0.
 # Output seen:
 #   calls of the hook in a backward: before load 1, gradient 1; after load 0, gradient 1
+# Since: not known. Tensor.set_, by which load puts the values in place, drops such hooks in Python too: pytorch issue 139742,
+#   closed, and issue 110780, open.
 # One would have guessed: the parameters are the same objects with other values, so 1 call before and after.
 set -euo pipefail
 

@@ -3,10 +3,11 @@
 #
 # Surprise: torch::load of the C++ libtorch 1.13.1 compares neither dtype nor shape. The bytes of a checkpoint in double, loaded
 #   into a module in float, become floats as they lie, so that the weights are wrong, and a weight of another shape replaces
-#   the module's. Neither raises an error. Python's load_state_dict converts the first and refuses the second.
+#   the module's. Neither raises an error.
 # Seen: 2026-11-28, Debian 12 package libtorch-dev 1.13.1+dfsg-4, g++ 12.2.0.
 # Output seen:
 #   weights 3 3 of type double were read as 0 2.125 of type float; a weight of shape [1, 2] became [1, 5]
+# Since: not known.
 # One would have guessed: 3 3 of type float or an error, and an error for the shape.
 set -euo pipefail
 

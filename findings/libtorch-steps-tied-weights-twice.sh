@@ -8,6 +8,7 @@
 #   takes one step of SGD with a learning rate of 0.1.
 # Output seen:
 #   C++: 2 parameters, weight 0.6; Python: 1 parameter, weight 0.8
+# Since: not known.
 # One would have guessed: both list the tensor once, so 0.8 twice.
 set -euo pipefail
 
@@ -67,7 +68,8 @@ LIBRARY_PATH=$libraries timeout 300 g++ -std=c++17 -isystem "$folder/debian/usr/
   -isystem "$folder/debian/usr/include/torch/csrc/api/include" "$folder/tied.cpp" -o "$folder/tied" \
   -ltorch -ltorch_cpu -lc10 -Wl,--allow-shlib-undefined || { echo 'changed: the program does not compile'; exit 1; }
 seen=$(LD_LIBRARY_PATH=$libraries timeout 60 "$folder/tied") || seen+=" (ended with status $?)"
-seen+=$(LD_LIBRARY_PATH=$libraries PYTHONPATH=$folder/debian/usr/lib/python3/dist-packages timeout 60 /usr/bin/python3 "$folder/tied.py") || seen+=" (ended with status $?)"
+export PYTHONPATH=$folder/debian/usr/lib/python3/dist-packages
+seen+=$(LD_LIBRARY_PATH=$libraries timeout 60 /usr/bin/python3 "$folder/tied.py") || seen+=" (ended with status $?)"
 expected='C++: 2 parameters, weight 0.6; Python: 1 parameter, weight 0.8'
 if [[ $seen == "$expected" ]]; then
   echo "as stated: $seen"

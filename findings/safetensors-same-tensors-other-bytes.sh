@@ -7,6 +7,7 @@
 # Seen: 2026-11-28, PyPI safetensors 0.8.0 and numpy 2.3.5, Python 3.11.
 # Output seen:
 #   different files of 20 saves: 1 without metadata, 20 with 8 keys of metadata; 1 different header but for the order of keys
+# Since: open as safetensors issue 584 of 2025-03-01; pull request 790 of 2026-06-13, open, sorts the keys.
 # One would have guessed: the same arguments give the same bytes, so 1 and 1.
 set -euo pipefail
 
