@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Surprise: boost::dll::library_info of Boost 1.74 lists no symbol of a stripped shared library, and raises no error. It reads the section
-#   .symtab, which strip removes, and not .dynsym, from which dlsym answers and which strip has to keep. So a program that looks
-#   for plugins by their exported symbols without loading them finds none in the stripped files that distributions ship.
+# Surprise: boost::dll::library_info of Boost 1.74 lists no symbol of a stripped shared library, and raises no error. It
+#   reads the section .symtab, which strip removes, and not .dynsym, from which dlsym answers and which strip has to
+#   keep. So a program that looks for plugins by their exported symbols without loading them finds none in the stripped
+#   files that distributions ship.
 # Seen: 2026-11-28, Debian 12 packages libboost1.74-dev 1.74.0+ds1-21, g++ 12.2.0, binutils 2.40.
 # Output seen:
-#   before strip: symbols listed 1, plugin_entry listed 1, has 1; after strip: symbols listed 0, plugin_entry listed 0, has 1
+#   before strip: symbols listed 1, plugin_entry listed 1, has 1;
+#   after strip: symbols listed 0, plugin_entry listed 0, has 1
 # Since: boostorg/dll issue 41 reports it and was answered on 2021-05-07 with "fixed".
 # One would have guessed: library_info lists what the library exports, so 1 and 1 before and after.
 set -euo pipefail

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Surprise: after torch::load(module, file) of the C++ libtorch 1.13.1 the hooks on its parameters' gradient accumulators are never
-#   called again, without an error, even where the accumulators are kept alive: load gives each parameter a new one. It is on
-#   such hooks that data parallelism starts to reduce a gradient.
+# Surprise: after torch::load(module, file) of the C++ libtorch 1.13.1 the hooks on its parameters' gradient
+#   accumulators are never called again, without an error, even where the accumulators are kept alive: load gives each
+#   parameter a new one. It is on such hooks that data parallelism starts to reduce a gradient.
 # Seen: 2026-11-28, Debian 12 package libtorch-dev 1.13.1+dfsg-4, g++ 12.2.0.
 # Output seen:
 #   calls of the hook in a backward: before load 1, gradient 1; after load 0, gradient 1
-# Since: not known. Tensor.set_, by which load puts the values in place, drops such hooks in Python too: pytorch issue 139742,
-#   closed, and issue 110780, open.
+# Since: not known. Tensor.set_, by which load puts the values in place, drops such hooks in Python too: pytorch issue
+#   139742, closed. Issue 110780, open, says why.
 # One would have guessed: the parameters are the same objects with other values, so 1 call before and after.
 set -euo pipefail
 
@@ -19,7 +19,7 @@ skip() {
 command -v g++ >/dev/null || skip 'there is no g++ (Debian package g++)'
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-# The packages, and what they need that this machine lacks, are unpacked in the folder and not installed, which takes no root.
+# The packages, and what they need that this machine lacks, are unpacked here and not installed, which takes no root.
 packages=(libtorch-dev=1.13.1+dfsg-4 libtorch1.13=1.13.1+dfsg-4)
 mkdir -p "$folder"/{archives,lists}/partial
 fetch() {
@@ -31,7 +31,7 @@ lists=(-o Dir::State::Lists="$folder/lists") # where those of the machine are mi
 fetch install "${packages[@]}" || { fetch "${lists[@]}" update && fetch "${lists[@]}" install "${packages[@]}"; } ||
   skip "apt-get cannot download ${packages[*]}: $(tail -n 1 "$folder/apt.log")"
 for package in "$folder"/archives/*.deb; do dpkg -x "$package" "$folder/debian" || skip "dpkg cannot unpack $package"; done
-libraries=$(find "$folder/debian/usr/lib" -path '*-linux-gnu*' -name 'lib*.so*' -printf '%h\n' | sort -u | paste -sd :)
+libraries=$(find "$folder/debian" -name 'lib*.so*' -printf '%h\n' | sort -u | paste -sd :)
 
 cat >"$folder/load.cpp" <<'CPP'
 #include <iostream>

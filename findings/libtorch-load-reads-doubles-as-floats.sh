@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Surprise: torch::load of the C++ libtorch 1.13.1 compares neither dtype nor shape. The bytes of a checkpoint in double, loaded
-#   into a module in float, become floats as they lie, so that the weights are wrong, and a weight of another shape replaces
-#   the module's. Neither raises an error.
+# Surprise: torch::load of the C++ libtorch 1.13.1 compares neither dtype nor shape. The bytes of a checkpoint in
+#   double, loaded into a module in float, become floats as they lie, so that the weights are wrong, and a weight of
+#   another shape replaces the module's. Neither raises an error.
 # Seen: 2026-11-28, Debian 12 package libtorch-dev 1.13.1+dfsg-4, g++ 12.2.0.
 # Output seen:
 #   weights 3 3 of type double were read as 0 2.125 of type float; a weight of shape [1, 2] became [1, 5]
@@ -18,7 +18,7 @@ skip() {
 command -v g++ >/dev/null || skip 'there is no g++ (Debian package g++)'
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-# The packages, and what they need that this machine lacks, are unpacked in the folder and not installed, which takes no root.
+# The packages, and what they need that this machine lacks, are unpacked here and not installed, which takes no root.
 packages=(libtorch-dev=1.13.1+dfsg-4 libtorch1.13=1.13.1+dfsg-4)
 mkdir -p "$folder"/{archives,lists}/partial
 fetch() {
@@ -30,7 +30,7 @@ lists=(-o Dir::State::Lists="$folder/lists") # where those of the machine are mi
 fetch install "${packages[@]}" || { fetch "${lists[@]}" update && fetch "${lists[@]}" install "${packages[@]}"; } ||
   skip "apt-get cannot download ${packages[*]}: $(tail -n 1 "$folder/apt.log")"
 for package in "$folder"/archives/*.deb; do dpkg -x "$package" "$folder/debian" || skip "dpkg cannot unpack $package"; done
-libraries=$(find "$folder/debian/usr/lib" -path '*-linux-gnu*' -name 'lib*.so*' -printf '%h\n' | sort -u | paste -sd :)
+libraries=$(find "$folder/debian" -name 'lib*.so*' -printf '%h\n' | sort -u | paste -sd :)
 
 cat >"$folder/load.cpp" <<'CPP'
 #include <iostream>

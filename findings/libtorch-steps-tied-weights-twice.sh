@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Surprise: where one tensor is registered in two places of a module (tied weights), parameters() of the C++ libtorch 1.13.1 lists
-#   it twice, and an optimizer made from that list moves it twice in each step, without an error. In Python's torch of the same
-#   release parameters() lists it once. So the same network learns with other steps when it is ported to C++.
-# Seen: 2026-11-28, Debian 12 packages libtorch-dev and python3-torch 1.13.1+dfsg-4, g++ 12.2.0. A weight of 1 with a gradient of 2
-#   takes one step of SGD with a learning rate of 0.1.
+# Surprise: where one tensor is registered in two places of a module (tied weights), parameters() of the C++ libtorch
+#   1.13.1 lists it twice, and an optimizer made from that list moves it twice in each step, without an error. In
+#   Python's torch of the same release parameters() lists it once. So the same network learns with other steps when it
+#   is ported to C++.
+# Seen: 2026-11-28, Debian 12 packages libtorch-dev and python3-torch 1.13.1+dfsg-4, g++ 12.2.0. A weight of 1 with a
+#   gradient of 2 takes one step of SGD with a learning rate of 0.1.
 # Output seen:
 #   C++: 2 parameters, weight 0.6; Python: 1 parameter, weight 0.8
 # Since: not known.
@@ -20,7 +21,7 @@ command -v g++ >/dev/null || skip 'there is no g++ (Debian package g++)'
 [[ -x /usr/bin/python3 ]] || skip 'there is no /usr/bin/python3 (Debian package python3)'
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-# The packages, and what they need that this machine lacks, are unpacked in the folder and not installed, which takes no root.
+# The packages, and what they need that this machine lacks, are unpacked here and not installed, which takes no root.
 packages=(libtorch-dev=1.13.1+dfsg-4 python3-torch=1.13.1+dfsg-4 libtorch1.13=1.13.1+dfsg-4)
 mkdir -p "$folder"/{archives,lists}/partial
 fetch() {
@@ -32,7 +33,7 @@ lists=(-o Dir::State::Lists="$folder/lists") # where those of the machine are mi
 fetch install "${packages[@]}" || { fetch "${lists[@]}" update && fetch "${lists[@]}" install "${packages[@]}"; } ||
   skip "apt-get cannot download ${packages[*]}: $(tail -n 1 "$folder/apt.log")"
 for package in "$folder"/archives/*.deb; do dpkg -x "$package" "$folder/debian" || skip "dpkg cannot unpack $package"; done
-libraries=$(find "$folder/debian/usr/lib" -path '*-linux-gnu*' -name 'lib*.so*' -printf '%h\n' | sort -u | paste -sd :)
+libraries=$(find "$folder/debian" -name 'lib*.so*' -printf '%h\n' | sort -u | paste -sd :)
 
 cat >"$folder/tied.cpp" <<'CPP'
 #include <iostream>

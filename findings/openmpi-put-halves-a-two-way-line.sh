@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Surprise: two hosts that send each other large messages at the same time through Open MPI 4.1 over TCP get half of the line in
-#   each direction. Its TCP transport moves a large message by "put", as one fragment that is as long as the message,
-#   and whatever else goes the same way waits behind it, which includes what the other direction needs to go on. With the setting
-#   btl_tcp_flags=send it moves a message in pieces, and each direction gets nearly the whole line.
-# Seen: 2026-11-28, Debian 12 packages openmpi-bin and libopenmpi-dev 4.1.4-3+b1, two network namespaces joined by a veth pair
-#   with a token bucket filter of 100 Mbit/s at both ends, messages of 8 MB.
+# Surprise: two hosts that send each other large messages at the same time through Open MPI 4.1 over TCP get half of the
+#   line in each direction. Its TCP transport moves a large message by "put", as one fragment that is as long as the
+#   message, and whatever else goes the same way waits behind it, which includes what the other direction needs to go
+#   on. With the setting btl_tcp_flags=send it moves a message in pieces, and each direction gets nearly the whole line.
+# Seen: 2026-11-28, Debian 12 packages openmpi-bin and libopenmpi-dev 4.1.4-3+b1, two network namespaces joined by a
+#   veth pair with a token bucket filter of 100 Mbit/s at both ends, messages of 8 MB.
 # Output seen:
 #   share of the line that a direction got: 0.96 alone, 0.50 both at once, 0.96 both at once with btl_tcp_flags=send
 #   (in six runs on two cores that other programs used as well: 0.42 to 0.51 and 0.78 to 0.96 for the last two)
-# Since: not known. Open MPI pull request 8984 of 2021-05-19, open, would give up this "put", for other reasons.
+# Since: not known. Open MPI pull request 8984 of 2021-05-19, open, proposes not to use this "put".
 # One would have guessed: both directions have a line of their own, so about 0.95 with any setting.
 set -euo pipefail
 

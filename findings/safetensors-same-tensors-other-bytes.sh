@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Surprise: safetensors 0.8.0 gives other bytes each time it saves the same tensors with the same metadata, as soon as the metadata
-#   has several keys: it writes them in the order of a hash table that is seeded anew for every save. So a digest of the file
-#   tells neither whether two checkpoints are equal nor whether a run was repeated exactly. Without metadata the bytes are equal.
+# Surprise: safetensors 0.8.0 gives other bytes each time it saves the same tensors with the same metadata, as soon as
+#   the metadata has several keys: it writes them in the order of a hash table that is seeded anew for every save. So a
+#   digest of the file tells neither whether two checkpoints are equal nor whether a run was repeated exactly. Without
+#   metadata the bytes are equal.
 # Seen: 2026-11-28, PyPI safetensors 0.8.0 and numpy 2.3.5, Python 3.11.
 # Output seen:
-#   different files of 20 saves: 1 without metadata, 20 with 8 keys of metadata; 1 different header but for the order of keys
+#   different files of 20 saves: 1 without metadata, 20 with 8 keys of metadata;
+#   1 different header but for the order of keys
 # Since: open as safetensors issue 584 of 2025-03-01; pull request 790 of 2026-06-13, open, sorts the keys.
 # One would have guessed: the same arguments give the same bytes, so 1 and 1.
 set -euo pipefail

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Surprise: toml11 3.7.1 refuses [[optimizer.group]] before [optimizer], although TOML 1.0 lets a super-table be defined after
-#   its array of tables. It accepts the same two headings in the other order, and [optimizer.group] before [optimizer].
+# Surprise: toml11 3.7.1 refuses [[optimizer.group]] before [optimizer], although TOML 1.0 lets a super-table be defined
+#   after its array of tables. It accepts the same two headings in the other order, and [optimizer.group] before
+#   [optimizer].
 # Seen: 2026-11-28, Debian 12 package libtoml11-dev 3.7.1-3, g++ 12.2.0.
 # Output seen:
 #   parent first: read; array of tables first: table ("optimizer") already exists; sub-table first: read

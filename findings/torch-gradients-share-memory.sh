@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Surprise: two parameters that enter a sum through views, as in a[None] + b[None], get gradients in the same memory in torch
-#   1.13.1. What then changes one gradient in place (clipping, scaling, a reduction over ranks) changes the other as well, and is
-#   applied twice when it visits both: clip_grad_norm_ to a norm of 1 leaves 0.136. A plain a + b gives each its own memory.
+# Surprise: two parameters that enter a sum through views, as in a[None] + b[None], get gradients in the same memory in
+#   torch 1.13.1. What then changes one gradient in place (clipping, scaling, a reduction over ranks) changes the other
+#   as well, and is applied twice when it visits both: clip_grad_norm_ to a norm of 1 leaves 0.136. A plain a + b gives
+#   each its own memory.
 # Seen: 2026-11-28, Debian 12 package python3-torch 1.13.1+dfsg-4, Python 3.11.2.
 # Output seen:
 #   a + b: same memory False, norm after clipping 1.000; a[None] + b[None]: same memory True, norm after clipping 0.136
@@ -18,7 +19,7 @@ skip() {
 [[ -x /usr/bin/python3 ]] || skip 'there is no /usr/bin/python3 (Debian package python3)'
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-# The packages, and what they need that this machine lacks, are unpacked in the folder and not installed, which takes no root.
+# The packages, and what they need that this machine lacks, are unpacked here and not installed, which takes no root.
 packages=(python3-torch=1.13.1+dfsg-4 libtorch1.13=1.13.1+dfsg-4)
 mkdir -p "$folder"/{archives,lists}/partial
 fetch() {
@@ -30,7 +31,7 @@ lists=(-o Dir::State::Lists="$folder/lists") # where those of the machine are mi
 fetch install "${packages[@]}" || { fetch "${lists[@]}" update && fetch "${lists[@]}" install "${packages[@]}"; } ||
   skip "apt-get cannot download ${packages[*]}: $(tail -n 1 "$folder/apt.log")"
 for package in "$folder"/archives/*.deb; do dpkg -x "$package" "$folder/debian" || skip "dpkg cannot unpack $package"; done
-libraries=$(find "$folder/debian/usr/lib" -path '*-linux-gnu*' -name 'lib*.so*' -printf '%h\n' | sort -u | paste -sd :)
+libraries=$(find "$folder/debian" -name 'lib*.so*' -printf '%h\n' | sort -u | paste -sd :)
 
 cat >"$folder/share.py" <<'PYTHON'
 import torch

@@ -35,8 +35,8 @@ struct Loaded {
   Configuration configuration;
 };
 
-// The files and folders in $ONEBIT_PLUGIN_PATH, separated by ':'; none in a setuid process. Throws Error for one that is relative or not
-// there.
+// The files and folders in $ONEBIT_PLUGIN_PATH, separated by ':'; none in a setuid process. Throws Error for one that is
+// relative or not there.
 std::vector<std::filesystem::path> environment_plugin_path();
 
 }  // namespace onebit::host
