@@ -74,9 +74,11 @@ class StateDeclarer {
 
 // What tiles and totals present, under the slots that declare answered.
 inline Slice<const Block> blocks(const Tile& tile) { return {tile.blocks, tile.block_count}; }
+// Null while the state is released.
 template <class TileOrView>
 ONEBIT_HOST_DEVICE float* floats(const TileOrView& tile, const Block& block, int slot) {
-  return static_cast<float*>(tile.slots[slot]) + block.flat;
+  float* const state = static_cast<float*>(tile.slots[slot]);
+  return state == nullptr ? nullptr : state + block.flat;
 }
 template <class From>
 ONEBIT_HOST_DEVICE double* doubles(const From& from, int slot) {

@@ -126,9 +126,15 @@ TEST_CASE("probe: exceptions, wherever they come from") {
   says("entry throw", "its entry let an exception out, which no plugin may: thrown on purpose");
   says("entry throw_int", "its entry let an exception out, which no plugin may");
   says("probe throw", "its probe let an exception out, which no plugin may: thrown on purpose");
-  const json constructor = report_of(run_striking("probe --json", "constructor throw"));  // through dlopen nothing is thrown
-  CHECK(constructor["reason"] == "crashed with SIGABRT while its static constructors ran");
-  CHECK(constructor["output"].get<std::string>().find("thrown on purpose") != std::string::npos);
+  // dlopen is declared to throw nothing: gcc ends the process at such a call; in what clang compiles the exception may come
+  // through.
+  const json constructor = report_of(run_striking("probe --json", "constructor throw"));
+  CHECK(constructor["loads"] == false);
+  if (constructor["reason"] == "crashed with SIGABRT while its static constructors ran") {
+    CHECK(constructor["output"].get<std::string>().find("thrown on purpose") != std::string::npos);
+  } else {
+    CHECK(constructor["reason"] == "plugin 'striking' (" + bad_plugin("striking") + "): it can't be loaded: thrown on purpose");
+  }
   const json create = report_of(run_striking("probe --json", "create throw"));
   CHECK(create["loads"] == true);
   CHECK(create["components"][0]["created"] == false);
