@@ -51,10 +51,10 @@ std::string header_of(const std::vector<SafetensorsWriter::Tensor>& tensors, con
     extents.push_back({end, bytes_of(tensor)});
     if (__builtin_add_overflow(end, extents.back().bytes, &end) || end > static_cast<uint64_t>(INT64_MAX) - kMaximumHeader)
       throw Error(Code::invalid_argument, "more data than a file can hold");
-    if (text.size() > 1) text += ",";
+    if (text.size() > 1) text += ',';
     text += describe(tensor, extents.back().offset, end);
   }
-  text += "}";
+  text += '}';
   text.resize((text.size() + 7) / 8 * 8, ' ');  // data begins at a multiple of 8
   if (text.size() > kMaximumHeader)
     throw Error(Code::invalid_argument, std::to_string(tensors.size()) + " tensors need a header above the format's 100 MB");

@@ -62,8 +62,10 @@ error_code listen_at(tcp::acceptor& acceptor, const std::vector<ip::address>& ad
 void listen_in(tcp::acceptor& acceptor, const Place& place) {
   const std::vector<ip::address> addresses = addresses_for(place.host);
   error_code failed;
-  for (int i = 0; i < place.ports; ++i)
-    if (!(failed = listen_at(acceptor, addresses, static_cast<uint16_t>(place.port + i)))) return;
+  for (int i = 0; i < place.ports; ++i) {
+    failed = listen_at(acceptor, addresses, static_cast<uint16_t>(place.port + i));
+    if (!failed) return;
+  }
   throw Error(Code::unavailable,
               "rank 0 cannot serve the rendezvous at " + place.text() + ": " + failed.message() +
                   "; set ONEBIT_PORT to a port that is free on rank 0's machine, the same on all ranks",

@@ -17,7 +17,7 @@ uint64_t number_of(const std::string& job) { return XXH3_64bits(job.data(), job.
 
 [[noreturn]] void refuse(const std::string& text) { throw Error(Code::invalid_argument, text); }
 
-const LaunchedRank& checked(const LaunchedRank& self, std::chrono::nanoseconds timeout) {
+LaunchedRank checked(const LaunchedRank& self, std::chrono::nanoseconds timeout) {
   if (self.size < 1 || self.size > store::kMostRanks)
     refuse("a rendezvous is for 1 to " + std::to_string(store::kMostRanks) + " ranks, not " + std::to_string(self.size));
   if (self.rank < 0 || self.rank >= self.size)

@@ -189,7 +189,7 @@ std::string aligned_text(const Table& table) {
   for (size_t i = 0; i < table.size(); ++i) {
     for (size_t column = 0; column < widths.size(); ++column)
       text += (column == 0 ? "" : "   ") + padded(table[i][column], widths[column], column == 0);
-    text += "\n";
+    text += '\n';
     if (i == 0) text += std::string(text.size() - 1, '-') + "\n";
   }
   return text + kFootnote + "\n";

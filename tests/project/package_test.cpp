@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "support/running.hpp"
@@ -92,7 +93,7 @@ TEST_CASE("what is installed is the command, the core, the plugins, headers and 
   CHECK(names_in(installed.prefix / "bin") == std::set<std::string>{"onebit"});
   CHECK(names_in(installed.prefix / "include") == std::set<std::string>{"onebit"});
   CHECK(names_in(installed.libraries) == std::set<std::string>{"cmake", "libonebit_core.so", "libonebit_core.so.1",
-                                                               "libonebit_core.so." ONEBIT_VERSION, "onebit", "pkgconfig"});
+                                                               ("libonebit_core.so." ONEBIT_VERSION), "onebit", "pkgconfig"});
   CHECK(names_in(installed.prefix / "share") == std::set<std::string>{"doc", "onebit"});
   CHECK(names_in(installed.prefix / "share/onebit/configs") == names_in(kSource + "/configs"));
   for (const std::string header : {"abi.h", "plugin.hpp", "session.hpp", "torch.hpp", "mpi.hpp", "conformance/doctest.hpp"})
@@ -159,8 +160,8 @@ TEST_CASE("find_package finds what was installed by its prefix alone, and what t
       endif()
     endforeach())";
   std::vector<std::string> parts;
-  if (std::string(ONEBIT_MPIRUN) != "") parts.push_back("mpi");
-  if (ONEBIT_WITH_TORCH) parts.push_back("torch");
+  if (!std::string_view(ONEBIT_MPIRUN).empty()) parts.emplace_back("mpi");
+  if (ONEBIT_WITH_TORCH) parts.emplace_back("torch");
   std::string listed;
   for (const std::string& part : parts) listed += part + ";";
   const Outcome found =

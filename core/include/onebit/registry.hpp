@@ -20,7 +20,8 @@
 #include "onebit/optimizer.hpp"
 
 namespace spdlog {
-class logger;  // without its header, which would meet the fmt that pip's libtorch brings where somebody includes both
+class logger;  // NOLINT(readability-identifier-naming): spdlog's; without its header, which would meet the fmt that pip's
+               // libtorch brings where somebody includes both
 }
 
 namespace onebit {

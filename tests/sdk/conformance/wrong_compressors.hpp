@@ -123,7 +123,7 @@ class Bytes final : public Compressor {
     if (is(Flaw::biased)) shift *= 0.5F;
     const float rounded = std::floor(steps + shift);
     bytes[i] = static_cast<unsigned char>(rounded > -128 && rounded < 128 ? static_cast<int>(rounded) + 128 : 128);
-    if (is(Flaw::state_in_codec)) bytes[i] = static_cast<unsigned char>(bytes[i] ^ ((encoded_ % 7 == 0)));
+    if (is(Flaw::state_in_codec)) bytes[i] = static_cast<unsigned char>(bytes[i] ^ (encoded_ % 7 == 0 ? 1 : 0));
     if (new_errors != nullptr)
       new_errors[piece.first + i] = (x - decoded(bytes[i], scale)) * (is(Flaw::error_shrinks) ? 0.99F : 1);
   }

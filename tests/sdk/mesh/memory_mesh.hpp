@@ -80,7 +80,7 @@ class MemoryNet {
     std::condition_variable changed;
     bool rung = false;
   };
-  size_t at(int a, int b) const { return static_cast<size_t>(a * ranks_ + b); }
+  size_t at(int a, int b) const { return static_cast<size_t>(a) * ranks_ + b; }
   bool broken(int from, int to) const { return streams_[at(from, to)].broken; }
   void ring(int rank) {
     rings_[static_cast<size_t>(rank)].rung = true;
