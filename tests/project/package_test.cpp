@@ -4,6 +4,9 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <regex>
 #include <set>
 #include <string>
 #include <string_view>
@@ -106,6 +109,18 @@ TEST_CASE("what is installed is the command, the core, the plugins, headers and 
     CHECK_MESSAGE(name.rfind("onebit_plugin_", 0) == 0, name);
     check_runpath(installed.libraries / "onebit/plugins" / name);
   }
+}
+
+TEST_CASE("what the installed README sends its reader to is installed, too, but for what is about the sources") {
+  const Installed installed;
+  const fs::path documents = installed.prefix / "share/doc/onebit";
+  std::ifstream file(documents / "README.md");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::regex link(R"(\]\(([a-z_/]+\.md)\))");  // those in lower case: README.md of a folder tells of its sources
+  int links = 0;
+  for (std::sregex_iterator found(text.begin(), text.end(), link), end; found != end; ++found, ++links)
+    CHECK_MESSAGE(fs::exists(documents / (*found)[1].str()), (*found)[1].str());
+  CHECK(links >= 5);
 }
 
 TEST_CASE("nothing that is installed knows the folder that it was built in") {
