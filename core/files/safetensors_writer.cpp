@@ -18,7 +18,7 @@ namespace {
 
 using json = nlohmann::json;
 
-constexpr uint64_t kMaximumHeader = 100'000'000;
+constexpr uint64_t kLargestHeader = 100'000'000;
 
 struct Extent {
   uint64_t offset;
@@ -49,14 +49,14 @@ std::string header_of(const std::vector<SafetensorsWriter::Tensor>& tensors, con
     if (!names.insert(tensor.name).second)
       throw Error(Code::invalid_argument, "a safetensors file cannot have two entries \"" + tensor.name + "\"");
     extents.push_back({end, bytes_of(tensor)});
-    if (__builtin_add_overflow(end, extents.back().bytes, &end) || end > static_cast<uint64_t>(INT64_MAX) - kMaximumHeader)
+    if (__builtin_add_overflow(end, extents.back().bytes, &end) || end > static_cast<uint64_t>(INT64_MAX) - kLargestHeader)
       throw Error(Code::invalid_argument, "more data than a file can hold");
     if (text.size() > 1) text += ',';
     text += describe(tensor, extents.back().offset, end);
   }
   text += '}';
   text.resize((text.size() + 7) / 8 * 8, ' ');  // data begins at a multiple of 8
-  if (text.size() > kMaximumHeader)
+  if (text.size() > kLargestHeader)
     throw Error(Code::invalid_argument, std::to_string(tensors.size()) + " tensors need a header above the format's 100 MB");
   return text;
 }

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "loading/refuse.hpp"
 #include "onebit/error.hpp"
 
 namespace onebit {
@@ -28,8 +29,6 @@ constexpr Elf64_Half this_machine = EM_PPC64;
 #else
 #error "name this machine's ELF number here"
 #endif
-
-[[noreturn]] void refuse(const std::string& reason) { throw Error(Code::invalid_argument, reason); }
 
 std::string machine_name(Elf64_Half machine) {
   switch (machine) {

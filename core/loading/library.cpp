@@ -13,6 +13,7 @@
 
 #include "loading/boundary.hpp"
 #include "loading/elf.hpp"
+#include "loading/refuse.hpp"
 #include "loading/validate.hpp"
 
 namespace onebit {
@@ -21,8 +22,6 @@ namespace {
 constexpr std::string_view entry_prefix = "onebit_plugin_entry_v";
 static_assert(ONEBIT_ABI_MAJOR == 1, "the entry's name and its type change with the major version");
 constexpr const char* entry_name = "onebit_plugin_entry_v1";
-
-[[noreturn]] void refuse(const std::string& reason) { throw Error(Code::invalid_argument, reason); }
 
 // The major versions for which the library has an entry: "2", "2, 3"; "" when it has none.
 std::string other_majors(const ElfLibrary& elf) {

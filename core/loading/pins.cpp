@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void refuse(const Location& where, const std::string& reason) {
+[[noreturn]] void refuse_pin(const Location& where, const std::string& reason) {
   throw Error(Code::invalid_argument, where.text() + ": plugins.pin" + reason);
 }
 
@@ -53,10 +53,10 @@ void Pins::add(const SettingTable& table, const fs::path& folder) {
   const fs::path name = std::get<std::string>(file.value);
   const std::string& sha256 = std::get<std::string>(hash.value);
   if (!name.has_filename() || name.filename() == "." || name.filename() == "..")
-    refuse(file.where, ".file: expected the name of a library, found " + describe_value(file.value));
+    refuse_pin(file.where, ".file: expected the name of a library, found " + describe_value(file.value));
   if (!is_hash(sha256))
-    refuse(hash.where,
-           ".sha256: expected 64 hexadecimal digits, as sha256sum prints them, found " + describe_value(hash.value));
+    refuse_pin(hash.where,
+               ".sha256: expected 64 hexadecimal digits, as sha256sum prints them, found " + describe_value(hash.value));
   Pin pin = {name, std::nullopt, lower(sha256), file.where, hash.where};
   if (name.has_parent_path()) {
     pin.name = written_out(folder / name);
@@ -64,7 +64,7 @@ void Pins::add(const SettingTable& table, const fs::path& folder) {
   }
   for (const Pin& other : pins_)
     if (other.name == pin.name)
-      refuse(pin.where, fmt::format(": {} is pinned twice; the first is at {}", name.string(), other.where.text()));
+      refuse_pin(pin.where, fmt::format(": {} is pinned twice; the first is at {}", name.string(), other.where.text()));
   pins_.push_back(std::move(pin));
 }
 

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <deque>
 
+#include "loading/refuse.hpp"
 #include "onebit/error.hpp"
 
 namespace onebit {
@@ -18,8 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr int most_links = 40;  // the kernel's limit
-
-[[noreturn]] void refuse(const std::string& reason) { throw Error(Code::invalid_argument, reason); }
 
 bool is_ours(const struct stat& status) { return status.st_uid == 0 || status.st_uid == geteuid(); }
 bool is_open_to_all(const struct stat& status) { return (status.st_mode & S_IWOTH) != 0; }

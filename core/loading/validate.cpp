@@ -12,6 +12,7 @@
 #include <tuple>
 
 #include "loading/first_sizes.hpp"
+#include "loading/refuse.hpp"
 #include "manifest/schema_text.hpp"
 
 namespace onebit {
@@ -19,8 +20,6 @@ namespace {
 
 constexpr uint64_t largest_table = 65536;  // bytes, bytes of text, entries: far beyond any real plugin
 constexpr size_t longest_name = 64;
-
-[[noreturn]] void refuse(const std::string& reason) { throw Error(Code::invalid_argument, reason); }
 
 void check_size(uint64_t size, uint64_t required, const std::string& what) {
   if (size < required) refuse(fmt::format("{} has struct_size {}, expected at least {}", what, size, required));

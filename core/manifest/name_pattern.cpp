@@ -8,7 +8,8 @@
 namespace onebit {
 namespace {
 
-constexpr size_t longest = 128;  // letters that are compared to find the nearest name: a hostile file must not cost more
+constexpr size_t longest_compared =
+    128;  // letters that are compared to find the nearest name: a hostile file must not cost more
 constexpr size_t most_names = 3;
 
 }  // namespace
@@ -34,8 +35,8 @@ bool matches(std::string_view pattern, std::string_view name) {
 }
 
 size_t distance(std::string_view pattern, std::string_view name) {
-  pattern = pattern.substr(0, longest);
-  name = name.substr(0, longest);
+  pattern = pattern.substr(0, longest_compared);
+  name = name.substr(0, longest_compared);
   std::vector<size_t> above(name.size() + 1), row(name.size() + 1);
   for (size_t n = 0; n <= name.size(); ++n) above[n] = n;
   for (const char letter : pattern) {

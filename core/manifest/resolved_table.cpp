@@ -4,6 +4,7 @@
 #include <deque>
 
 #include "manifest/nearest.hpp"
+#include "manifest/refuse.hpp"
 #include "manifest/schema_text.hpp"
 #include "manifest/toml_reader.hpp"
 #include "onebit/manifest.hpp"
@@ -90,10 +91,6 @@ void ResolvedTable::Contents::add(const onebit_schema& schema, const Value& valu
 }
 
 namespace {
-
-[[noreturn]] void refuse(const Location& where, const std::string& reason) {
-  throw Error(Code::invalid_argument, where.text() + ": " + reason);
-}
 
 std::string heading(const std::string& table) {
   return table.find('.') == std::string::npos ? "[" + table + "]" : "[[" + table + "]]";

@@ -8,14 +8,11 @@
 #include <sstream>
 #include <toml.hpp>
 
+#include "manifest/refuse.hpp"
 #include "manifest/toml_bounds.hpp"
 
 namespace onebit {
 namespace {
-
-[[noreturn]] void refuse(const Location& where, const std::string& reason) {
-  throw Error(Code::invalid_argument, where.text() + ": " + reason);
-}
 
 Location location_of(const toml::value& value, const std::string& name) {
   const toml::source_location at = value.location();

@@ -15,7 +15,7 @@ namespace {
 constexpr int kMostPorts = 65535;
 constexpr int kNeighbours = 8;
 
-[[noreturn]] void refuse(const std::string& text) { throw Error(Code::invalid_argument, text); }
+[[noreturn]] void refuse_variable(const std::string& text) { throw Error(Code::invalid_argument, text); }
 
 // "": not set; a launcher's variable that is empty says as little.
 std::string_view text_of(const char* variable) {
@@ -29,21 +29,21 @@ int number_in(const char* variable, int least, int most) {
   int value = 0;
   const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (failed == std::errc() && end == text.data() + text.size() && value >= least && value <= most) return value;
-  refuse(std::string(variable) + " is '" + std::string(text) + "': expected a number from " + std::to_string(least) + " to " +
-         std::to_string(most));
+  refuse_variable(std::string(variable) + " is '" + std::string(text) + "': expected a number from " + std::to_string(least) +
+                  " to " + std::to_string(most));
 }
 
 void require(const char* variable, const char* because, const char* what) {
   if (!is_set(variable))
-    refuse(std::string(variable) + " is not set, but " + because + " is: a launcher such as torchrun sets both; set " +
-           variable + " to " + what + ", or unset " + because);
+    refuse_variable(std::string(variable) + " is not set, but " + because + " is: a launcher such as torchrun sets both; set " +
+                    variable + " to " + what + ", or unset " + because);
 }
 
 int rank_in(const char* variable, int size, const char* size_variable) {
   const int rank = number_in(variable, 0, store::kMostRanks - 1);
   if (rank >= size)
-    refuse(std::string(variable) + " is " + std::to_string(rank) + ", but " + size_variable + " is " + std::to_string(size) +
-           ": ranks are counted from 0 to " + std::to_string(size - 1));
+    refuse_variable(std::string(variable) + " is " + std::to_string(rank) + ", but " + size_variable + " is " +
+                    std::to_string(size) + ": ranks are counted from 0 to " + std::to_string(size - 1));
   return rank;
 }
 
@@ -66,7 +66,7 @@ void read_port(LaunchedRank& self) {
   if (chosen || text_of("TORCHELASTIC_USE_AGENT_STORE") != "True") return;
   const int after = kMostPorts - self.port;
   if (after == 0)
-    refuse(
+    refuse_variable(
         "MASTER_PORT is 65535, where torchrun's own store is, and there is no port after it: set ONEBIT_PORT to one that is "
         "free on rank 0's machine, the same on all ranks");
   self.job += ':' + std::to_string(self.port);  // no other job has that store, but some may be named alike and have ours nearby
@@ -80,7 +80,7 @@ void read_place(LaunchedRank& self) {
   if (!is_set("ONEBIT_PORT")) require("MASTER_PORT", "MASTER_ADDR", "a port that is free on rank 0's machine");
   self.host = text_of("MASTER_ADDR");
   if (self.host.find_first_of(" \t\r\n/") != std::string::npos)
-    refuse("MASTER_ADDR is '" + self.host + "': expected the name or address of rank 0's machine, and nothing else");
+    refuse_variable("MASTER_ADDR is '" + self.host + "': expected the name or address of rank 0's machine, and nothing else");
   read_port(self);
 }
 

@@ -7,16 +7,13 @@
 #include "loading/pins.hpp"
 #include "loading/plugin_paths.hpp"
 #include "manifest/nearest.hpp"
+#include "manifest/refuse.hpp"
 #include "manifest/toml_reader.hpp"
 #include "onebit/session.hpp"
 #include "session/optimizer_keys.hpp"
 
 namespace onebit {
 namespace {
-
-[[noreturn]] void refuse(const Location& where, const std::string& reason) {
-  throw Error(Code::invalid_argument, where.text() + ": " + reason);
-}
 
 const ComponentInfo& find_component(const Registry& registry, const Manifest& manifest, Kind kind, const std::string& plugin,
                                     int64_t device) {

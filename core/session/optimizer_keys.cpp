@@ -6,6 +6,7 @@
 
 #include "loading/first_sizes.hpp"
 #include "manifest/name_pattern.hpp"
+#include "manifest/refuse.hpp"
 #include "manifest/toml_reader.hpp"
 #include "onebit/session.hpp"
 
@@ -13,10 +14,6 @@ namespace onebit {
 namespace {
 
 constexpr int64_t most_patterns = 1024;
-
-[[noreturn]] void refuse(const Location& where, const std::string& reason) {
-  throw Error(Code::invalid_argument, where.text() + ": " + reason);
-}
 
 onebit_schema patterns_option(const char* key, const char* fallback, const char* help) {
   onebit_schema schema = text_option(key, fallback, "", help);

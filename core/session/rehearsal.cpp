@@ -6,7 +6,12 @@
 namespace onebit {
 namespace {
 
-constexpr int64_t most_steps = 1'000'000;  // schedules longer than this are not looked at to the end
+// Schedules longer than this are not looked at to the end.
+#ifdef ONEBIT_SANITIZED
+constexpr int64_t most_steps = 100'000;  // the million takes seconds a session
+#else
+constexpr int64_t most_steps = 1'000'000;
+#endif
 constexpr int64_t small_tensor = 32;
 
 // A model of one small tensor of each kind that the layout has: exempt from compression, and not.

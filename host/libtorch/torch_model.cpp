@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The models of `onebit train` in libtorch. The only part of the command that sees libtorch.
+// The models of `onebit train` in libtorch: the library onebit_models, which loaded_models.cpp loads.
 #include <dlfcn.h>
 #include <torch/torch.h>
 
+#include <boost/dll/alias.hpp>
 #include <mutex>
 
 #include "libtorch/cuda_device.hpp"
@@ -99,8 +100,10 @@ class TorchModel final : public Model {
 
 }  // namespace
 
-std::unique_ptr<Model> make_model(const std::string& model, uint64_t seed, const ModelDevice& device) {
+std::unique_ptr<Model> make_torch_model(const std::string& model, uint64_t seed, const ModelDevice& device) {
   return telling([&]() -> std::unique_ptr<Model> { return std::make_unique<TorchModel>(model, seed, device); });
 }
 
 }  // namespace onebit::host
+
+BOOST_DLL_ALIAS(onebit::host::make_torch_model, onebit_make_model)  // for loaded_models.cpp

@@ -64,11 +64,11 @@ std::string directions(const fs::path& folder, const std::string& name) {
       quoted(folder.string()), package_argument(command), onebit, name);
 }
 
-struct Options {
+struct NewOptions {
   std::string kind, name, into = ".";
 };
 
-void write_and_tell(const Options& options, const std::shared_ptr<spdlog::logger>& logger) {
+void write_and_tell(const NewOptions& options, const std::shared_ptr<spdlog::logger>& logger) {
   Registry built_in(logger);
   if (const fs::path folder = Registry::default_folder(); fs::is_directory(folder)) built_in.load_folder(folder);
   check_project_name(built_in, options.kind, options.name);
@@ -81,7 +81,7 @@ void write_and_tell(const Options& options, const std::shared_ptr<spdlog::logger
 }  // namespace
 
 void add_new(CLI::App& plugins, Run& run) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<NewOptions>();
   CLI::App* command =
       plugins.add_subcommand("new", "Create a small project with a working plugin, as a starting point for your own");
   command->add_option("--kind", options->kind, "Kind of plugin")

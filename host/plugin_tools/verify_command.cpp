@@ -77,14 +77,14 @@ std::string summary_of(const Verdict& verdict, const std::string& file) {
                             verdict.count("warning"));
 }
 
-struct Options {
+struct VerifyOptions {
   std::string file;
   std::vector<std::string> overrides;
   bool as_json = false;
   double seconds = 60;
 };
 
-void verify_and_tell(const Options& options, Run& run) {
+void verify_and_tell(const VerifyOptions& options, Run& run) {
   Manifest::parse("", "verify", "", options.overrides);  // throws for what is no kind.key=value
   const std::string file = named_file(options.file).string();
   std::vector<std::string> arguments = {"verify", file};
@@ -100,7 +100,7 @@ void verify_and_tell(const Options& options, Run& run) {
 }  // namespace
 
 void add_verify(CLI::App& plugins, Run& run) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<VerifyOptions>();
   CLI::App* command = plugins.add_subcommand(
       "verify", "Test a plugin in a separate process: its exports, ABI and options, and all conformance tests");
   command->add_option("FILE", options->file, "The plugin, a shared library (.so)")->required();

@@ -14,11 +14,13 @@
 namespace onebit::host {
 namespace {
 
-using json = nlohmann::ordered_json;
+using nlohmann::ordered_json;
 
-json or_null(const std::optional<double>& value) { return value && std::isfinite(*value) ? json(*value) : json(nullptr); }
+ordered_json or_null(const std::optional<double>& value) {
+  return value && std::isfinite(*value) ? ordered_json(*value) : ordered_json(nullptr);
+}
 
-json or_null(const std::string& text) { return text.empty() ? json(nullptr) : json(text); }
+ordered_json or_null(const std::string& text) { return text.empty() ? ordered_json(nullptr) : ordered_json(text); }
 
 std::string hexadecimal(uint64_t value) {
   char text[17];
@@ -26,7 +28,7 @@ std::string hexadecimal(uint64_t value) {
   return text;
 }
 
-json one_stage(const StageTimings& stage) {
+ordered_json one_stage(const StageTimings& stage) {
   const Timings& t = stage.session;
   return {{"steps", stage.steps}, {"compute", stage.compute}, {"scan", t.scan}, {"send", t.send},
           {"serve", t.serve},     {"receive", t.receive},     {"wait", t.wait}, {"step", stage.step}};
@@ -42,13 +44,13 @@ std::optional<double> wire_bits(uint64_t bytes, int64_t steps, int64_t parameter
          (static_cast<double>(steps) * static_cast<double>(parameters) * directions);
 }
 
-json to_json(const TimingsByStage& timings) {
+ordered_json to_json(const TimingsByStage& timings) {
   return {{kDense, one_stage(timings.dense)}, {kCompressed, one_stage(timings.compressed)}, {kLocal, one_stage(timings.local)}};
 }
 
 std::string to_json(const Summary& s) {
   const Traffic& t = s.traffic;
-  json out;
+  ordered_json out;
   out["config"] = s.config;
   out["optimizer"] = s.optimizer;
   out["compressor"] = or_null(s.compressor);
@@ -76,7 +78,7 @@ std::string to_json(const Summary& s) {
   out["parameter_hash"] = hexadecimal(s.parameter_hash);
   out["interrupted"] = s.interrupted;
   out["versions"] = s.versions;
-  return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+  return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
 void write_whole(const std::filesystem::path& file, const std::string& text) {

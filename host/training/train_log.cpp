@@ -12,11 +12,13 @@
 namespace onebit::host {
 namespace {
 
-using json = nlohmann::ordered_json;
+using nlohmann::ordered_json;
 
 constexpr const char* kMetrics = "metrics.jsonl";
 
-json finite_or_null(std::optional<double> value) { return value && std::isfinite(*value) ? json(*value) : json(nullptr); }
+ordered_json finite_or_null(std::optional<double> value) {
+  return value && std::isfinite(*value) ? ordered_json(*value) : ordered_json(nullptr);
+}
 
 std::string test_text(double loss, std::optional<double> accuracy, const char* between) {
   const std::string text = fmt::format("test loss {:.4f}", loss);
@@ -37,14 +39,14 @@ void TrainLog::begin(const std::string& text) {
 void TrainLog::entry(const LogEntry& entry) {
   const ProgressState& p = entry.progress;
   progress_.line(p);
-  const json line = {{"step", p.step},
-                     {"epoch", p.epoch},
-                     {"loss", finite_or_null(p.loss)},
-                     {"stage", p.stage},
-                     {"samples_per_second", p.samples_per_second},
-                     {"bytes_sent", entry.bytes_sent},
-                     {"seconds", entry.seconds},
-                     {"timings", to_json(entry.timings.by_stage())}};
+  const ordered_json line = {{"step", p.step},
+                             {"epoch", p.epoch},
+                             {"loss", finite_or_null(p.loss)},
+                             {"stage", p.stage},
+                             {"samples_per_second", p.samples_per_second},
+                             {"bytes_sent", entry.bytes_sent},
+                             {"seconds", entry.seconds},
+                             {"timings", to_json(entry.timings.by_stage())}};
   write(line.dump());
 }
 
@@ -53,12 +55,12 @@ void TrainLog::evaluation(const LogEvaluation& e) {
       e.epoch_done ? fmt::format("epoch {}/{} done  train loss {:.4f}", e.epoch, e.epochs, e.epoch_loss.value_or(NAN))
                    : fmt::format("epoch {}/{}  step {}/{}", e.epoch, e.epochs, e.step, e.steps);
   progress_.note(where + "  " + test_text(e.test.loss, e.test.accuracy, "  "));
-  json line = {{"step", e.step},
-               {"epoch", e.epoch},
-               {"test_loss", finite_or_null(e.test.loss)},
-               {"test_accuracy", finite_or_null(e.test.accuracy)},
-               {"bytes_sent", e.bytes_sent},
-               {"seconds", e.seconds}};
+  ordered_json line = {{"step", e.step},
+                       {"epoch", e.epoch},
+                       {"test_loss", finite_or_null(e.test.loss)},
+                       {"test_accuracy", finite_or_null(e.test.accuracy)},
+                       {"bytes_sent", e.bytes_sent},
+                       {"seconds", e.seconds}};
   if (e.epoch_done) line["epoch_loss"] = finite_or_null(e.epoch_loss);
   write(line.dump());
 }

@@ -13,11 +13,11 @@ namespace onebit::mpi {
 namespace {
 
 // Elements (all_reduce) or bytes (broadcast) that belong to a rank.
-struct Slice {
+struct Range {
   int64_t begin, end;
   int64_t size() const { return end - begin; }
 };
-Slice slice(int64_t total, int rank, int ranks) {
+Range slice(int64_t total, int rank, int ranks) {
   return {total * rank / ranks, total * (rank + 1) / ranks};  // 2^31 ranks or 2^63 / ranks elements are out of reach
 }
 
@@ -53,13 +53,13 @@ void exchange_pairs(Operation& op, int ranks) {
 void reduce_pairs(Operation& op, int rank, int ranks) {
   const Offer& offer = op.offer;
   const int64_t element = offer.count == 0 ? 0 : offer.bytes / offer.count;
-  const auto of = [&](int r) { return op.phases == 1 ? Slice{0, offer.count} : slice(offer.count, r, ranks); };
-  const Slice own = of(rank);
+  const auto of = [&](int r) { return op.phases == 1 ? Range{0, offer.count} : slice(offer.count, r, ranks); };
+  const Range own = of(rank);
   if (op.phase == 0) op.gathered.resize(static_cast<size_t>(own.size() * element * ranks));
   for (int peer = 0; peer < ranks; ++peer) {
     Pair& pair = op.pairs[static_cast<size_t>(peer)];
-    const Slice theirs = of(peer);
-    const Slice &sent = op.phase == 0 ? theirs : own, &received = op.phase == 0 ? own : theirs;
+    const Range theirs = of(peer);
+    const Range &sent = op.phase == 0 ? theirs : own, &received = op.phase == 0 ? own : theirs;
     pair.sends = sent.size() * element;
     pair.send = at<const char>(op.phase == 0 ? offer.in : offer.out, sent.begin * element, pair.sends);
     pair.receives = received.size() * element;
@@ -71,12 +71,12 @@ void reduce_pairs(Operation& op, int rank, int ranks) {
 // Phase 0: from the root, all of little data or everybody's slice; phase 1: slices from everybody to all but the root.
 void broadcast_pairs(Operation& op, int rank, int ranks) {
   const Offer& offer = op.offer;
-  const auto of = [&](int r) { return op.phases == 1 ? Slice{0, offer.bytes} : slice(offer.bytes, r, ranks); };
+  const auto of = [&](int r) { return op.phases == 1 ? Range{0, offer.bytes} : slice(offer.bytes, r, ranks); };
   for (int peer = 0; peer < ranks; ++peer) {
     Pair& pair = op.pairs[static_cast<size_t>(peer)];
     const bool sends = op.phase == 0 ? rank == offer.root : peer != offer.root;
     const bool receives = op.phase == 0 ? peer == offer.root : rank != offer.root;
-    const Slice sent = of(op.phase == 0 ? peer : rank), received = of(op.phase == 0 ? rank : peer);
+    const Range sent = of(op.phase == 0 ? peer : rank), received = of(op.phase == 0 ? rank : peer);
     pair.sends = sends ? sent.size() : 0;
     pair.send = at(offer.out, sent.begin, pair.sends);
     pair.receives = receives ? received.size() : 0;
@@ -88,7 +88,7 @@ void reduce_slice(Operation& op, int rank, int ranks) {
   const Offer& offer = op.offer;
   if (offer.count == 0) return;
   const int64_t element = offer.bytes / offer.count;
-  const Slice own = op.phases == 1 ? Slice{0, offer.count} : slice(offer.count, rank, ranks);
+  const Range own = op.phases == 1 ? Range{0, offer.count} : slice(offer.count, rank, ranks);
   std::vector<const void*> in;
   for (int peer = 0; peer < ranks; ++peer)
     in.push_back(peer == rank ? offer.in + own.begin * element : op.gathered.data() + peer * own.size() * element);

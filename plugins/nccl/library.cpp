@@ -13,7 +13,7 @@
 namespace onebit::nccl {
 namespace {
 
-constexpr const char* kName = "libnccl.so.2";
+constexpr const char* kFile = "libnccl.so.2";
 constexpr int kOldest = 2803;
 
 // Up to 2.8 a version is 2803, from 2.9 on 20900.
@@ -25,9 +25,9 @@ void* open(const std::string& file) {
     if (void* handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL)) return handle;
     throw Error(Code::unavailable, std::string("communicator.library can't be loaded: ") + dlerror());
   }
-  if (void* loaded = dlopen(kName, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD)) return loaded;
-  if (void* found = dlopen(kName, RTLD_NOW | RTLD_LOCAL)) return found;
-  throw Error(Code::unavailable, std::string("NCCL was not found: this process has not loaded ") + kName +
+  if (void* loaded = dlopen(kFile, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD)) return loaded;
+  if (void* found = dlopen(kFile, RTLD_NOW | RTLD_LOCAL)) return found;
+  throw Error(Code::unavailable, std::string("NCCL was not found: this process has not loaded ") + kFile +
                                      ", and the loader says: " + dlerror() +
                                      ". Install NCCL 2.8.3 or later, or add its folder to LD_LIBRARY_PATH");
 }
@@ -39,7 +39,7 @@ std::string file_of(const void* function, const std::string& fallback) {
 
 class Binder {
  public:
-  explicit Binder(const std::string& file) : handle_(open(file)), file_(file.empty() ? kName : file) {}
+  explicit Binder(const std::string& file) : handle_(open(file)), file_(file.empty() ? kFile : file) {}
 
   template <class F>
   void optional(F& function, const char* name) {

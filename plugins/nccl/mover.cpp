@@ -17,7 +17,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kLook = 20ms;
+constexpr auto kBetweenLooks = 20ms;
 
 // How far NCCL's own making of a communicator is, in a thread that can be left behind.
 struct Connecting {
@@ -93,7 +93,7 @@ void Mover::connect(const UniqueId& id, const std::function<void()>& go_on) {
   std::thread thread(initialize, connecting, std::cref(library_.api), device_, size_, id, rank_);
   std::unique_lock lock(connecting->mutex);
   try {
-    while (!connecting->changed.wait_for(lock, kLook, [&] { return connecting->finished; })) {
+    while (!connecting->changed.wait_for(lock, kBetweenLooks, [&] { return connecting->finished; })) {
       lock.unlock();
       go_on();
       lock.lock();

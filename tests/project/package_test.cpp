@@ -4,8 +4,6 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <regex>
 #include <set>
 #include <string>
@@ -105,6 +103,7 @@ TEST_CASE("what is installed is the command, the core, the plugins, headers and 
   const std::set<std::string> plugins = names_in(installed.libraries / "onebit/plugins");
   for (const std::string name : {"threads", "adam", "onebit_adam", "zeroone_adam", "lamb", "onebit_lamb", "onebit"})
     CHECK_MESSAGE(plugins.count("onebit_plugin_" + name + ".so") == 1, name);
+  CHECK(fs::exists(installed.libraries / "onebit/onebit_models.so") == bool(ONEBIT_WITH_TORCH));
   for (const std::string& name : plugins) {
     CHECK_MESSAGE(name.rfind("onebit_plugin_", 0) == 0, name);
     check_runpath(installed.libraries / "onebit/plugins" / name);
@@ -114,8 +113,7 @@ TEST_CASE("what is installed is the command, the core, the plugins, headers and 
 TEST_CASE("what the installed README sends its reader to is installed, too, but for what is about the sources") {
   const Installed installed;
   const fs::path documents = installed.prefix / "share/doc/onebit";
-  std::ifstream file(documents / "README.md");
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::string text = contents_of(documents / "README.md");
   const std::regex link(R"(\]\(([a-z_/]+\.md)\))");  // those in lower case: README.md of a folder tells of its sources
   int links = 0;
   for (std::sregex_iterator found(text.begin(), text.end(), link), end; found != end; ++found, ++links)
