@@ -121,10 +121,28 @@ TEST_CASE("what the installed README sends its reader to is installed, too, but 
   CHECK(links >= 5);
 }
 
+TEST_CASE("without its library of models the command does all but train, and says what it lacks") {
+  if (!ONEBIT_WITH_TORCH) {
+    MESSAGE("SKIPPED: built without libtorch");
+    return;
+  }
+  const Installed installed;
+  const fs::path library = installed.libraries / "onebit/onebit_models.so";
+  REQUIRE(fs::remove(library));
+  must(installed.command("plugins list"));
+  const fs::path manifest = installed.prefix / "share/onebit/configs/adam.toml";
+  must(installed.command("check " + in_quotes(manifest)));
+  const Outcome told = installed.command("train " + in_quotes(manifest) + " --out " + in_quotes(installed.folder / "out"));
+  CHECK(told.status == 1);
+  CHECK_SAYS(told, "libtorch, which trains, can't be loaded: ");
+  CHECK_SAYS(told, library.string());
+}
+
 TEST_CASE("nothing that is installed knows the folder that it was built in") {
   const Installed installed;
   check_runpath(installed.prefix / "bin/onebit");
   check_runpath(installed.libraries / "libonebit_core.so.1");
+  if (ONEBIT_WITH_TORCH) check_runpath(installed.libraries / "onebit/onebit_models.so");
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(installed.prefix)) {
     if (!entry.is_regular_file() || !is_text(entry.path())) continue;
     const std::string text = contents_of(entry.path());

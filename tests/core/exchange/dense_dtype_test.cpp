@@ -14,7 +14,7 @@ using namespace onebit::test;
 
 namespace {
 
-const Tensors model = {std::vector<float>(9001, 0.25F), std::vector<float>(40, 1.0F)};
+const Tensors small_model = {std::vector<float>(9001, 0.25F), std::vector<float>(40, 1.0F)};
 
 std::string adam(const std::string& dtype, const std::string& tables = "") {
   return "[optimizer]\nplugin = \"adam\"\n[communicator]\nplugin = \"threads\"\n[exchange]\ndense_dtype = \"" + dtype + "\"\n" +
@@ -22,23 +22,23 @@ std::string adam(const std::string& dtype, const std::string& tables = "") {
 }
 
 std::vector<Tensors> train(int ranks, const std::string& toml) {
-  return run_sessions(ranks, toml, model, [](Rank rank) {
-    for (int step = 1; step <= 5; ++step) rank.session.step(pointers(noisy(model, step, rank.number)));
+  return run_sessions(ranks, toml, small_model, [](Rank rank) {
+    for (int step = 1; step <= 5; ++step) rank.session.step(pointers(noisy(small_model, step, rank.number)));
   });
 }
 
 // A step of two ranks, of which rank 1 has `largest` somewhere: was it skipped on both?
 bool skips(const std::string& toml, float largest, double scale = 1) {
   std::vector<uint8_t> skipped(2);
-  const std::vector<Tensors> after = run_sessions(2, toml, model, [&](Rank rank) {
-    Tensors gradients = noisy(model, 1, rank.number);
+  const std::vector<Tensors> after = run_sessions(2, toml, small_model, [&](Rank rank) {
+    Tensors gradients = noisy(small_model, 1, rank.number);
     if (rank.number == 1) gradients[0][8999] = largest;
     rank.session.set_gradient_scale(scale);
     skipped[static_cast<size_t>(rank.number)] = rank.session.step(pointers(gradients)).skipped;
   });
   CHECK(skipped[0] == skipped[1]);
   for (const Tensors& tensors : after) {
-    CHECK((tensors == model) == (skipped[0] != 0));
+    CHECK((tensors == small_model) == (skipped[0] != 0));
     for (const auto& tensor : tensors)
       for (const float p : tensor) REQUIRE(std::isfinite(p));
   }
@@ -50,8 +50,8 @@ bool skips(const std::string& toml, float largest, double scale = 1) {
 TEST_CASE("dense rounds send 16 bits an element, and every rank has the same parameters") {
   const auto sent = [](const std::string& dtype) {
     uint64_t bytes = 0;
-    const std::vector<Tensors> after = run_sessions(3, adam(dtype), model, [&](Rank rank) {
-      for (int step = 1; step <= 3; ++step) rank.session.step(pointers(noisy(model, step, rank.number)));
+    const std::vector<Tensors> after = run_sessions(3, adam(dtype), small_model, [&](Rank rank) {
+      for (int step = 1; step <= 3; ++step) rank.session.step(pointers(noisy(small_model, step, rank.number)));
       if (rank.number == 0) bytes = rank.session.traffic().dense_bytes;
     });
     CHECK(after[0] == after[1]);
@@ -76,9 +76,10 @@ TEST_CASE("n = 1 sends nothing and rounds nothing") {
 TEST_CASE("compressed rounds don't care: small tensors stay fp32, and the compressed stage is the same") {
   const auto compressed = [](const std::string& dtype) {
     return run_sessions(2, onebit_adam("freeze_step = 1\n", "[exchange]\ndense_below = 100\ndense_dtype = \"" + dtype + "\"\n"),
-                        model, [](Rank rank) {
+                        small_model, [](Rank rank) {
                           rank.session.step(pointers(Tensors{std::vector<float>(9001, 0.5F), std::vector<float>(40, 2.0F)}));
-                          for (int step = 2; step <= 5; ++step) rank.session.step(pointers(noisy(model, step, rank.number)));
+                          for (int step = 2; step <= 5; ++step)
+                            rank.session.step(pointers(noisy(small_model, step, rank.number)));
                         });
   };
   CHECK(compressed("fp16") == compressed("fp32"));  // 0.5 and 2 are exact, and the rest is compressed rounds
@@ -97,9 +98,9 @@ TEST_CASE("a gradient that fp16 can't hold, as it will be sent, makes all ranks 
   CHECK_FALSE(skips(adam("fp32"), 1e6F));
   for (const char* dtype : {"fp32", "fp16", "bf16"}) CHECK(skips(adam(dtype), NAN));
   // Compressed rounds have no such end: the first step is dense, the second is not.
-  run_sessions(2, onebit_adam("freeze_step = 1\n", "[exchange]\ndense_dtype = \"fp16\"\n"), model, [](Rank rank) {
+  run_sessions(2, onebit_adam("freeze_step = 1\n", "[exchange]\ndense_dtype = \"fp16\"\n"), small_model, [](Rank rank) {
     for (const int step : {1, 2}) {
-      Tensors gradients = noisy(model, step, rank.number);
+      Tensors gradients = noisy(small_model, step, rank.number);
       if (step == 2 && rank.number == 0) gradients[1][0] = 1e6F;
       if (rank.session.step(pointers(gradients)).skipped) throw std::runtime_error("skipped");
     }
@@ -116,10 +117,10 @@ TEST_CASE("where fp16 ends is told with the rank, the value and the cure") {
   text.str("");  // what there is to say about plugins is not the matter here
   LocalRendezvous rendezvous(2);
   host::run_ranks(2, [&](int rank) {
-    Tensors own = model;
+    Tensors own = small_model;
     Session session(registry, Configuration(registry, Manifest::parse(adam("fp16"), "test.toml", ".")), rendezvous.at(rank),
                     parameters_of(own));
-    Tensors gradients = noisy(model, 1, rank);
+    Tensors gradients = noisy(small_model, 1, rank);
     if (rank == 1) gradients[1][3] = -120'000.0F;
     session.step(pointers(gradients));
   });

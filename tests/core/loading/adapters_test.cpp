@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "core/loading/refusals.hpp"
 #include "exchange/state_store.hpp"
 #include "onebit/registry.hpp"
 
@@ -14,8 +15,7 @@ using onebit::Kind;
 using onebit::Manifest;
 using onebit::Registry;
 using onebit::ResolvedTable;
-
-std::filesystem::path bad(const std::string& name) { return std::filesystem::path(ONEBIT_BAD_PLUGINS) / (name + ".so"); }
+using onebit::test::bad;
 
 ResolvedTable options_of(const onebit::ComponentInfo& component, const std::string& lines = "") {
   const std::string table(onebit::name_of(component.kind));
@@ -23,7 +23,7 @@ ResolvedTable options_of(const onebit::ComponentInfo& component, const std::stri
 }
 
 template <class F>
-onebit::Error error_of(F&& f) {
+onebit::Error thrown_by(F&& f) {
   try {
     f();
   } catch (const onebit::Error& e) {
@@ -70,7 +70,7 @@ Planned plan_of(const std::string& defect, int64_t step = 1) {
   totals.struct_size = sizeof totals;
   Planned planned;
   planned.plan.release(3);  // of an earlier step: must be gone
-  const onebit::Error error = error_of([&] { optimizer->plan(at, totals, planned.plan); });
+  const onebit::Error error = thrown_by([&] { optimizer->plan(at, totals, planned.plan); });
   planned.error = error.what();
   planned.code = error.code();
   return planned;
@@ -106,7 +106,7 @@ struct Throwing {
 TEST_CASE("create: refusals, silence, unknown codes, no object") {
   const auto error = [](const char* defect) {
     Registry registry;
-    return error_of([&] { optimizer_of(registry, defect); });
+    return thrown_by([&] { optimizer_of(registry, defect); });
   };
   CHECK(std::string(error("refuses").what()) == "optimizer 'plain': no such unit in this machine");
   CHECK(error("refuses").code() == Code::unavailable);
@@ -147,7 +147,7 @@ TEST_CASE("what an optimizer declares is checked") {
   const auto error = [](const char* defect) {
     Registry registry;
     const auto optimizer = optimizer_of(registry, defect);
-    return std::string(error_of([&] { onebit::StateStore(*optimizer, {}); }).what());
+    return std::string(thrown_by([&] { onebit::StateStore(*optimizer, {}); }).what());
   };
   const std::string who = "optimizer 'plain': expected slot 0: ";
   CHECK(error("none") == "no error");
@@ -159,7 +159,7 @@ TEST_CASE("what an optimizer declares is checked") {
 TEST_CASE("what a compressor describes is checked") {
   const auto error = [](const char* defect) {
     Registry registry;
-    return std::string(error_of([&] { compressor_of(registry, defect); }).what());
+    return std::string(thrown_by([&] { compressor_of(registry, defect); }).what());
   };
   const std::string who = "compressor 'plain': describes ";
   CHECK(error("none") == "no error");
@@ -173,7 +173,7 @@ TEST_CASE("what a compressor says of its payload is checked, too") {
   const auto error = [](const char* defect) {
     Registry registry;
     const auto compressor = compressor_of(registry, defect);
-    return std::string(error_of([&] { (void)compressor->payload_size(3); }).what());
+    return std::string(thrown_by([&] { (void)compressor->payload_size(3); }).what());
   };
   const std::string who = "compressor 'plain': says that a block of 3 elements takes ";
   CHECK(error("none") == "no error");
@@ -197,11 +197,11 @@ TEST_CASE("a compressor in plain C works through its adapter") {
   compressor->encode(batch, values, nullptr, nullptr, nullptr, payload);
   compressor->decode(batch, payload, 2, true, out);
   CHECK(out[2] == 16);
-  CHECK(std::string(error_of([&] { compressor->fold({}, nullptr, nullptr); }).what()) == "compressor 'plain': it has no fold");
+  CHECK(std::string(thrown_by([&] { compressor->fold({}, nullptr, nullptr); }).what()) == "compressor 'plain': it has no fold");
 }
 
 TEST_CASE("whatever a plugin throws becomes an error") {
-  const auto error = [](const char* what) { return error_of([&] { Throwing("create", what).optimizer(); }); };
+  const auto error = [](const char* what) { return thrown_by([&] { Throwing("create", what).optimizer(); }); };
   const std::string who = "optimizer 'throwing': ";
   CHECK(who + "thrown on purpose" == error("error").what());
   CHECK(error("error").code() == Code::device_error);
@@ -225,10 +225,10 @@ TEST_CASE("what a plugin of bare tables lets out is its failure") {
     return of_one.make_compressor(component, options_of(component));
   };
   const std::string escaped = "compressor 'crossing': it let an exception out, which no plugin may";
-  CHECK(error_of([&] { made("create"); }).what() == escaped + ": thrown on purpose");
-  CHECK(error_of([&] { (void)made("payload")->payload_size(32); }).what() == escaped);
+  CHECK(thrown_by([&] { made("create"); }).what() == escaped + ": thrown on purpose");
+  CHECK(thrown_by([&] { (void)made("payload")->payload_size(32); }).what() == escaped);
   const onebit::Batch batch = {sizeof batch, 0, nullptr, nullptr, 1, 0, nullptr, nullptr};
-  CHECK(error_of([&] { made("encode")->encode(batch, nullptr, nullptr, nullptr, nullptr, nullptr); }).what() == escaped);
+  CHECK(thrown_by([&] { made("encode")->encode(batch, nullptr, nullptr, nullptr, nullptr, nullptr); }).what() == escaped);
   made("destroy").reset();  // and this process goes on
 }
 
@@ -241,7 +241,7 @@ TEST_CASE("every call of an optimizer") {
   onebit::Plan plan;
   const auto message = [&](const char* where, auto call) {
     const auto optimizer = Throwing(where, "own").optimizer();  // outlives the registry that made it
-    return std::string(error_of([&] { call(*optimizer); }).what());
+    return std::string(thrown_by([&] { call(*optimizer); }).what());
   };
   const std::string expected = "optimizer 'throwing': an exception that is not a std::exception";
   CHECK(message("declare", [&](auto& o) { o.declare({nullptr, 0}, declarer); }) == expected);
@@ -256,7 +256,7 @@ TEST_CASE("every call of an optimizer") {
 TEST_CASE("every call of a compressor") {
   onebit::Batch batch{};
   const auto message = [&](const char* where, auto call) {
-    return std::string(error_of([&] { call(*Throwing(where, "exception").compressor()); }).what());
+    return std::string(thrown_by([&] { call(*Throwing(where, "exception").compressor()); }).what());
   };
   const std::string expected = "compressor 'throwing': thrown on purpose";
   CHECK(message("describe", [](auto&) {}) == expected);
@@ -273,7 +273,7 @@ TEST_CASE("every call of a communicator") {
   onebit::Tensor tensor{};
   const onebit::Call call;
   const auto message = [&](const char* where, auto use) {
-    return std::string(error_of([&] { use(*Throwing(where, "exception").communicator()); }).what());
+    return std::string(thrown_by([&] { use(*Throwing(where, "exception").communicator()); }).what());
   };
   const std::string expected = "communicator 'throwing': thrown on purpose";
   CHECK(message("create", [](auto&) {}) == expected);
@@ -296,9 +296,9 @@ TEST_CASE("a communicator's answers") {
   const onebit::Call call;
   CHECK(communicator->test(communicator->broadcast(tensor, 0, call)));
   CHECK(communicator->split(-1, 0) == nullptr);
-  CHECK(std::string(error_of([&] { communicator->split(0, 0); }).what()) ==
+  CHECK(std::string(thrown_by([&] { communicator->split(0, 0); }).what()) ==
         "communicator 'throwing': split answered OK but gave no communicator");
-  CHECK(std::string(error_of([&] { communicator->all_gather(nullptr, nullptr, nullptr, call); }).what()) ==
+  CHECK(std::string(thrown_by([&] { communicator->all_gather(nullptr, nullptr, nullptr, call); }).what()) ==
         "communicator 'throwing': a collective answered OK but gave no request");
 }
 

@@ -22,7 +22,7 @@ using onebit::ElfLibrary;
 
 fs::path any_plugin() { return onebit::Registry::default_folder() / "onebit_plugin_threads.so"; }
 
-std::string error_of(const fs::path& file) {
+std::string reading_error(const fs::path& file) {
   try {
     const ElfLibrary library(file);
     return "no error";
@@ -40,13 +40,13 @@ std::string error_with(const ScratchFolder& folder, Field Elf64_Ehdr::*field, Fi
   std::memcpy(&header, bytes.data(), sizeof header);
   header.*field = value;
   std::memcpy(bytes.data(), &header, sizeof header);
-  return error_of(folder.file("bent.so", bytes));
+  return reading_error(folder.file("bent.so", bytes));
 }
 
 std::string error_with_ident(const ScratchFolder& folder, size_t index, char value) {
   std::string bytes = contents_of(any_plugin());
   bytes[index] = value;
-  return error_of(folder.file("bent.so", bytes));
+  return reading_error(folder.file("bent.so", bytes));
 }
 
 }  // namespace
@@ -75,12 +75,12 @@ TEST_CASE("the core needs neither libtorch, MPI, CUDA nor a plugin") {
 
 TEST_CASE("files that are something else") {
   const ScratchFolder folder;
-  CHECK(error_of(folder.file("empty.so", "")) == "the file is empty");
-  CHECK(error_of(folder.file("text.so", "hello, I am a plugin\n")) == "not an ELF file; expected a shared library");
-  CHECK(error_of(folder.file("short.so",
-                             "\x7f"
-                             "EL")) == "not an ELF file; expected a shared library");
-  CHECK(error_of(folder / "absent.so") == "the file can't be read");
+  CHECK(reading_error(folder.file("empty.so", "")) == "the file is empty");
+  CHECK(reading_error(folder.file("text.so", "hello, I am a plugin\n")) == "not an ELF file; expected a shared library");
+  CHECK(reading_error(folder.file("short.so",
+                                  "\x7f"
+                                  "EL")) == "not an ELF file; expected a shared library");
+  CHECK(reading_error(folder / "absent.so") == "the file can't be read");
   CHECK(error_with_ident(folder, EI_CLASS, ELFCLASS32) == "not a 64-bit library");
   CHECK(error_with_ident(folder, EI_DATA, ELFDATA2MSB) == "built for a machine of the other byte order");
   const std::string foreign = error_with<Elf64_Half>(folder, &Elf64_Ehdr::e_machine, EM_S390);
@@ -92,12 +92,12 @@ TEST_CASE("a library truncated at any size is refused") {
   const ScratchFolder folder;
   const std::string bytes = contents_of(any_plugin());
   const fs::path file = folder.file("cut.so", bytes);
-  CHECK(error_of(file) == "no error");
+  CHECK(reading_error(file) == "no error");
   // Each size where something begins or ends, and a sample of those between.
   for (size_t size = bytes.size() - 1; size > 0; size -= size > 8192 ? std::min<size_t>(61, size - 8192) : 1) {
     fs::resize_file(file, size);
     CAPTURE(size);
-    CHECK(error_of(file) != "no error");
+    CHECK(reading_error(file) != "no error");
   }
 }
 
@@ -129,7 +129,7 @@ TEST_CASE("a second table of symbols") {
     bent = true;
   }
   REQUIRE(bent);
-  CHECK(error_of(folder.file("bent.so", bytes)) == "the file is damaged: it has two sections where a library has one");
+  CHECK(reading_error(folder.file("bent.so", bytes)) == "the file is damaged: it has two sections where a library has one");
 }
 
 TEST_CASE("names that would fill the memory: thousands of symbols share one long name") {
@@ -160,7 +160,7 @@ TEST_CASE("names that would fill the memory: thousands of symbols share one long
   std::memset(library->name, 'a', kName - 1);
   const ScratchFolder folder;
   const std::string_view bytes(reinterpret_cast<const char*>(library.get()), sizeof *library);
-  CHECK(error_of(folder.file("many.so", bytes)) == "the file is damaged: its names take more room than the file");
+  CHECK(reading_error(folder.file("many.so", bytes)) == "the file is damaged: its names take more room than the file");
 }
 
 TEST_CASE("any bent byte of the tables gives an answer") {
@@ -173,7 +173,7 @@ TEST_CASE("any bent byte of the tables gives an answer") {
     std::fstream out(file, std::ios::in | std::ios::out | std::ios::binary);
     for (size_t i = from; i < std::min(to, bytes.size()); ++i) {
       out.seekp(static_cast<std::streamoff>(i)).put(static_cast<char>(~bytes[i])).flush();
-      CHECK(error_of(file) != "");
+      CHECK(reading_error(file) != "");
       out.seekp(static_cast<std::streamoff>(i)).put(bytes[i]).flush();
     }
   };

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <thread>
 
+#include "core/loading/refusals.hpp"
 #include "loading/trust.hpp"
 #include "onebit/registry.hpp"
 #include "support/scratch_folder.hpp"
@@ -17,11 +18,10 @@ namespace {
 
 namespace fs = std::filesystem;
 using onebit::Registry;
-
-fs::path bad(const std::string& name) { return fs::path(ONEBIT_BAD_PLUGINS) / (name + ".so"); }
+using onebit::test::bad;
 
 // What load says about a file, less the label that every such text begins with.
-std::string error_of(const fs::path& file) {
+std::string loading_error(const fs::path& file) {
   Registry registry;
   std::string text = "no error";
   try {
@@ -46,7 +46,7 @@ struct Case {
 void check_cases(std::initializer_list<Case> cases) {
   for (const Case& c : cases) {
     CAPTURE(c.name);
-    CHECK(error_of(bad(c.name)) == c.error);
+    CHECK(loading_error(bad(c.name)) == c.error);
   }
 }
 
@@ -80,15 +80,15 @@ TEST_CASE("a plugin of a newer minor version loads") {
 
 TEST_CASE("files that are no plugins") {
   const ScratchFolder folder;
-  CHECK(error_of(folder / "absent.so") == "the file can't be found: No such file or directory");
-  CHECK(error_of(folder.path()) == "expected a shared library, found a folder");
-  CHECK(error_of(folder.file("empty.so", "")) == "the file is empty");
-  CHECK(error_of(folder.file("text.so", "plugin = 1\n")) == "not an ELF file; expected a shared library");
+  CHECK(loading_error(folder / "absent.so") == "the file can't be found: No such file or directory");
+  CHECK(loading_error(folder.path()) == "expected a shared library, found a folder");
+  CHECK(loading_error(folder.file("empty.so", "")) == "the file is empty");
+  CHECK(loading_error(folder.file("text.so", "plugin = 1\n")) == "not an ELF file; expected a shared library");
   REQUIRE(::mkfifo((folder / "pipe.so").c_str(), 0600) == 0);
-  CHECK(error_of(folder / "pipe.so") == "expected a regular file, found a pipe");
+  CHECK(loading_error(folder / "pipe.so") == "expected a regular file, found a pipe");
   const fs::path cut = copied(folder, "cut.so");
   fs::resize_file(cut, fs::file_size(cut) - 1);
-  CHECK(error_of(cut).find("the file is truncated or damaged: ") == 0);
+  CHECK(loading_error(cut).find("the file is truncated or damaged: ") == 0);
 }
 
 TEST_CASE("entries") {
@@ -103,7 +103,7 @@ TEST_CASE("exceptions that a plugin of bare tables lets out") {
   check_cases({{"crossing_entry_exception", "its entry let an exception out, which no plugin may: thrown on purpose"},
                {"crossing_entry_int", "its entry let an exception out, which no plugin may"},
                {"crossing_probe", "its probe let an exception out, which no plugin may"}});
-  CHECK(error_of(bad("crossing_shutdown")) == "no error");  // its registry has gone by now
+  CHECK(loading_error(bad("crossing_shutdown")) == "no error");  // its registry has gone by now
 }
 
 TEST_CASE("a library for another machine") {
@@ -113,14 +113,14 @@ TEST_CASE("a library for another machine") {
   const Elf64_Half machine = EM_S390;
   out.seekp(offsetof(Elf64_Ehdr, e_machine)).write(reinterpret_cast<const char*>(&machine), sizeof machine);
   out.close();
-  CHECK(error_of(file).find("built for machine 22, this machine is ") == 0);
+  CHECK(loading_error(file).find("built for machine 22, this machine is ") == 0);
 }
 
 TEST_CASE("what the dynamic loader refuses keeps its reason") {
-  const std::string undefined = error_of(bad("undefined_symbol"));
+  const std::string undefined = loading_error(bad("undefined_symbol"));
   CHECK(undefined.find("it can't be loaded: ") == 0);
   CHECK(undefined.find("undefined symbol: onebit_nowhere") != std::string::npos);
-  const std::string missing = error_of(bad("missing_dependency"));
+  const std::string missing = loading_error(bad("missing_dependency"));
   CHECK(missing.find("it can't be loaded: ") == 0);
   CHECK(missing.find("libonebit_gone.so: cannot open shared object file") != std::string::npos);
 }
@@ -178,23 +178,23 @@ TEST_CASE("files and folders that everybody can write to") {
   const ScratchFolder folder;
   const fs::path file = copied(folder, "open.so");
   fs::permissions(file, fs::perms::all);
-  CHECK(error_of(file) == "the file is writable by everybody; correct that with: chmod o-w " + file.string());
+  CHECK(loading_error(file) == "the file is writable by everybody; correct that with: chmod o-w " + file.string());
   fs::permissions(file, fs::perms::owner_all);
-  CHECK(error_of(file) == "no error");
+  CHECK(loading_error(file) == "no error");
 
   fs::create_directory(folder / "open");
   fs::copy_file(bad("none"), folder / "open/a.so");
   fs::permissions(folder / "open", fs::perms::all);
   const std::string reason =
       "its folder " + (folder / "open").string() + " is writable by everybody; correct that with: chmod o-w ";
-  CHECK(error_of(folder / "open/a.so").find(reason) == 0);
+  CHECK(loading_error(folder / "open/a.so").find(reason) == 0);
   fs::create_symlink(folder / "open/a.so", folder / "link_in.so");
-  CHECK(error_of(folder / "link_in.so").find(reason) == 0);
+  CHECK(loading_error(folder / "link_in.so").find(reason) == 0);
   fs::create_symlink(bad("rival"), folder / "open/link_out.so");
-  CHECK(error_of(folder / "open/link_out.so").find(reason) == 0);
-  CHECK(error_of((folder / "open/sub").parent_path() / ".." / "open" / "a.so").find("its folder") == 0);
+  CHECK(loading_error(folder / "open/link_out.so").find(reason) == 0);
+  CHECK(loading_error((folder / "open/sub").parent_path() / ".." / "open" / "a.so").find("its folder") == 0);
   fs::permissions(folder / "open", fs::perms::all | fs::perms::sticky_bit);
-  CHECK(error_of(folder / "open/a.so") == "no error");
+  CHECK(loading_error(folder / "open/a.so") == "no error");
 }
 
 TEST_CASE("a file of another user") {
@@ -204,7 +204,7 @@ TEST_CASE("a file of another user") {
     MESSAGE("SKIPPED: only root can give a file away, which this test needs");
     return;
   }
-  CHECK(error_of(file).find("the file belongs to user 12345; expected root or the user who runs this (") == 0);
+  CHECK(loading_error(file).find("the file belongs to user 12345; expected root or the user who runs this (") == 0);
 }
 
 TEST_CASE("16 threads load at once: one registry, and one each") {

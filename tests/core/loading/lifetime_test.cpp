@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <malloc.h>
 
+#include "core/loading/refusals.hpp"
 #include "onebit/registry.hpp"
 
 namespace {
@@ -13,8 +14,8 @@ using onebit::Kind;
 using onebit::Manifest;
 using onebit::Registry;
 using onebit::ResolvedTable;
-
-fs::path bad(const std::string& name) { return fs::path(ONEBIT_BAD_PLUGINS) / (name + ".so"); }
+using onebit::test::bad;
+using onebit::test::error_of;
 
 const onebit_rendezvous kAlone = {sizeof kAlone, 0, 1, 0, 1, nullptr, nullptr, nullptr};
 
@@ -35,16 +36,6 @@ struct Named {
 constexpr Named kAll[] = {{Kind::optimizer, "plain"},       {Kind::compressor, "plain"},      {Kind::optimizer, "throwing"},
                           {Kind::compressor, "throwing"},   {Kind::communicator, "throwing"}, {Kind::optimizer, "adam"},
                           {Kind::optimizer, "onebit_adam"}, {Kind::compressor, "onebit"}};
-
-template <class F>
-std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const onebit::Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 int64_t block_of(const Registry& registry, const char* name) {
   int64_t block = 0;

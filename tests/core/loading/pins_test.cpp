@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "core/loading/refusals.hpp"
 #include "loading/sha256.hpp"
 #include "onebit/configuration.hpp"
 #include "onebit/registry.hpp"
@@ -16,18 +17,9 @@ namespace fs = std::filesystem;
 using onebit::Kind;
 using onebit::Manifest;
 using onebit::Registry;
+using onebit::test::error_of;
 
 const std::string kOther(64, '1');
-
-template <class F>
-std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const onebit::Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 std::string hash_of(const fs::path& file) {
   const int descriptor = ::open(file.c_str(), O_RDONLY);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The registry: search, rivals, absence with reasons, availability, services, and the end of a plugin's use.
 #include "onebit/registry.hpp"
+#include "core/loading/refusals.hpp"
 
 #include <dlfcn.h>
 #include <doctest/doctest.h>
@@ -17,18 +18,8 @@ namespace fs = std::filesystem;
 using onebit::Kind;
 using onebit::Manifest;
 using onebit::Registry;
-
-fs::path bad(const std::string& name) { return fs::path(ONEBIT_BAD_PLUGINS) / (name + ".so"); }
-
-template <class F>
-std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const onebit::Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
+using onebit::test::bad;
+using onebit::test::error_of;
 
 struct Log {
   std::ostringstream text;

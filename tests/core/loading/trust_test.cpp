@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The way to a library's file: links, "..", what is no file, who may write there; and files that change under way.
 #include "loading/trust.hpp"
+#include "core/loading/refusals.hpp"
 
 #include <doctest/doctest.h>
 #include <sys/socket.h>
@@ -18,18 +19,9 @@ namespace fs = std::filesystem;
 using onebit::LibraryFile;
 using onebit::Registry;
 using onebit::trusted;
+using onebit::test::bad;
+using onebit::test::error_of;
 
-fs::path bad(const std::string& name) { return fs::path(ONEBIT_BAD_PLUGINS) / (name + ".so"); }
-
-template <class F>
-std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const onebit::Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 std::string refusal(const fs::path& file) {
   return error_of([&] { trusted(file); });
 }

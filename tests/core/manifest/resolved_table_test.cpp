@@ -40,7 +40,7 @@ ResolvedTable resolved(const std::string& lines, bool with_rank = true) {
   return ResolvedTable(Manifest::parse(text, "a.toml", "."), "optimizer", schema(), true);
 }
 
-std::string error_of(const std::string& lines, bool with_rank = true) {
+std::string table_error(const std::string& lines, bool with_rank = true) {
   try {
     resolved(lines, with_rank);
   } catch (const onebit::Error& e) {
@@ -82,43 +82,43 @@ TEST_CASE("a table survives copies and moves") {
 }
 
 TEST_CASE("unknown keys") {
-  CHECK(error_of("betsa = [1]") == "a.toml:3:1: unknown key 'betsa' in [optimizer] with plugin 'p'; did you mean 'betas'?");
-  CHECK(error_of("  weight_decay = 1") ==
+  CHECK(table_error("betsa = [1]") == "a.toml:3:1: unknown key 'betsa' in [optimizer] with plugin 'p'; did you mean 'betas'?");
+  CHECK(table_error("  weight_decay = 1") ==
         "a.toml:3:3: unknown key 'weight_decay' in [optimizer] with plugin 'p'; known keys: 'freeze_step', 'layers', 'sizes', "
         "'lr', 'betas', 'nesterov', 'scale', 'rank', 'floor', 'plugin', 'dense', 'group'");
 }
 
 TEST_CASE("wrong types") {
-  CHECK(error_of("lr = \"fast\"") == "a.toml:3:6: optimizer.lr: expected a number from 0 to 1, found the string \"fast\"");
-  CHECK(error_of("lr = [0.1]") == "a.toml:3:6: optimizer.lr: expected a number from 0 to 1, found the array [0.1]");
-  CHECK(error_of("nesterov = 1") == "a.toml:3:12: optimizer.nesterov: expected true or false, found the integer 1");
-  CHECK(error_of("freeze_step = 1.5") ==
+  CHECK(table_error("lr = \"fast\"") == "a.toml:3:6: optimizer.lr: expected a number from 0 to 1, found the string \"fast\"");
+  CHECK(table_error("lr = [0.1]") == "a.toml:3:6: optimizer.lr: expected a number from 0 to 1, found the array [0.1]");
+  CHECK(table_error("nesterov = 1") == "a.toml:3:12: optimizer.nesterov: expected true or false, found the integer 1");
+  CHECK(table_error("freeze_step = 1.5") ==
         "a.toml:3:15: optimizer.freeze_step: expected an integer from 1 to 9e+18 or \"auto\", found the number 1.5");
-  CHECK(error_of("betas = 0.9") ==
+  CHECK(table_error("betas = 0.9") ==
         "a.toml:3:9: optimizer.betas: expected an array of at most 2 numbers from 0 to 1, found the number 0.9");
-  CHECK(error_of("betas = ['a']") ==
+  CHECK(table_error("betas = ['a']") ==
         "a.toml:3:9: optimizer.betas: expected an array of at most 2 numbers from 0 to 1, found the array [\"a\"]");
-  CHECK(error_of("sizes = [1.5]") ==
+  CHECK(table_error("sizes = [1.5]") ==
         "a.toml:3:9: optimizer.sizes: expected an array of at most 2 integers from 1 to 100, found the array [1.5]");
-  CHECK(error_of("rank = true", false) == "a.toml:3:8: optimizer.rank: expected an integer >= 1, found the boolean true");
-  CHECK(error_of("floor = 'x'") == "a.toml:3:9: optimizer.floor: expected a number, found the string \"x\"");
+  CHECK(table_error("rank = true", false) == "a.toml:3:8: optimizer.rank: expected an integer >= 1, found the boolean true");
+  CHECK(table_error("floor = 'x'") == "a.toml:3:9: optimizer.floor: expected a number, found the string \"x\"");
 }
 
 TEST_CASE("out of range, not among the choices, too many, missing") {
-  CHECK(error_of("lr = 2") == "a.toml:3:6: optimizer.lr: expected a number from 0 to 1, found the integer 2");
-  CHECK(error_of("lr = -1e-9") == "a.toml:3:6: optimizer.lr: expected a number from 0 to 1, found the number -1e-09");
-  CHECK(error_of("lr = nan") == "a.toml:3:6: optimizer.lr: expected a number from 0 to 1, found the number nan");
-  CHECK(error_of("rank = 0", false) == "a.toml:3:8: optimizer.rank: expected an integer >= 1, found the integer 0");
-  CHECK(error_of("betas = [0.9, 1.1]") ==
+  CHECK(table_error("lr = 2") == "a.toml:3:6: optimizer.lr: expected a number from 0 to 1, found the integer 2");
+  CHECK(table_error("lr = -1e-9") == "a.toml:3:6: optimizer.lr: expected a number from 0 to 1, found the number -1e-09");
+  CHECK(table_error("lr = nan") == "a.toml:3:6: optimizer.lr: expected a number from 0 to 1, found the number nan");
+  CHECK(table_error("rank = 0", false) == "a.toml:3:8: optimizer.rank: expected an integer >= 1, found the integer 0");
+  CHECK(table_error("betas = [0.9, 1.1]") ==
         "a.toml:3:9: optimizer.betas: expected an array of at most 2 numbers from 0 to 1, found the array [0.9, 1.1]");
-  CHECK(error_of("betas = [0.1, 0.2, 0.3]").find("found the array [0.1, 0.2, 0.3]") != std::string::npos);
+  CHECK(table_error("betas = [0.1, 0.2, 0.3]").find("found the array [0.1, 0.2, 0.3]") != std::string::npos);
   CHECK(
-      error_of("scale = 'blok'") ==
+      table_error("scale = 'blok'") ==
       "a.toml:3:9: optimizer.scale: expected one of \"block\", \"tensor\", \"bucket\", found the string \"blok\"; did you mean "
       "\"block\"?");
-  CHECK(error_of("layers = ['conv', 'pool']").find("an array of at most 3 strings, each one of \"conv\", \"linear\"") !=
+  CHECK(table_error("layers = ['conv', 'pool']").find("an array of at most 3 strings, each one of \"conv\", \"linear\"") !=
         std::string::npos);
-  CHECK(error_of("", false) == "a.toml:1:1: [optimizer] lacks the required key 'rank': expected an integer >= 1 (How many)");
+  CHECK(table_error("", false) == "a.toml:1:1: [optimizer] lacks the required key 'rank': expected an integer >= 1 (How many)");
 }
 
 TEST_CASE("as TOML: schema order, canonical values, help on request") {
