@@ -8,8 +8,8 @@
 namespace onebit {
 namespace {
 
-constexpr size_t longest_compared =
-    128;  // letters that are compared to find the nearest name: a hostile file must not cost more
+// Letters that are compared to find the nearest name: a hostile file must not cost more.
+constexpr size_t longest_compared = 128;
 constexpr size_t most_names = 3;
 
 }  // namespace
