@@ -10,9 +10,7 @@
 namespace onebit::test {
 
 // Of tests/bad_plugins.
-inline std::filesystem::path bad(const std::string& name) {
-  return std::filesystem::path(ONEBIT_BAD_PLUGINS) / (name + ".so");
-}
+inline std::filesystem::path bad(const std::string& name) { return std::filesystem::path(ONEBIT_BAD_PLUGINS) / (name + ".so"); }
 
 template <class F>
 std::string error_of(F&& f) {
