@@ -4,7 +4,6 @@
 
 #include <ucontext.h>
 
-#include <csetjmp>
 #include <cstddef>
 
 namespace onebit::cuda_on_cpu {
@@ -32,15 +31,17 @@ class Fiber {
   void forget();
   void switch_in();
   void switch_out();
+  [[gnu::noinline]] void jump_in();  // a jump and its target must not stand in one function
+  [[gnu::noinline]] void jump_out();
 
   char* memory_;
   bool entered_ = false, done_ = true;
   Function function_ = nullptr;
   void* argument_ = nullptr;
   ucontext_t inside_{};
+  void* inside_target_[5]{};
+  void* outside_target_[5]{};
   // Which of these are used depends on the sanitizer.
-  [[maybe_unused]] ucontext_t outside_{};
-  [[maybe_unused]] jmp_buf jump_inside_, jump_outside_;
   [[maybe_unused]] void* inner_stack_ = nullptr;
   [[maybe_unused]] void* outer_stack_ = nullptr;
   [[maybe_unused]] const void* outer_bottom_ = nullptr;
