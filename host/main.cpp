@@ -34,6 +34,20 @@ struct Verbosity {
   }
 };
 
+// DeepSpeed's launcher, and torch.distributed.launch before torchrun, put it into the command line as well.
+struct LocalRank {
+  int value = -1;
+
+  void add_to(CLI::App& app) {
+    app.add_option("--local_rank,--local-rank", value,
+                   "The rank among those of this machine, as some launchers give it; otherwise LOCAL_RANK is read")
+        ->check(CLI::NonNegativeNumber);
+  }
+  void note() const {
+    if (value >= 0) note_local_rank(value);
+  }
+};
+
 int run(int argc, char** argv) {
   CLI::App app(
       "onebit trains models over slow networks. The optimizer, the compressor and the communicator are plugins, chosen in a "
@@ -42,7 +56,9 @@ int run(int argc, char** argv) {
   Run run{spdlog::stderr_color_mt("onebit"), {argv + std::min(argc, 1), argv + argc}, {}, 0};
   run.logger->set_pattern(speaker() + "%+");
   Verbosity verbosity;
+  LocalRank local_rank;
   verbosity.add_to(app);
+  local_rank.add_to(app);
   app.set_version_flag("-V,--version", "onebit " ONEBIT_VERSION);
   app.require_subcommand(1);
   app.fallthrough();
@@ -57,6 +73,7 @@ int run(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   run.logger->set_level(verbosity.chosen());
+  local_rank.note();
   run.chosen();
   return run.exit_code;
 }

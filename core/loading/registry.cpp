@@ -170,11 +170,17 @@ void Registry::Impl::load_either(const fs::path& path) {
   fs::is_directory(path, ignored) ? scan(path, Origin::folder) : void(open(path, Origin::named));
 }
 
-// The same name under another kind or for another device: a hint worth more than a list.
+// The same name for another device, which can be chosen, or under another kind: a hint worth more than a list.
 std::string Registry::Impl::other_offer(const Key& key) const {
-  for (const auto& [other, found] : components)
-    if (std::get<std::string>(other) == std::get<std::string>(key)) return "; what is there: " + text_of(other);
-  return "";
+  std::string offer;
+  for (const auto& [other, found] : components) {
+    if (std::get<std::string>(other) != std::get<std::string>(key)) continue;
+    if (std::get<Kind>(other) == std::get<Kind>(key))
+      return fmt::format("; what is there: {} (session.device = \"{}\")", text_of(other),
+                         device_name(std::get<int64_t>(other)));
+    if (offer.empty()) offer = "; what is there: " + text_of(other);
+  }
+  return offer;
 }
 
 // Where was looked, what failed there, and last what may have been meant.
@@ -187,7 +193,9 @@ std::string Registry::Impl::absence(const Key& key) const {
   for (size_t i = 0; i < looked_in.size(); ++i) text += (i ? ", " : " in ") + looked_in[i].string();
   for (const LoadFailure& failure : failures) text += "; failed to load: " + failure.reason;
   const std::string offer = other_offer(key);
-  return text + (offer.empty() ? suggestion(name, offered, fmt::format("{}s to choose from", name_of(kind))) : offer);
+  const bool elsewhere = offer.ends_with(')');
+  return text + offer +
+         (offer.empty() || elsewhere ? suggestion(name, offered, fmt::format("{}s to choose from", name_of(kind))) : "");
 }
 
 const std::pair<const Library*, const ComponentInfo*>& Registry::Impl::owner(const ComponentInfo& component) const {

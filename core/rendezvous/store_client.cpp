@@ -15,6 +15,7 @@ namespace {
 
 constexpr auto kFirstPause = std::chrono::milliseconds(10);
 constexpr auto kLongestPause = std::chrono::seconds(1);
+constexpr auto kFirstWord = std::chrono::seconds(5);   // on why a rank still waits; or after a quarter of all its time
 constexpr auto kLook = std::chrono::seconds(3);        // at one port of several
 constexpr auto kInsist = std::chrono::seconds(2);      // on being a rank: one that has just gone may seem to be there
 constexpr auto kRoundTrip = std::chrono::seconds(10);  // of the network, besides what a request itself waits for
@@ -45,18 +46,26 @@ Request Client::request(Verb verb) const {
   return request;
 }
 
-void Client::join(std::chrono::nanoseconds timeout) {
-  const auto deadline = Clock::now() + std::min(timeout, std::chrono::nanoseconds(kLongestTimeout));
+void Client::join(std::chrono::nanoseconds timeout, const std::function<void(const std::string&)>& waiting) {
+  const auto begin = Clock::now(), deadline = begin + std::min(timeout, std::chrono::nanoseconds(kLongestTimeout));
   std::string why;
   std::chrono::milliseconds pause = kFirstPause;
+  std::chrono::nanoseconds word = std::min<std::chrono::nanoseconds>(kFirstWord, timeout / 4);
   while (!try_ports(deadline, why)) {
     if (Clock::now() + pause >= deadline)
-      throw Error(Code::timeout, "rank " + std::to_string(rank_) + " could not reach rank 0's rendezvous at " + place_.text() +
-                                     " within " + seconds_text(timeout) + ": " + why +
+      throw Error(Code::timeout, cannot_reach() + " within " + seconds_text(timeout) + ": " + why +
                                      "; is rank 0 started, is its address right (MASTER_ADDR), and its port open?");
+    if (waiting && Clock::now() - begin >= word) {
+      waiting(cannot_reach() + " yet: " + why + "; it tries for " + seconds_text(timeout));
+      word = 2 * (Clock::now() - begin);
+    }
     std::this_thread::sleep_for(pause);
     pause = std::min<std::chrono::milliseconds>(2 * pause, kLongestPause);
   }
+}
+
+std::string Client::cannot_reach() const {
+  return "rank " + std::to_string(rank_) + " could not reach rank 0's rendezvous at " + place_.text();
 }
 
 // Where there are several ports, what others have to say at theirs tells more than that nobody is at the rest.

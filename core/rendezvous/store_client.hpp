@@ -5,6 +5,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -20,8 +21,9 @@ class Client {
   // Rank `rank` of `size`, of a job.
   Client(Place place, int rank, int size, uint64_t job);
 
-  // Before any other call. Tries again until the store is there; throws Error(timeout) when it has not come.
-  void join(std::chrono::nanoseconds timeout);
+  // Before any other call. Tries again until the store is there; throws Error(timeout) when it has not come. waiting: told now
+  // and then why it is not.
+  void join(std::chrono::nanoseconds timeout, const std::function<void(const std::string&)>& waiting = {});
   // Throws Error(peer_failed) when the store has gone.
   void put(std::string_view key, std::string_view value);
   // timeout_ns: for the key to be put; 0: no limit.
@@ -37,6 +39,7 @@ class Client {
   bool try_ports(Clock::time_point deadline, std::string& why);
   void try_join(const Place& place, Clock::time_point deadline);
   std::string cannot_join(const Place& place) const;
+  std::string cannot_reach() const;
 
   Clock::time_point taken_;  // when this rank was first found taken
   Place place_;

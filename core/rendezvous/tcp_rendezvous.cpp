@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "onebit/rendezvous.hpp"
+#include "rendezvous/address.hpp"
 #include "rendezvous/rendezvous_rules.hpp"
 #include "rendezvous/store_client.hpp"
 #include "rendezvous/store_server.hpp"
@@ -17,7 +18,7 @@ uint64_t number_of(const std::string& job) { return XXH3_64bits(job.data(), job.
 
 [[noreturn]] void refuse(const std::string& text) { throw Error(Code::invalid_argument, text); }
 
-LaunchedRank checked(const LaunchedRank& self, std::chrono::nanoseconds timeout) {
+LaunchedRank checked(LaunchedRank self, std::chrono::nanoseconds timeout) {
   if (self.size < 1 || self.size > store::kMostRanks)
     refuse("a rendezvous is for 1 to " + std::to_string(store::kMostRanks) + " ranks, not " + std::to_string(self.size));
   if (self.rank < 0 || self.rank >= self.size)
@@ -27,6 +28,7 @@ LaunchedRank checked(const LaunchedRank& self, std::chrono::nanoseconds timeout)
   if (self.ports < 1 || self.port + self.ports > 65536)
     refuse("there are no " + std::to_string(self.ports) + " ports from " + std::to_string(self.port) + " on");
   if (timeout.count() <= 0) refuse("the timeout of a rendezvous must be above 0");
+  if (!self.host.empty()) self.host = host_in(self.host, "rank 0's host");
   return self;
 }
 
@@ -34,13 +36,14 @@ LaunchedRank checked(const LaunchedRank& self, std::chrono::nanoseconds timeout)
 
 class TcpRendezvous::Impl {
  public:
-  Impl(const LaunchedRank& self, std::chrono::nanoseconds timeout, std::chrono::nanoseconds farewell)
+  Impl(const LaunchedRank& self, std::chrono::nanoseconds timeout, std::chrono::nanoseconds farewell,
+       const std::function<void(const std::string&)>& waiting)
       : timeout_ns_(timeout.count()),
         farewell_(farewell),
         server_(serve(self)),
         client_(store_of(self), self.rank, self.size, number_of(self.job)),
         view_{sizeof(onebit_rendezvous), self.rank, self.size, self.local_rank, self.local_size, this, &Impl::put, &Impl::get} {
-    client_.join(timeout);
+    client_.join(timeout, waiting);
   }
   ~Impl() {
     client_.leave();
@@ -86,8 +89,9 @@ class TcpRendezvous::Impl {
   const onebit_rendezvous view_;
 };
 
-TcpRendezvous::TcpRendezvous(const LaunchedRank& self, std::chrono::nanoseconds timeout, std::chrono::nanoseconds farewell)
-    : impl_(std::make_unique<Impl>(checked(self, timeout), timeout, farewell)) {}
+TcpRendezvous::TcpRendezvous(const LaunchedRank& self, std::chrono::nanoseconds timeout, std::chrono::nanoseconds farewell,
+                             const std::function<void(const std::string& why)>& waiting)
+    : impl_(std::make_unique<Impl>(checked(self, timeout), timeout, farewell, waiting)) {}
 TcpRendezvous::~TcpRendezvous() = default;
 uint16_t TcpRendezvous::port() const { return impl_->port(); }
 const onebit_rendezvous& TcpRendezvous::view() const { return impl_->view(); }

@@ -1,54 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading what launchers tell their processes.
+// Launchers' variables, as the core reads them, from where the command stands.
 #include "launch/launcher.hpp"
 
-#include <charconv>
+#include <cstdio>
 #include <cstdlib>
-#include <string_view>
+
+#include "onebit/error.hpp"
+#include "rendezvous/launchers.hpp"
 
 namespace onebit::host {
 namespace {
 
-// -1: not set, or not a number.
-int number_in(const char* variable) {
-  const char* text = variable == nullptr ? nullptr : std::getenv(variable);
-  if (text == nullptr) return -1;
-  const std::string_view view = text;
-  int value = -1;
-  const auto [end, error] = std::from_chars(view.data(), view.data() + view.size(), value);
-  return error == std::errc() && end == view.data() + view.size() ? value : -1;
-}
-
-// A launcher by the variables in which it puts rank, size, and the rank among the processes of a machine.
-struct Dialect {
-  const char *by, *rank, *size, *local;
-  bool mpi;
-};
-// torchrun's kin first: where srun starts one torchrun a machine, the ranks are torchrun's. SLURM_NTASKS would be wrong: a
-// batch script has it, too, which runs once.
-constexpr Dialect kDialects[] = {
-    {"a launcher such as torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", false},
-    {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", true},  // Open MPI
-    {"mpirun", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", true},                                     // MPICH and its kin
-    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", true},
-    {"a launcher", "PMIX_RANK", nullptr, nullptr, true},
-};
-
-std::optional<Launched> find(bool only_mpi) {
-  for (const Dialect& dialect : kDialects) {
-    if (only_mpi && !dialect.mpi) continue;
-    const int rank = number_in(dialect.rank), size = number_in(dialect.size);
-    if (rank < 0 || (dialect.size != nullptr && size <= rank)) continue;
-    const int local = number_in(dialect.local);
-    return Launched{dialect.by, rank, size > 0 ? size : 0, local < 0 ? rank : local, dialect.mpi};
-  }
-  return std::nullopt;
+std::optional<Launched> believed(bool only_mpi) {
+  const std::vector<Witness> all = witnesses(false);
+  const Witness* const one = strongest(all, only_mpi);
+  if (one == nullptr) return std::nullopt;
+  const int local = local_place(all, one->rank, one->size).rank;
+  return Launched{one->launcher->by, one->said(), one->rank, one->size, local < 0 ? one->rank : local, one->launcher->mpi};
 }
 
 }  // namespace
 
-std::optional<Launched> launched() { return find(false); }
-std::optional<Launched> launched_by_mpi() { return find(true); }
+std::optional<Launched> launched() { return believed(false); }
+std::optional<Launched> launched_by_mpi() { return believed(true); }
+
+void check_launchers() {
+  const std::vector<Witness> all = witnesses();
+  require_agreement(all);
+  const std::string doubtful = doubt(all);
+  if (!doubtful.empty() && strongest(all)->rank == 0) std::fprintf(stderr, "onebit: warning: %s\n", doubtful.c_str());
+}
+
+void note_local_rank(int local_rank) {
+  const std::string told = std::to_string(local_rank);
+  const char* const set = std::getenv("LOCAL_RANK");
+  if (set != nullptr && *set != '\0' && set != told)
+    throw Error(Code::invalid_argument, "--local_rank is " + told + ", but LOCAL_RANK is '" + set +
+                                            "': a launcher gives both the same number; leave one of them out");
+  ::setenv("LOCAL_RANK", told.c_str(), 1);
+}
 
 std::string speaker() {
   const auto self = launched();

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include "launch/ways_out.hpp"
 #include "onebit/error.hpp"
 
 namespace onebit::host {
@@ -19,28 +20,14 @@ namespace {
 
 constexpr const char* kMark = "ONEBIT_STARTED_MPIRUN";  // in the environment of whatever this starts
 
-// A word as a shell takes it.
-std::string quoted(const std::string& word) {
-  const char* plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./_-";
-  if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) return word;
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
-}
-
-std::string line_of(const std::vector<std::string>& words) {
-  std::string line;
-  for (const std::string& word : words) line += (line.empty() ? "" : " ") + quoted(word);
-  return line;
-}
-
 std::string in_path(const std::string& program) {
   const char* path = std::getenv("PATH");
   std::string_view rest = path == nullptr ? "" : path;
   while (!rest.empty()) {
     const size_t end = std::min(rest.find(':'), rest.size());
     const std::filesystem::path file = std::filesystem::path(rest.substr(0, end)) / program;
-    if (end > 0 && ::access(file.c_str(), X_OK) == 0) return file.string();
+    std::error_code ignored;
+    if (end > 0 && std::filesystem::is_regular_file(file, ignored) && ::access(file.c_str(), X_OK) == 0) return file.string();
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   return "";
@@ -58,6 +45,21 @@ void smooth_the_way() {
                                                           {"PRTE_MCA_hwloc_default_binding_policy", "none"},
                                                           {kMark, "1"}};
   for (const auto& [name, value] : settings) ::setenv(name, value, 0);
+}
+
+// What a launcher said that started this process alone, and the way to its daemons: an mpirun that has these takes itself for
+// one of its ranks. What a user has chosen for MPI stands.
+void forget_launcher() {
+  const std::string_view starts[] = {"OMPI_COMM_WORLD_", "OMPI_UNIVERSE_",     "OMPI_MCA_ess",   "OMPI_MCA_orte_",
+                                     "OMPI_MCA_pmix",    "OMPI_FILE_LOCATION", "PMIX_",          "PMI_",
+                                     "MPI_LOCAL",        "MV2_COMM_WORLD_",    "PRTE_MCA_prte_", "PALS_"};
+  std::vector<std::string> names;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view name = std::string_view(*entry).substr(0, std::string_view(*entry).find('='));
+    for (const std::string_view start : starts)
+      if (name.starts_with(start)) names.emplace_back(name);
+  }
+  for (const std::string& name : names) ::unsetenv(name.c_str());
 }
 
 }  // namespace
@@ -80,6 +82,7 @@ void become_mpirun(int ranks, const std::vector<std::string>& arguments) {
                             ranks, line));
   std::fprintf(stderr, "onebit: starting %s\n", line.c_str());
   std::fflush(nullptr);
+  forget_launcher();
   smooth_the_way();
   std::vector<char*> pointers;
   for (std::string& word : words) pointers.push_back(word.data());

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
+
 #include "launch/launcher.hpp"
 #include "launch/mpirun.hpp"
 #include "onebit/error.hpp"
@@ -23,29 +25,31 @@ bool is_of_threads(const Selection& communicator) {
   return (communicator.component->capabilities & ONEBIT_CAPABILITY_THREADS) != 0;
 }
 
-[[noreturn]] void refuse_copies(const Launched& by, const Selection& communicator) {
-  const std::string& name = communicator.component->name;
-  const char* way_out =
-      by.mpi ? "add --set communicator.plugin=mpi" : "choose a communicator that joins processes, such as nccl";
-  if (is_of_threads(communicator))
-    refuse(
-        fmt::format("{0} started {1} processes, but the ranks of communicator '{2}' are threads of one process: {1} copies "
-                    "of this run would go on apart; {3}, or start one process",
-                    by.by, by.size, name, way_out));
-  refuse(
-      fmt::format("{0} started {1} processes, but communicator '{2}' does not know of them by itself: {1} copies of this "
-                  "run would go on apart; set RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, LOCAL_RANK and LOCAL_WORLD_SIZE "
-                  "for each, as torchrun does, or start one process",
-                  by.by, by.size, name));
-}
+std::string several(const Launched& by) { return by.size > 0 ? std::to_string(by.size) : "several"; }
 
-// Where nobody has started more than this process.
-Ranks threads(const Selection& communicator, const RanksAsked& asked) {
-  launched_rank_from_environment();  // throws what makes no sense there, rather than to pass it over
-  for (const auto& by : {launched(), launched_by_mpi()})
-    if (by && by->size > 1) refuse_copies(*by, communicator);
-  check_count(asked, kMostThreads);
-  return Ranks::threads(static_cast<int>(asked.count));
+// What was to be placed, and where.
+struct Wish {
+  const std::string& communicator;
+  const RanksAsked& asked;
+  const std::vector<std::string>& arguments;
+  const CommunicatorsThere& there;
+
+  std::string ways_out(const Launched& by) const {
+    return host::ways_out({by, communicator, by.size > 0 ? by.size : asked.count, arguments}, there);
+  }
+};
+
+[[noreturn]] void refuse_copies(const Launched& by, const Wish& wish, bool threads) {
+  const std::string copies = several(by) + " copies of this run would go on apart";
+  if (threads)
+    refuse(fmt::format("{} started {} processes, but the ranks of communicator '{}' are threads of one process: {}; {}", by.by,
+                       several(by), wish.communicator, copies, wish.ways_out(by)));
+  const std::string ranks = by.size > 0 ? "who is which rank is taken from " + by.said
+                                        : "and each its RANK and WORLD_SIZE, for " + by.said + " does not say of how many";
+  refuse(
+      fmt::format("{0} started {1} processes, but communicator '{2}' does not know of them by itself: {3}; give all of them "
+                  "the same MASTER_ADDR (rank 0's machine) and MASTER_PORT, to meet at ({4}); {5}",
+                  by.by, several(by), wish.communicator, copies, ranks, wish.ways_out(by)));
 }
 
 void check_agrees(const RanksAsked& asked, const std::string& by, int size) {
@@ -54,39 +58,58 @@ void check_agrees(const RanksAsked& asked, const std::string& by, int size) {
                        asked.count, by, size));
 }
 
+// A launcher that started one process: nothing tells whether for this run, or long ago for the shell that started it.
+void tell_alone(const RanksAsked& asked, const char* of_what) {
+  const auto by = launched();
+  if (!by || by->size != 1 || asked.count == 1) return;
+  std::fprintf(stderr, "onebit: %s started this process alone (%s), so %s %lld counts: ranks are %s; for one rank, --ranks 1\n",
+               by->by.c_str(), by->said.c_str(), asked.by.c_str(), static_cast<long long>(asked.count), of_what);
+}
+
+// Where nobody has started more than this process.
+Ranks threads(const Wish& wish, bool always) {
+  check_launchers();
+  if (const auto by = launched(); by && by->of_many()) refuse_copies(*by, wish, always);
+  check_count(wish.asked, kMostThreads);
+  if (!always) tell_alone(wish.asked, "threads of it");
+  return Ranks::threads(static_cast<int>(wish.asked.count));
+}
+
 // Ranks that meet at a rendezvous: threads here, or the processes that a launcher started.
-Ranks meeting(const Selection& communicator, const RanksAsked& asked) {
+Ranks meeting(const Wish& wish) {
   const std::optional<LaunchedRank> self = launched_rank_from_environment();
-  if (!self) return threads(communicator, asked);
+  if (!self || self->size == 1) return threads(wish, false);
+  check_launchers();
   check_count({self->size, "WORLD_SIZE", false}, kMostProcesses);
-  check_agrees(asked, "a launcher such as torchrun (WORLD_SIZE)", self->size);
+  check_agrees(wish.asked, launched()->mpi ? launched()->by : "a launcher such as torchrun (WORLD_SIZE)", self->size);
   return Ranks::process(*self);
 }
 
-// Ranks that find each other through MPI.
-Ranks mpi_processes(const Selection& communicator, const RanksAsked& asked, const std::vector<std::string>& arguments) {
-  check_count(asked, kMostProcesses);
-  const auto count = static_cast<int>(asked.count);
-  if (const auto self = launched_by_mpi()) {
-    check_agrees(asked, self->by, self->size);
-    return Ranks::process(self->size);
+// Ranks that find each other through MPI. Those of torchrun don't, unless mpirun or its like has started the same.
+Ranks mpi_processes(const Wish& wish) {
+  check_count(wish.asked, kMostProcesses);
+  check_launchers();
+  const auto by = launched(), self = launched_by_mpi();
+  const bool same = by && self && by->rank == self->rank && by->size == self->size;
+  if (by && by->of_many() && !by->mpi && !same)
+    refuse(fmt::format("{} started {} processes ({}), but the ranks of communicator '{}' are processes that mpirun starts; {}",
+                       by->by, several(*by), by->said, wish.communicator, wish.ways_out(*by)));
+  if (self && self->size != 1) {
+    check_agrees(wish.asked, self->by, self->size);
+    return self->size > 0 ? Ranks::process(self->size) : Ranks::process_of_unknown(wish.asked.count, self->said);
   }
-  if (const auto self = launched(); self && self->size > 1)
-    refuse(
-        fmt::format("{0} started {1} processes (RANK, WORLD_SIZE), but the ranks of communicator '{2}' are processes that "
-                    "mpirun starts; start it with mpirun -n {1}, or choose a communicator that meets at MASTER_ADDR, such as "
-                    "nccl",
-                    self->by, self->size, communicator.component->name));
-  if (count > 1) become_mpirun(count, arguments);
-  return Ranks::process(1);
+  if (wish.asked.count == 1) return Ranks::process(1);
+  tell_alone(wish.asked, "processes that mpirun starts");
+  become_mpirun(static_cast<int>(wish.asked.count), wish.arguments);
 }
 
 }  // namespace
 
-Ranks place_ranks(const Selection& communicator, const RanksAsked& asked, const std::vector<std::string>& arguments) {
-  if ((communicator.component->capabilities & ONEBIT_CAPABILITY_PROCESSES) != 0)
-    return mpi_processes(communicator, asked, arguments);
-  return is_of_threads(communicator) ? threads(communicator, asked) : meeting(communicator, asked);
+Ranks place_ranks(const Selection& communicator, const RanksAsked& asked, const std::vector<std::string>& arguments,
+                  const CommunicatorsThere& there) {
+  const Wish wish = {communicator.component->name, asked, arguments, there};
+  if ((communicator.component->capabilities & ONEBIT_CAPABILITY_PROCESSES) != 0) return mpi_processes(wish);
+  return is_of_threads(communicator) ? threads(wish, true) : meeting(wish);
 }
 
 ModelDevice device_of(std::string_view device, size_t place) {

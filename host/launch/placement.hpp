@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "launch/ranks.hpp"
+#include "launch/ways_out.hpp"
 #include "onebit/configuration.hpp"
 
 namespace onebit::host {
@@ -19,9 +20,11 @@ struct RanksAsked {
   bool typed = false;  // on the command line, so it must be met; else it is what a configuration or a trace has
 };
 
-// Throws Error where these do not fit. Does not return where ranks are processes and nobody has started them: this process
-// then becomes mpirun, with these arguments.
-Ranks place_ranks(const Selection& communicator, const RanksAsked& asked, const std::vector<std::string>& arguments);
+// Throws Error where these do not fit, with commands that do (of the communicators that are there). A launcher that started
+// this process alone does not count, but what was asked for; that is said on stderr where it may surprise. Does not return
+// where ranks are processes and nobody has started them: this process then becomes mpirun, with these arguments.
+Ranks place_ranks(const Selection& communicator, const RanksAsked& asked, const std::vector<std::string>& arguments,
+                  const CommunicatorsThere& there = {});
 
 // Where a model's tensors live. number: of a CUDA device; they are dealt out in turn, so that the first number that no device
 // has is device 0 again.

@@ -2,7 +2,10 @@
 // Ranks as threads, and which of their errors is the one to tell; ranks as processes, which tell their own.
 #include "launch/ranks.hpp"
 
+#include <spdlog/logger.h>
+
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <mutex>
 #include <string>
@@ -65,7 +68,8 @@ onebit_rendezvous no_rendezvous() {
 void Ranks::run(const Registry& registry, const Configuration& configuration, const Parameters& parameters,
                 const Body& body) const {
   if (self_) {
-    const TcpRendezvous rendezvous(*self_);
+    const auto waiting = [&](const std::string& why) { registry.logger()->warn("{}", why); };
+    const TcpRendezvous rendezvous(*self_, std::chrono::minutes(5), std::chrono::seconds(10), waiting);
     return live(Session(registry, configuration, rendezvous.view(), parameters(0)), 0, body);
   }
   if (processes_) return live(Session(registry, configuration, no_rendezvous(), parameters(0)), 0, body);
@@ -89,6 +93,10 @@ void Ranks::live(Session session, size_t place, const Body& body) const {
 }
 
 void Ranks::check_size(int found) const {
+  if (size_ == 0 && found == 1 && asked_ > 1)
+    throw Error(Code::state_mismatch,
+                said_ + " says that a launcher started this process, but the communicator finds no other, and " +
+                    std::to_string(asked_) + " ranks are asked for; unset it to start them, or give --ranks 1 for one");
   if (size_ != 0 && found != size_)
     throw Error(Code::state_mismatch, "there are to be " + std::to_string(size_) + " ranks, but the communicator finds " +
                                           std::to_string(found) +

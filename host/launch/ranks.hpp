@@ -3,8 +3,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "onebit/rendezvous.hpp"
@@ -20,6 +23,14 @@ class Ranks {
   static Ranks threads(int n) { return {n, false, std::nullopt}; }
   // For communicators that know of the others by themselves. size: ranks in all; 0: as many as the communicator finds.
   static Ranks process(int size) { return {size, true, std::nullopt}; }
+  // For those of which nobody has said how many there are (`said` is all there was): an error when the communicator then finds
+  // this process alone, and asked is more.
+  static Ranks process_of_unknown(int64_t asked, std::string said) {
+    Ranks ranks(0, true, std::nullopt);
+    ranks.asked_ = asked;
+    ranks.said_ = std::move(said);
+    return ranks;
+  }
   // For those that do not: the processes meet at rank 0's TCP store.
   static Ranks process(const LaunchedRank& self) { return {self.size, true, self}; }
 
@@ -44,6 +55,8 @@ class Ranks {
   int size_;
   bool processes_;
   std::optional<LaunchedRank> self_;
+  int64_t asked_ = 1;
+  std::string said_;
 };
 
 // What a process brings that knows of no other: its communicator finds them. Which of the machine's devices is its own, the

@@ -29,7 +29,9 @@ Ranks place(const ReplayArguments& arguments, const Loaded& loaded, const Gradie
   const RanksAsked asked = arguments.ranks_given ? RanksAsked{arguments.ranks, "--ranks", true}
                                                  : RanksAsked{trace.ranks(), arguments.gradients + ": ranks:", false};
   if (arguments.ranks_given && arguments.ranks >= 1) check_ranks(trace, arguments.ranks, "--ranks asks for");
-  const Ranks ranks = place_ranks(loaded.configuration.communicator, asked, run.arguments);
+  const Selection& communicator = loaded.configuration.communicator;
+  const Ranks ranks =
+      place_ranks(communicator, asked, run.arguments, communicators_there(loaded.registry, communicator.component->device));
   if (ranks.size() > 0) check_ranks(trace, ranks.size(), "the launcher started");
   return ranks;
 }

@@ -44,7 +44,9 @@ int run_train(const TrainArguments& arguments, const Run& run) {
   const TrainSettings settings(loaded.configuration);
   const RanksAsked asked =
       arguments.ranks_given ? RanksAsked{arguments.ranks, "--ranks", true} : RanksAsked{settings.ranks, "train.ranks =", false};
-  const Ranks ranks = place_ranks(loaded.configuration.communicator, asked, run.arguments);
+  const Selection& communicator = loaded.configuration.communicator;
+  const Ranks ranks =
+      place_ranks(communicator, asked, run.arguments, communicators_there(loaded.registry, communicator.component->device));
   Models models;  // first, for without libtorch nothing below makes sense
   const std::string_view device = loaded.configuration.session.options().text("device");
   for (size_t place = 0; place < ranks.here(); ++place)

@@ -71,12 +71,31 @@ class Listing {
   uint64_t number_;
 };
 
+[[noreturn]] void refuse_processes(const Rendezvous& rendezvous, const std::string& why) {
+  throw Error(Code::invalid_argument,
+              "communicator 'threads' joins threads of one process, but " + why +
+                  ". If mpirun starts the ranks, or the program uses MPI itself (onebit::MpiRendezvous), set "
+                  "communicator.plugin = \"mpi\"; " +
+                  std::to_string(rendezvous.size()) + " threads of one process take an onebit::LocalRendezvous");
+}
+
+// A rendezvous that has no place for it is of ranks that others have brought together.
+template <class F>
+void ask(const Rendezvous& rendezvous, F&& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    if (e.code() != Code::unsupported) throw;
+    refuse_processes(rendezvous, "the ranks of this rendezvous are processes");
+  }
+}
+
 Seat open_world(const Rendezvous& rendezvous, int64_t timeout_ns) {
   const auto world = std::make_shared<World>(rendezvous.size());
   Seat seat = world->join(0);
   const Listing listing(world);
   const Ticket ticket = {Directory::of_process().process(), listing.number(), rendezvous.size()};
-  rendezvous.put(kKey, &ticket, sizeof ticket);
+  if (rendezvous.size() > 1) ask(rendezvous, [&] { rendezvous.put(kKey, &ticket, sizeof ticket); });
   world->gather(0, timeout_ns);
   return seat;
 }
@@ -90,15 +109,13 @@ Seat open_world(const Rendezvous& rendezvous, int64_t timeout_ns) {
 Ticket read_ticket(const Rendezvous& rendezvous, int64_t left_ns, int64_t timeout_ns) {
   Ticket ticket{};
   try {
-    rendezvous.get(kKey, &ticket, sizeof ticket, left_ns);
+    ask(rendezvous, [&] { rendezvous.get(kKey, &ticket, sizeof ticket, left_ns); });
   } catch (const Error& e) {
     if (e.code() == Code::timeout) miss_rank_zero(rendezvous, timeout_ns);
     throw;
   }
   if (ticket.process != Directory::of_process().process())
-    throw Error(Code::invalid_argument,
-                "communicator 'threads' joins the threads of one process, but rank 0 is in another (or uses "
-                "another copy of this plugin): choose a communicator that connects processes, such as mpi");
+    refuse_processes(rendezvous, "rank 0 is in another process (or uses another copy of this plugin)");
   if (ticket.size != rendezvous.size())
     throw Error(Code::state_mismatch, "create on rank " + std::to_string(rendezvous.rank()) + ": rank 0 expects " +
                                           std::to_string(ticket.size) + " ranks, this one " +

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -51,11 +52,15 @@ struct LaunchedRank {
   std::string job;                 // tells this job from another that calls at the same port; the same on all ranks
 };
 
-// What torchrun and its kin put into the environment; none where neither RANK nor WORLD_SIZE is set. Throws
-// Error(invalid_argument) that names the variable where they are incomplete or make no sense. Nothing else here reads it.
+// What torchrun and its kin put into the environment; none where neither RANK nor WORLD_SIZE is set, unless another launcher
+// (mpirun, srun, ...) started several processes and MASTER_ADDR and a port tell them where to meet: rank and size are then its.
+// Throws Error(invalid_argument) that names the variable where they are incomplete, make no sense, or contradict what another
+// launcher says of many ranks.
 //   RANK, WORLD_SIZE               this rank, of so many
-//   LOCAL_RANK, LOCAL_WORLD_SIZE   the same among the ranks of its machine; both left out: as if all were on one
-//   MASTER_ADDR, MASTER_PORT       where rank 0 is; one rank alone needs neither
+//   LOCAL_RANK, LOCAL_WORLD_SIZE   the same among the ranks of its machine. What is left out is taken from a launcher that
+//   tells
+//                                  the same rank and size, as OMPI_COMM_WORLD_LOCAL_RANK; else it is as if all were on one
+//   MASTER_ADDR, MASTER_PORT       where rank 0 is, a name or an address, [::1] or ::1; one rank alone needs neither
 //   ONEBIT_PORT                    the port of the store, where it is not to be MASTER_PORT
 //   TORCHELASTIC_USE_AGENT_STORE   "True": torchrun's own store is at MASTER_PORT. Unless ONEBIT_PORT is set, ours is then at
 //                                  the first free one of the 8 ports after it.
@@ -73,9 +78,11 @@ class TcpRendezvous {
   // Rank 0: begins to serve; port 0: a free one. Others: return when rank 0 has taken them in; they may come before it. Throws
   // Error: unavailable (the port is taken), timeout (no rank 0 there), state_mismatch (something else there, another job,
   // version or number of ranks, or a rank that is there already), invalid_argument. timeout: of this, and of get unless told.
-  // Ranks may meet again at the same place, each when its last TcpRendezvous is gone.
+  // Ranks may meet again at the same place, each when its last TcpRendezvous is gone. waiting: told now and then, by this
+  // thread, why a rank is still not taken in, such as a name that cannot be resolved, for it may be later.
   explicit TcpRendezvous(const LaunchedRank& self, std::chrono::nanoseconds timeout = std::chrono::minutes(5),
-                         std::chrono::nanoseconds farewell = std::chrono::seconds(10));
+                         std::chrono::nanoseconds farewell = std::chrono::seconds(10),
+                         const std::function<void(const std::string& why)>& waiting = {});
   ~TcpRendezvous();
   TcpRendezvous(const TcpRendezvous&) = delete;
   TcpRendezvous& operator=(const TcpRendezvous&) = delete;

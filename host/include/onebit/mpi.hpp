@@ -32,7 +32,7 @@ class MpiRendezvous {
     MPI_Comm_free(&machine);
     view_.ctx = this;
     view_.put = [](void*, onebit_str, const void*, size_t, onebit_error* err) noexcept {
-      return detail::fill(err, ONEBIT_UNSUPPORTED, "nothing can be put into a rendezvous of MPI's");
+      return detail::fill(err, ONEBIT_UNSUPPORTED, kWayOut);
     };
     view_.get = get;
   }
@@ -42,11 +42,14 @@ class MpiRendezvous {
   const onebit_rendezvous& view() const { return view_; }
 
  private:
+  static constexpr const char* kWayOut =
+      "the ranks of an onebit::MpiRendezvous are processes of MPI, and all that they find there is their MPI communicator: set "
+      "communicator.plugin = \"mpi\" in the manifest. Communicators that meet at a store, such as nccl, take an "
+      "onebit::TcpRendezvous of the same ranks";
   // All there is to find is the communicator itself.
   static onebit_code get(void* self, onebit_str key, void* value, size_t capacity, size_t* size, int64_t,
                          onebit_error* err) noexcept {
-    if (onebit::view(key) != "mpi.communicator")
-      return detail::fill(err, ONEBIT_UNSUPPORTED, "all there is in a rendezvous of MPI's is `mpi.communicator`");
+    if (onebit::view(key) != "mpi.communicator") return detail::fill(err, ONEBIT_UNSUPPORTED, kWayOut);
     *size = sizeof(int32_t);
     if (capacity < *size) return detail::fill(err, ONEBIT_INVALID_ARGUMENT, "`mpi.communicator` has 4 bytes");
     std::memcpy(value, &static_cast<MpiRendezvous*>(self)->handle_, *size);

@@ -90,6 +90,29 @@ TEST_CASE("tcp rendezvous: a rank 0 that never comes, a name that leads nowhere"
   CHECK_MESSAGE(contains(lost_thrown.text, "the name 'no..such..name' cannot be resolved"), lost_thrown.text);
 }
 
+TEST_CASE("tcp rendezvous: an address that cannot be one is refused at once, whoever gives it") {
+  LaunchedRank self = rank_of(1, 2, 29500);
+  self.host = "127.0.0.1:29555";
+  CHECK(error_of([&] { const TcpRendezvous never(self); }).text.find("rank 0's host is '127.0.0.1:29555': expected") == 0);
+  LaunchedRank served = rank_of(0, 1);
+  served.host = "[127.0.0.1]";
+  CHECK(error_of([&] { const TcpRendezvous never(served); }).code == ONEBIT_INVALID_ARGUMENT);
+}
+
+TEST_CASE("tcp rendezvous: a rank that waits says now and then for what") {
+  LaunchedRank self = rank_of(1, 2, 29500);
+  self.host = "no..such..name";
+  std::vector<std::string> said;
+  const auto waiting = [&](const std::string& why) { said.push_back(why); };
+  CHECK(error_of([&] { const TcpRendezvous never(self, 2s, 0s, waiting); }).code == ONEBIT_TIMEOUT);
+  REQUIRE(!said.empty());
+  CHECK(said.size() < 10);
+  CHECK_MESSAGE(said.front().find("rank 1 could not reach rank 0's rendezvous at no..such..name:29500 yet: the name "
+                                  "'no..such..name' cannot be resolved, ") == 0,
+                said.front());
+  CHECK_MESSAGE(contains(said.front(), "; it tries for 2 s"), said.front());
+}
+
 TEST_CASE("tcp rendezvous: a port that is taken") {
   const Hasty first(rank_of(0, 2));
   const Thrown thrown = error_of([&] { const TcpRendezvous second(rank_of(0, 2, first.port())); });

@@ -45,7 +45,7 @@ struct Replay {
 // For a shell: what rank `rank` of `size` is told.
 std::string told(int rank, int size, uint16_t port, const std::string& more = "") {
   const std::string r = std::to_string(rank), n = std::to_string(size);
-  return "env -u OMPI_COMM_WORLD_SIZE -u PMI_SIZE -u SLURM_STEP_NUM_TASKS RANK=" + r + " WORLD_SIZE=" + n + " LOCAL_RANK=" + r +
+  return "env -u OMPI_COMM_WORLD_RANK -u PMI_RANK -u SLURM_PROCID RANK=" + r + " WORLD_SIZE=" + n + " LOCAL_RANK=" + r +
          " LOCAL_WORLD_SIZE=" + n + " MASTER_ADDR=127.0.0.1 MASTER_PORT=" + std::to_string(port) + " " + more + " timeout 120 ";
 }
 
@@ -119,8 +119,8 @@ TEST_CASE("communicators that can't join launched processes say so instead of go
   CHECK(threads.status == 1);
   CHECK_SAYS(threads,
              "[rank 0 of 2] onebit: error: a launcher such as torchrun started 2 processes, but the ranks of communicator "
-             "'threads' are threads of one process: 2 copies of this run would go on apart; choose a communicator that joins "
-             "processes, such as nccl, or start one process");
+             "'threads' are threads of one process: 2 copies of this run would go on apart; add --set "
+             "communicator.plugin=meeting; or without that launcher (RANK not set) type `onebit replay ");
   const Outcome more = run_shell(told(0, 2, 1) + onebit_command() + " " + replay.arguments("out", kMeeting + " --ranks 3"));
   CHECK(more.status == 1);
   CHECK_SAYS(more, "--ranks asks for 3");
@@ -140,4 +140,83 @@ TEST_CASE("a rank of another job is turned away, and says whose") {
   CHECK_SAYS(outcome,
              "[rank 1 of 4] onebit: error: rank 1 cannot join rank 0's rendezvous at 127.0.0.1:" + std::to_string(port.port()) +
                  ": rank 0 there belongs to another job: give each job a port of its own (ONEBIT_PORT)\nstatus 1");
+}
+
+namespace {
+
+// Of the commands that an error offers in `...`, the one with this word.
+std::string offered(const std::string& text, const std::string& word) {
+  for (size_t begin = text.find('`'); begin != std::string::npos;) {
+    const size_t end = text.find('`', begin + 1);
+    const std::string command = text.substr(begin + 1, end - begin - 1);
+    if (command.find(word) != std::string::npos) return command;
+    begin = text.find('`', end + 1);
+  }
+  return "false";
+}
+
+}  // namespace
+
+TEST_CASE("the command that an error offers under torchrun works when it is typed") {
+  const Replay replay(2);
+  const Outcome refused = run_shell(told(0, 2, 1) + onebit_command() + " " + replay.arguments("out"));
+  const Outcome typed = run_shell("PATH=" ONEBIT_BINARY_DIR "/bin:$PATH; " + offered(refused.text, "--ranks 2"));
+  CHECK_MESSAGE(typed.status == 0, refused.text + typed.text);
+  CHECK(std::filesystem::exists(replay.folder / "out"));
+}
+
+TEST_CASE("a launcher that started one process leaves the number of ranks to the user") {
+  const Replay replay(2);
+  REQUIRE(run_onebit(replay.arguments("threads")).status == 0);
+  for (const char* left : {"RANK=0 WORLD_SIZE=1 LOCAL_RANK=0 ", "SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=1 SLURM_LOCALID=0 ",
+                           "OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=1 ", "PMI_RANK=0 PMI_SIZE=1 ", "PMIX_RANK=0 "})
+    for (const std::string& more : {std::string(), kMeeting, std::string(" --ranks 2")}) {
+      const Outcome outcome = run_shell(left + onebit_command() + " " + replay.arguments("out", more));
+      CHECK_MESSAGE(outcome.status == 0, outcome.text);
+      CHECK(contents_of(replay.folder / "out") == contents_of(replay.folder / "threads"));
+    }
+}
+
+TEST_CASE("the local rank on the command line, as DeepSpeed's launcher puts it there") {
+  const Replay replay(2);
+  const std::string arguments = replay.arguments("out");
+  for (const std::string& line : {"--local_rank=0 " + arguments, "--local-rank=0 " + arguments, arguments + "--local_rank=0",
+                                  arguments + "--local-rank 0"}) {
+    const Outcome outcome = run_shell("RANK=0 WORLD_SIZE=1 LOCAL_RANK=0 LOCAL_SIZE=1 " + onebit_command() + " " + line);
+    CHECK_MESSAGE(outcome.status == 0, outcome.text);
+    CHECK_MESSAGE(run_shell(onebit_command() + " " + line).status == 0, line);
+  }
+  const Outcome other = run_shell("RANK=0 WORLD_SIZE=2 LOCAL_RANK=0 " + onebit_command() + " --local_rank=1 " + arguments);
+  CHECK(other.status == 1);
+  CHECK_SAYS(other, "onebit: error: --local_rank is 1, but LOCAL_RANK is '0': a launcher gives both the same number");
+  CHECK(run_shell(onebit_command() + " --local_rank=-1 " + arguments).status == 2);
+  CHECK(run_shell(onebit_command() + " --local_rank=x " + arguments).status == 2);
+}
+
+TEST_CASE("an address of rank 0 that cannot be one is refused at once") {
+  const Replay replay(2);
+  const std::string run = onebit_command() + " " + replay.arguments("out", kMeeting);
+  for (const char* address : {"127.0.0.1:29555", "tcp://127.0.0.1", "'[::1]:29500'", "10.0.0.300"}) {
+    const Outcome outcome = run_shell(told(1, 2, 29500, std::string("MASTER_ADDR=") + address) + run);
+    CHECK(outcome.status == 1);
+    CHECK_SAYS(outcome, "[rank 1 of 2] onebit: error: MASTER_ADDR is '");
+  }
+  const Outcome half = run_shell("WORLD_SIZE=2 " + run);
+  CHECK(half.status == 1);
+  CHECK_SAYS(half, "RANK is not set, but WORLD_SIZE is");
+}
+
+TEST_CASE("launchers that do not fit together are told once, where one may be right") {
+  const Replay replay(2);
+  const std::string run = " OMPI_COMM_WORLD_SIZE=2 " + onebit_command() + " " + replay.arguments("out");
+  const std::string doubt =
+      "onebit: warning: OMPI_COMM_WORLD_RANK=0, OMPI_COMM_WORLD_SIZE=2 (mpirun) is believed, but SLURM_PROCID=3, "
+      "SLURM_STEP_NUM_TASKS=4 (srun) says otherwise";
+  const std::string slurm = "SLURM_PROCID=3 SLURM_STEP_NUM_TASKS=4 ";
+  const Outcome first = run_shell(slurm + "OMPI_COMM_WORLD_RANK=0" + run);
+  CHECK(first.status == 1);
+  CHECK_SAYS(first, doubt);
+  const Outcome second = run_shell(slurm + "OMPI_COMM_WORLD_RANK=1" + run);
+  CHECK(second.status == 1);
+  CHECK(second.text.find("warning") == std::string::npos);
 }

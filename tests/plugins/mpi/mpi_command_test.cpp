@@ -85,6 +85,41 @@ TEST_CASE("replay starts mpirun itself, for the ranks of the trace") {
   CHECK(contents_of(replay.folder / "processes") == contents_of(replay.folder / "threads"));
 }
 
+TEST_CASE("a launcher that started this process alone does not count: mpirun starts what was asked for") {
+  if (!can_mpirun()) return;
+  const Replay replay(2);
+  REQUIRE(run_onebit(replay.arguments("threads")).status == 0);
+  const std::string run = onebit_command() + " " + replay.arguments("out", kMpi);
+  for (const char* left :
+       {"SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=1 SLURM_LOCALID=0 ", "OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=1 ",
+        "PMI_RANK=0 PMI_SIZE=1 ", "RANK=0 WORLD_SIZE=1 LOCAL_RANK=0 "}) {
+    std::filesystem::remove(replay.folder / "out");
+    const Outcome outcome = run_shell("export " + std::string(left) + "; " + mpi_environment() + run);
+    CHECK_MESSAGE(outcome.status == 0, outcome.text);
+    CHECK_SAYS(outcome, "started this process alone (");
+    CHECK_SAYS(outcome, "onebit: starting mpirun -n 2 ");
+    CHECK(contents_of(replay.folder / "out") == contents_of(replay.folder / "threads"));
+  }
+}
+
+TEST_CASE("under an mpirun of one process, more ranks are started as well") {
+  if (!can_mpirun()) return;
+  const Replay replay(2);
+  const Outcome outcome = mpirun(1, onebit_command() + " " + replay.arguments("out", kMpi));
+  CHECK_MESSAGE(outcome.status == 0, outcome.text);
+  CHECK_SAYS(outcome, "mpirun started this process alone (OMPI_COMM_WORLD_RANK=0, OMPI_COMM_WORLD_SIZE=1)");
+  CHECK(std::filesystem::exists(replay.folder / "out"));
+}
+
+TEST_CASE("a rank without a number of ranks that finds itself alone says so") {
+  if (!can_mpirun()) return;
+  const Replay replay(2);
+  const Outcome outcome =
+      run_shell("export PMIX_RANK=0; " + mpi_environment() + onebit_command() + " " + replay.arguments("out", kMpi));
+  CHECK(outcome.status != 0);
+  CHECK(!std::filesystem::exists(replay.folder / "out"));
+}
+
 TEST_CASE("one rank is a run without a launcher") {
   if (!can_mpirun()) return;
   const Replay replay(1);

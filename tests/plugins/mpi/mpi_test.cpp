@@ -49,6 +49,17 @@ TEST_CASE("an embedder's MPI program trains on communicators of its own, and kee
   for (int rank = 0; rank < 4; ++rank) CHECK_SAYS(outcome, "rank " + std::to_string(rank) + ": trained with its group");
 }
 
+TEST_CASE("an embedder's MPI program that selects threads is told what to select; alone it needs no other") {
+  if (!can_mpirun()) return;
+  const Outcome four = mpirun(4, ONEBIT_BINARY_DIR "/bin/mpi_embed_rank threads");
+  CHECK(four.status != 0);
+  CHECK_SAYS(four,
+             "communicator 'threads' joins threads of one process, but the ranks of this rendezvous are processes. If mpirun "
+             "starts the ranks, or the program uses MPI itself (onebit::MpiRendezvous), set communicator.plugin = \"mpi\"");
+  const Outcome one = mpirun(1, ONEBIT_BINARY_DIR "/bin/mpi_embed_rank threads");
+  CHECK_MESSAGE(one.status == 0, one.text);
+}
+
 TEST_CASE("an embedder's MPI without threads is refused, with the level that it has and the one that is needed") {
   if (!can_mpirun()) return;
   const Outcome outcome = mpirun(1, ONEBIT_BINARY_DIR "/bin/mpi_embed_rank single");

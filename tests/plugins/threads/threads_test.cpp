@@ -381,3 +381,24 @@ TEST_CASE("threads: many groups at once, and one rendezvous again and again") {
   });
   for (const std::string& text : texts) CHECK(text == "");
 }
+
+TEST_CASE("threads: a rendezvous that keeps nothing for them is of processes, and the error says what to select") {
+  for (const int rank : {0, 1}) {
+    const onebit_rendezvous of_processes = {sizeof(onebit_rendezvous),
+                                            rank,
+                                            2,
+                                            rank,
+                                            2,
+                                            nullptr,
+                                            [](void*, onebit_str, const void*, size_t, onebit_error* err) {
+                                              return detail::fill(err, ONEBIT_UNSUPPORTED, "no store");
+                                            },
+                                            [](void*, onebit_str, void*, size_t, size_t*, int64_t, onebit_error* err) {
+                                              return detail::fill(err, ONEBIT_UNSUPPORTED, "no store");
+                                            }};
+    const std::string said = outcomes(1, [&](int) { make(of_processes); })[0];
+    CHECK_MESSAGE(said.find("set communicator.plugin = \"mpi\"; 2 threads of one process take an onebit::LocalRendezvous") !=
+                      std::string::npos,
+                  said);
+  }
+}
