@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command `onebit`. Exit codes: 0 done, 1 an error (told in one message on stderr), 2 wrong usage.
+// The command `onebit`. Exit codes: 0 done, 1 an error (told in one message on stderr), 2 wrong usage, 130 and 143 ended by
+// SIGINT and SIGTERM.
+#include <fcntl.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <iostream>
+#include <sstream>
 #include <string>
 
 #include "check/check_command.hpp"
 #include "command/command.hpp"
+#include "command/output.hpp"
 #include "launch/launcher.hpp"
 #include "plugin_tools/plugins_command.hpp"
 #include "replay/replay_command.hpp"
@@ -48,6 +54,14 @@ struct LocalRank {
   }
 };
 
+// One that is closed would be the number of the next file that is opened, and what is printed would go into that. Now whoever
+// writes there is told that it can't be done.
+void hold_standard_descriptors() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(descriptor, F_GETFD) < 0)
+      static_cast<void>(::open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+}
+
 int run(int argc, char** argv) {
   CLI::App app(
       "onebit trains models over slow networks. The optimizer, the compressor and the communicator are plugins, chosen in a "
@@ -70,7 +84,10 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
+    std::ostringstream told;
+    const int code = app.exit(e, told, std::cerr);
+    print(told.str());
+    return code == 0 ? 0 : 2;
   }
   run.logger->set_level(verbosity.chosen());
   local_rank.note();
@@ -82,10 +99,14 @@ int run(int argc, char** argv) {
 }  // namespace onebit::host
 
 int main(int argc, char** argv) {
+  onebit::host::hold_standard_descriptors();
   try {
     return onebit::host::run(argc, argv);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "%sonebit: error: %s\n", onebit::host::speaker().c_str(), e.what());
+    return 1;
+  } catch (...) {
+    std::fprintf(stderr, "%sonebit: error: something was thrown that is no std::exception\n", onebit::host::speaker().c_str());
     return 1;
   }
 }

@@ -14,12 +14,13 @@ using on_cuda::kThreads;
 __device__ int64_t number_of_thread() { return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; }
 int64_t thread_blocks(int64_t threads) { return (threads + kThreads - 1) / kThreads; }
 
-// What the blocks of a scan come to. The largest magnitude is its bits, which order as unsigned numbers do.
+// What the blocks of a scan come to. The largest magnitude is its bits, which order as unsigned numbers do, above the block
+// that has it, counted down, so that of several the first counts.
 struct Scan {
-  unsigned largest;
-  unsigned reserved;
+  unsigned long long largest;
   __host__ __device__ double* squares() { return reinterpret_cast<double*>(this + 1); }
 };
+constexpr unsigned kFirstBlock = 0xFFFFFFFF;
 
 template <bool want_squares>
 __global__ void scan_blocks(const Block* blocks, Scan* scan) {
@@ -39,19 +40,22 @@ __global__ void scan_blocks(const Block* blocks, Scan* scan) {
       largest = fmaxf(largest, magnitude(gradient[i]));
     for (unsigned width = 16; width > 0; width /= 2) largest = fmaxf(largest, __shfl_xor_sync(on_cuda::kAll, largest, width));
   }
-  if (threadIdx.x % on_cuda::kLanes == 0) atomicMax(&scan->largest, __float_as_uint(largest));
+  if (threadIdx.x % on_cuda::kLanes != 0) return;
+  const auto bits = static_cast<unsigned long long>(__float_as_uint(largest));
+  atomicMax(&scan->largest, bits << 32U | (kFirstBlock - blockIdx.x));
 }
 
 // By one warp: the order of sum_by_lanes.
 template <bool want_squares>
-__global__ void finish_scan(Scan* scan, int64_t count, Ballot said, Ballot* own) {
+__global__ void finish_scan(const Block* blocks, Scan* scan, int64_t count, Ballot said, Ballot* own) {
   double squares = 0;
   if (want_squares) {
     for (auto b = static_cast<int64_t>(threadIdx.x); b < count; b += on_cuda::kLanes) squares += scan->squares()[b];
     for (unsigned width = 16; width > 0; width /= 2) squares += __shfl_down_sync(on_cuda::kAll, squares, width);
   }
   if (!is_first()) return;
-  said.largest = __uint_as_float(scan->largest);
+  said.largest = __uint_as_float(static_cast<unsigned>(scan->largest >> 32U));
+  if (said.largest > 0) said.flags |= tensor_flags(blocks[kFirstBlock - static_cast<unsigned>(scan->largest)].tensor);
   said.squares = squares;
   if (said.largest == HUGE_VALF) said.flags |= ballot_not_finite;
   *own = said;
@@ -104,7 +108,8 @@ void CudaDevice::scan(const onebit_block* blocks, int64_t count, bool want_squar
   auto* const found = static_cast<Scan*>(scratch);
   cuda::check(cudaMemsetAsync(found, 0, sizeof(Scan), stream_), "cudaMemsetAsync");
   cuda::launch(want_squares ? scan_blocks<true> : scan_blocks<false>, count, kThreads, stream_, blocks, found);
-  cuda::launch(want_squares ? finish_scan<true> : finish_scan<false>, 1, on_cuda::kLanes, stream_, found, count, said, own);
+  cuda::launch(want_squares ? finish_scan<true> : finish_scan<false>, 1, on_cuda::kLanes, stream_, blocks, found, count, said,
+               own);
 }
 
 void CudaDevice::judge(const Ballot* ballots, int64_t count, const Terms& terms, Verdict* verdict) const {

@@ -23,6 +23,16 @@ static_assert(sizeof(Ballot) == 32);
 inline constexpr uint32_t ballot_not_finite = 1;    // this rank's gradient can't be used
 inline constexpr uint32_t ballot_missed_local = 2;  // it skipped a local step since the last agreement, for that reason
 
+// From this bit on, a ballot's flags say in which tensor its largest gradient is, or the first that can't be used, so that
+// every rank can name it: 1 + its number; 0: none, or one beyond the room.
+inline constexpr uint32_t ballot_tensor_shift = 8;
+ONEBIT_HOST_DEVICE uint32_t tensor_flags(int64_t tensor) {
+  return tensor < 0 || tensor >= (1 << 24) - 1 ? 0 : static_cast<uint32_t>(tensor + 1) << ballot_tensor_shift;
+}
+ONEBIT_HOST_DEVICE int64_t tensor_of(const Ballot& ballot) {  // -1: not told
+  return static_cast<int64_t>(ballot.flags >> ballot_tensor_shift) - 1;
+}
+
 // What the ballots are judged by.
 struct Terms {
   double gradient_scale = 1;

@@ -84,6 +84,7 @@ Layout::Layout(const std::vector<int64_t>& tensor_elements, LayoutOptions option
   if (options_.ranks == 1) options_.dense_type = WireType::fp32;
   for (size_t t = 0; t < elements.size(); ++t)
     flags.push_back(is_exempt(static_cast<int64_t>(t)) ? uint64_t{ONEBIT_TENSOR_DENSE} : 0);
+  find_raw();
   lay_flat();
   for (const std::vector<Segment>& segments : gather()) {
     Bucket bucket;
@@ -118,9 +119,24 @@ void Layout::lay_flat() {
 
 int64_t Layout::tile_capacity() const { return std::max({options_.tile, options_.block, vector_line}); }
 
-bool Layout::is_raw(int64_t tensor) const {
-  return options_.ranks == 1 || !options_.payload_size || is_exempt(tensor) ||
-         elements[static_cast<size_t>(tensor)] < options_.dense_below;
+void Layout::find_raw() {
+  for (size_t t = 0; t < elements.size(); ++t) {
+    raw_.push_back(!codes() || is_exempt(static_cast<int64_t>(t)) || elements[t] < options_.dense_below || grows(elements[t]));
+    coded += raw_.back() ? 0 : elements[t];
+  }
+}
+
+// Would a tensor of so many elements be larger compressed than as fp32? One of a single element would: its scale alone is as
+// large. Where each rank serves a part of every tensor, the parts are what is encoded: m % n of them have an element more.
+bool Layout::grows(int64_t count) const {
+  const auto size = [&](int64_t elements_of_part) {
+    const int64_t rest = elements_of_part % options_.block;
+    const size_t whole = elements_of_part < options_.block ? 0 : options_.payload_size(options_.block);
+    return elements_of_part / options_.block * static_cast<int64_t>(whole) +
+           (rest == 0 ? 0 : static_cast<int64_t>(options_.payload_size(rest)));
+  };
+  const int64_t parts = options_.span == ONEBIT_SPAN_TENSOR ? options_.ranks : 1, larger = count % parts;
+  return larger * size(count / parts + 1) + (parts - larger) * size(count / parts) > dense_bytes(WireType::fp32, count);
 }
 
 size_t Layout::compressed_size(const onebit_block& block) const {

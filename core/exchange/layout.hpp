@@ -71,7 +71,10 @@ class Layout {
   Layout(const std::vector<int64_t>& elements, LayoutOptions options);
 
   const LayoutOptions& options() const { return options_; }
-  bool codes() const { return options_.ranks > 1 && options_.payload_size; }  // is anything ever compressed?
+  bool codes() const { return options_.ranks > 1 && options_.payload_size; }  // is there anything to compress for?
+  // Does this tensor travel as fp32 in compressed rounds, too? It is exempt, has fewer elements than dense_below, or would be
+  // larger compressed; or there is nobody to send it to.
+  bool is_raw(int64_t tensor) const { return raw_[static_cast<size_t>(tensor)]; }
   bool wide_spans() const { return codes() && options_.span != ONEBIT_SPAN_BLOCK; }
   int machines() const { return options_.ranks / options_.locals; }
   int local() const { return options_.rank / machines(); }
@@ -82,6 +85,7 @@ class Layout {
   std::vector<uint64_t> flags;       // by tensor: ONEBIT_TENSOR_
   std::vector<Bucket> buckets;
   int64_t parameters = 0;    // elements of the model
+  int64_t coded = 0;         // of these, the ones of tensors that are not raw; 0: compressed rounds compress nothing
   int64_t flat = 0;          // elements of the flat space: each tensor starts on a vector line, exempt ones come first
   int64_t flat_exempt = 0;   // of these, the ones of exempt tensors: what a released slot keeps
   int64_t served = 0;        // elements this rank serves
@@ -103,11 +107,13 @@ class Layout {
                  int64_t& extent);
   void make_spans(Bucket& bucket) const;
   bool is_exempt(int64_t tensor) const { return !options_.exempt.empty() && options_.exempt[static_cast<size_t>(tensor)]; }
-  bool is_raw(int64_t tensor) const;
+  void find_raw();
+  bool grows(int64_t count) const;
   int64_t tile_capacity() const;
   size_t compressed_size(const onebit_block& block) const;
 
   LayoutOptions options_;
+  std::vector<bool> raw_;  // by tensor
   std::vector<int64_t> tensor_flat_;
 };
 

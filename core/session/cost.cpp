@@ -72,6 +72,7 @@ uint64_t payload(const Layout& layout) {
 Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor, const Place& place) {
   Cost cost;
   cost.parameters = layout.parameters;
+  cost.compressed_parameters = layout.coded;
   const double each = layout.parameters > 0 ? 1.0 / static_cast<double>(layout.parameters) : 0;
   const auto ranks = static_cast<uint64_t>(layout.options().ranks);
   uint64_t compressed = plans.compressed_state, peak = plans.dense_state;

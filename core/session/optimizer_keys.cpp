@@ -120,9 +120,16 @@ std::vector<TensorRole> roles_of(const Configuration& configuration, const std::
   int64_t number = 0;
   for (const TensorGroup& group : configuration.groups) {
     ++number;
+    int64_t won = 0, taken = 0;  // taken: the group that has the last one that was not won
     names.match(group.tensors, "optimizer.group.tensors", [&](size_t t) {
       if (roles[t].group == 0) roles[t].group = number;
+      (roles[t].group == number ? won : taken) = roles[t].group;
     });
+    if (won == 0)
+      refuse(group.tensors.front().where,
+             "optimizer.group.tensors: group " + std::to_string(number) +
+                 " gets no tensor: those that it matches belong to earlier groups, such as group " + std::to_string(taken) +
+                 "; move this group before them, or leave it out");
   }
   return roles;
 }

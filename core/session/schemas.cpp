@@ -26,6 +26,10 @@ std::vector<const onebit_schema*> session_schema() {
       integer_option(
           "verify_every", "0", 0, 1e9,
           "interval, in steps, at which all ranks compare a hash of each parameter tensor and stop if one differs; 0: never"),
+      integer_option(
+          "max_skipped", "20", 0, 1e9,
+          "skipped steps in a row, because a gradient can't be used, that end all ranks with an error, which names the "
+          "rank, the tensor and the first of these steps; 0: no limit"),
       text_option(
           "trace", "\"\"", "",
           "file for a timeline of each rank's last steps, to open in chrome://tracing or ui.perfetto.dev; \"trace.json\" "

@@ -96,7 +96,8 @@ std::unique_ptr<Optimizer> make_optimizer(const Registry& registry, const Config
 
 std::unique_ptr<Trace> make_trace(const Registry& registry, const Configuration& configuration, int rank) {
   const std::string_view file = configuration.session.options().text("trace");
-  return file.empty() ? nullptr : std::make_unique<Trace>(registry.traces(), std::filesystem::path(file), rank);
+  if (file.empty()) return nullptr;
+  return std::make_unique<Trace>(registry.traces(), std::filesystem::path(file), rank, Trace::kMost, registry.logger());
 }
 
 bool hierarchical(const Configuration& configuration) {
@@ -142,6 +143,7 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
               host.metrics().add(ONEBIT_METRIC_HISTOGRAM, "session.wait_seconds")},
       clip_norm(configuration.session.options().real("clip_norm")),
       verify_every(configuration.session.options().integer("verify_every")),
+      max_skipped(configuration.session.options().integer("max_skipped")),
       configuration_hash(configuration.hash()),
       roles(roles_of(configuration, parameters)),
       device(make_device(host, configuration, rendezvous)),
@@ -177,7 +179,7 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
                                                       on_device ? on_device->blocks() : nullptr});
   pointed.assign(replicas.parameters().size(), nullptr);
   block_squares.assign(layout.blocks.size(), 0);
-  worker_largest.assign(static_cast<size_t>(workers.count()), 0);
+  worker_largest.assign(static_cast<size_t>(workers.count()), {});
 }
 
 // Collective: nothing is sent before models are known to be the same.
@@ -206,8 +208,9 @@ Traffic Session::Impl::traffic() const {
   Traffic result = counts;
   if (!machines.place().alone()) {
     result.dense_bytes = machines.rounds().bytes(Stage::dense);
-    result.compressed_bytes = machines.rounds().bytes(Stage::compressed);
+    (compresses() ? result.compressed_bytes : result.dense_bytes) += machines.rounds().bytes(Stage::compressed);
   }
+  result.compressed_parameters = layout.coded;
   result.sharers = machines.place().locals;
   result.local_bytes = machines.local_bytes();
   result.agreement_bytes = communicator.bytes(Stage::agreement);

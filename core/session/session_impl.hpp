@@ -58,6 +58,9 @@ struct Session::Impl {
   void settled();  // the same, guarded: for whoever asks for a state
   void tell_missed() const;
   void tell_skipped(const Verdict& verdict);
+  std::string fault_of(const Verdict& verdict) const;
+  // Compressed rounds in which no tensor is compressed are dense ones, and told as such.
+  bool compresses() const { return layout.coded > 0 || !layout.codes(); }
   void commit();
   uint64_t plan_hash() const;
   void swap_anchor();  // the parameters change places with the anchor
@@ -74,7 +77,7 @@ struct Session::Impl {
     int32_t steps, skipped, step_seconds, wait_seconds;
   } const metrics;
   const double clip_norm;
-  const int64_t verify_every;
+  const int64_t verify_every, max_skipped;
   const uint64_t configuration_hash;
   const std::vector<TensorRole> roles;  // by tensor
 
@@ -108,14 +111,22 @@ struct Session::Impl {
   bool sync_requested = false;
   bool apart = false;  // the last step was a local one: ranks have parameters of their own
   int64_t skipped_in_a_row = 0;
+  std::string first_skipped;          // of these, the first, and what was wrong
   Plan plan;                          // of the last step
   Timings timings;                    // of scans and agreements; the rest is the exchange's
   Traffic counts;                     // of steps; bytes are the communicator's
   Buffer no_gradient;                 // zeros, where the model gives none
   std::vector<const float*> pointed;  // the gradients that the blocks point at
   std::vector<double> block_squares;
-  std::vector<float> worker_largest;  // magnitude of a gradient; infinite where one is not finite or too large
-  std::string ended;                  // why the session can't go on; "" while it can
+  struct Largest {
+    float magnitude = 0;  // of a gradient; infinite where one is not finite or too large
+    int64_t block = -1;   // the first that has it; -1: all are zero
+    void note(float found, int64_t in) {
+      if (found > magnitude || (found == magnitude && in < block)) *this = {found, in};
+    }
+  };
+  std::vector<Largest> worker_largest;
+  std::string ended;  // why the session can't go on; "" while it can
 };
 
 template <class F>

@@ -2,6 +2,7 @@
 // A step, from gradients to the commit.
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 
 #include <spdlog/logger.h>
@@ -45,7 +46,7 @@ void Session::Impl::take_step(const std::vector<const float*>& gradients, void* 
   optimizer->plan(now, on_device ? on_device->host_totals() : totals(), plan);
   report = {};
   report.number = next_step;
-  report.compressed = has_round(plan, RoundKind::compressed);
+  report.compressed = has_round(plan, RoundKind::compressed) && compresses();
   report.local = plan.rounds().size == 0;
   terms_of_step = terms();
   embedder = stream;
@@ -110,20 +111,42 @@ void Session::Impl::tell_missed() const {
                               next_step, rank);
 }
 
-// Once for all ranks, and less and less often while it goes on: at the 1st, 2nd, 4th, 8th ... in a row.
+// Once for all ranks, and less and less often while it goes on: at the 1st, 2nd, 4th, 8th ... in a row. All ranks have skipped
+// the same steps, so where there were too many they all end here.
 void Session::Impl::tell_skipped(const Verdict& verdict) {
   ++counts.skipped_steps;
   ++skipped_in_a_row;
+  if (skipped_in_a_row == 1) first_skipped = "step " + std::to_string(next_step) + ": " + fault_of(verdict);
+  const std::string advice =
+      verdict.beyond_wire > 0
+          ? "scale gradients down (set_gradient_scale, session.clip_norm), or set exchange.dense_dtype = \"bf16\""
+          : "lower the learning rate, or clip gradients (session.clip_norm)";
+  if (max_skipped > 0 && skipped_in_a_row >= max_skipped)
+    throw Error(Code::invalid_argument, std::to_string(skipped_in_a_row) +
+                                            " steps in a row were skipped (session.max_skipped), "
+                                            "the first of them " +
+                                            first_skipped + "; " + advice + ", or raise session.max_skipped (0: no limit)");
   if (communicator.rank() != 0 || !registry.logger() || (skipped_in_a_row & (skipped_in_a_row - 1)) != 0) return;
-  if (verdict.beyond_wire > 0) {
-    registry.logger()->warn(
-        "step {}: a gradient of rank {} would be sent as {:g}, and fp16 ends at 65504: all ranks skip it ({} in a row); scale "
-        "gradients down (set_gradient_scale, clip_norm), or set exchange.dense_dtype to \"bf16\"",
-        next_step, verdict.beyond_wire_rank, verdict.beyond_wire, skipped_in_a_row);
-    return;
-  }
-  registry.logger()->warn("step {}: a gradient is not finite, or larger than 2^55: all ranks skip it ({} in a row)", next_step,
-                          skipped_in_a_row);
+  registry.logger()->warn("step {}: {}: all ranks skip it ({} in a row); {}", next_step, fault_of(verdict), skipped_in_a_row,
+                          advice);
+}
+
+// What is wrong with which tensor on which rank: the first of those that can't be used.
+std::string Session::Impl::fault_of(const Verdict& verdict) const {
+  const auto unusable = [](const Ballot& ballot) { return (ballot.flags & ballot_not_finite) != 0; };
+  const auto first = std::find_if(ballots.begin(), ballots.end(), unusable);
+  const bool wire = verdict.beyond_wire > 0;
+  const int64_t rank = wire ? verdict.beyond_wire_rank : first - ballots.begin();
+  const int64_t tensor = tensor_of(ballots[static_cast<size_t>(rank)]);
+  std::string text =
+      tensor < 0 ? "a gradient" : "the gradient of '" + replicas.parameters()[static_cast<size_t>(tensor)].name + "'";
+  text += " on rank " + std::to_string(rank);
+  if (const auto all = std::count_if(ballots.begin(), ballots.end(), unusable); !wire && all > 1)
+    text += " (and some on " + std::to_string(all - 1) + " more)";
+  if (!wire) return text + " is not finite, or larger than 2^55";
+  char value[32];
+  std::snprintf(value, sizeof value, "%g", static_cast<double>(verdict.beyond_wire));
+  return text + " would be sent as " + value + ", and fp16 ends at 65504";
 }
 
 void Session::Impl::point_at(const std::vector<const float*>& gradients) {
@@ -163,16 +186,18 @@ Terms Session::Impl::terms() const {
 Ballot Session::Impl::scanned() {
   const Lap lap(timings.scan, {trace.get(), "scan"});
   const bool squares = clip_norm > 0;
-  std::fill(worker_largest.begin(), worker_largest.end(), 0.0F);
+  std::fill(worker_largest.begin(), worker_largest.end(), Largest());
   workers.run(static_cast<int64_t>(layout.blocks.size()), [&](int worker, int64_t b) {
     const onebit_block& block = layout.blocks[static_cast<size_t>(b)];
     const GradientScan found = scan_gradient(block.gradient, block.count, squares);
-    float& largest = worker_largest[static_cast<size_t>(worker)];
-    largest = std::max(largest, found.finite ? found.largest : std::numeric_limits<float>::infinity());
+    worker_largest[static_cast<size_t>(worker)].note(found.finite ? found.largest : std::numeric_limits<float>::infinity(), b);
     block_squares[static_cast<size_t>(b)] = found.squares;
   });
   Ballot own = said();
-  own.largest = *std::max_element(worker_largest.begin(), worker_largest.end());
+  Largest all;
+  for (const Largest& largest : worker_largest) all.note(largest.magnitude, largest.block);
+  own.largest = all.magnitude;
+  if (all.block >= 0) own.flags |= tensor_flags(layout.blocks[static_cast<size_t>(all.block)].tensor);
   if (std::isinf(own.largest)) own.flags |= ballot_not_finite;
   own.squares = sum_by_lanes(block_squares.data(), static_cast<int64_t>(block_squares.size()));
   return own;
@@ -187,7 +212,8 @@ void Session::Impl::commit() {
   if (!report.skipped) exchange->commit(plan);
   for (const int32_t slot : plan.releases()) state.release(slot);
   if (device && plan.releases().size > 0) device->settle();  // so that the memory is free, once in a run
-  counts.dense_steps += has_round(plan, RoundKind::dense) ? 1 : 0;
+  const bool uncompressed = has_round(plan, RoundKind::compressed) && !report.compressed;
+  counts.dense_steps += has_round(plan, RoundKind::dense) || uncompressed ? 1 : 0;
   counts.compressed_steps += report.compressed ? 1 : 0;
   counts.local_steps += report.local ? 1 : 0;
   apart = report.local && state.anchor() >= 0;

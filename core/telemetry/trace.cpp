@@ -3,10 +3,13 @@
 // except by nesting: the session's own do nest; those of plugins, such as transfers at the same time, are spread over lanes.
 #include "telemetry/trace.hpp"
 
+#include <spdlog/logger.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <nlohmann/json.hpp>
 #include <system_error>
+#include <utility>
 
 #include "onebit/error.hpp"
 
@@ -43,12 +46,12 @@ std::filesystem::path Trace::file_of(const std::filesystem::path& file, int rank
   return own.replace_extension(".rank" + std::to_string(rank) + file.extension().string());
 }
 
-Trace::Trace(Traces& traces, const std::filesystem::path& file, int rank, size_t most)
-    : traces_(traces), rank_(rank), out_(file_of(file, rank)), ring_(most) {
+Trace::Trace(Traces& traces, const std::filesystem::path& file, int rank, size_t most, std::shared_ptr<spdlog::logger> logger)
+    : traces_(traces), file_(file_of(file, rank)), logger_(std::move(logger)), rank_(rank), out_(file_), ring_(most) {
   if (!out_)
     throw Error(Code::invalid_argument,
-                "session.trace: '" + file_of(file, rank).string() +
-                    "' can't be written: " + std::generic_category().message(errno) + "; its folder must be there",
+                "session.trace: '" + file_.string() + "' can't be written: " + std::generic_category().message(errno) +
+                    "; its folder must be there",
                 errno);
   traces_.add(this);
 }
@@ -60,6 +63,9 @@ Trace::~Trace() {
   } catch (const std::exception&) {
     out_.setstate(std::ios::failbit);  // a trace cut short; what it is of has gone well
   }
+  if (!out_ && logger_)
+    logger_->error("session.trace: '{}' is cut short, it can't be written: {}", file_.string(),
+                   std::generic_category().message(trouble_ == 0 ? ENOMEM : trouble_));
 }
 
 void Trace::own(std::string_view name, int64_t begin_ns, int64_t end_ns, int64_t bucket) {
@@ -84,13 +90,16 @@ std::vector<Trace::Span> Trace::in_order() const {
   return spans;
 }
 
+void Trace::put(const std::string& text) {
+  if (out_ && !(out_ << text)) trouble_ = errno;
+}
+
 void Trace::write() {
-  out_ << "[\n" << text_of(label("process_name", rank_, 0, "name", "rank " + std::to_string(rank_)));
-  out_ << ",\n" << text_of(label("thread_name", rank_, 0, "name", "steps"));
+  put("[\n" + text_of(label("process_name", rank_, 0, "name", "rank " + std::to_string(rank_))));
+  put(",\n" + text_of(label("thread_name", rank_, 0, "name", "steps")));
   if (count_ > ring_.size())
-    out_ << ",\n"
-         << text_of(label("process_labels", rank_, 0, "labels",
-                          "the last " + std::to_string(ring_.size()) + " of " + std::to_string(count_) + " spans"));
+    put(",\n" + text_of(label("process_labels", rank_, 0, "labels",
+                              "the last " + std::to_string(ring_.size()) + " of " + std::to_string(count_) + " spans")));
   std::vector<int64_t> lane_ends;
   for (const Span& span : in_order()) {
     if (span.own) {
@@ -101,12 +110,13 @@ void Trace::write() {
     const auto lane = free - lane_ends.begin() + 1;
     if (free == lane_ends.end()) {
       lane_ends.push_back(0);
-      out_ << ",\n" << text_of(label("thread_name", rank_, lane, "name", "plugins " + std::to_string(lane)));
+      put(",\n" + text_of(label("thread_name", rank_, lane, "name", "plugins " + std::to_string(lane))));
     }
     lane_ends[static_cast<size_t>(lane - 1)] = span.end;
     write_span(span, lane);
   }
-  out_ << "\n]\n" << std::flush;
+  put("\n]\n");
+  if (out_ && !out_.flush()) trouble_ = errno;
 }
 
 void Trace::write_span(const Span& span, int64_t lane) {
@@ -117,7 +127,7 @@ void Trace::write_span(const Span& span, int64_t lane) {
   event["dur"] = static_cast<double>(span.end - span.begin) / 1e3;
   if (span.own) event["args"]["step"] = span.step;
   if (span.bucket >= 0) event["args"]["bucket"] = span.bucket;
-  out_ << ",\n" << text_of(event);
+  put(",\n" + text_of(event));
 }
 
 }  // namespace onebit

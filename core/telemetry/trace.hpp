@@ -9,9 +9,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <mutex>
+#include <string>
 #include <string_view>
 #include <vector>
+
+namespace spdlog {
+class logger;  // NOLINT(readability-identifier-naming): spdlog's
+}
 
 namespace onebit {
 
@@ -32,8 +38,11 @@ class Traces {
 class Trace {
  public:
   // "run/trace.json" becomes "run/trace.rank0.json". Throws Error(invalid_argument) where that can't be written.
-  Trace(Traces& traces, const std::filesystem::path& file, int rank, size_t most = 65536);
-  ~Trace();  // writes it; failing to is not an error, for training has succeeded
+  static constexpr size_t kMost = 65536;  // spans that are kept
+  Trace(Traces& traces, const std::filesystem::path& file, int rank, size_t most = kMost,
+        std::shared_ptr<spdlog::logger> logger = nullptr);
+  // Writes it. Failing to is no error of the session, which has done its work, but the logger is told why.
+  ~Trace();
   Trace(const Trace&) = delete;
   Trace& operator=(const Trace&) = delete;
 
@@ -56,11 +65,15 @@ class Trace {
   std::vector<Span> in_order() const;
   void write();
   void write_span(const Span& span, int64_t lane);
+  void put(const std::string& text);
 
   Traces& traces_;
+  const std::filesystem::path file_;
+  const std::shared_ptr<spdlog::logger> logger_;  // NULL: nobody is told
   const int rank_;
   int64_t step_ = 0;
   std::ofstream out_;
+  int trouble_ = 0;  // errno of the first write that failed
   std::mutex mutex_;
   std::vector<Span> ring_;
   uint64_t count_ = 0;  // ever kept

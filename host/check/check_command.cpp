@@ -4,14 +4,18 @@
 
 #include <fmt/core.h>
 
-#include <iostream>
-
 #include "command/loading.hpp"
+#include "command/output.hpp"
 #include "training/models.hpp"
 #include "training/train_schema.hpp"
 
 namespace onebit::host {
 namespace {
+
+constexpr const char* kNothingCompressed =
+    "#   nothing is compressed: each tensor is exempt (optimizer.dense), has fewer elements than exchange.dense_below or "
+    "would\n"
+    "#   be larger compressed; or all ranks are on one machine, with exchange.topology = \"hierarchical\"\n";
 
 std::string cost_text(const Cost& cost, const std::string& model, int64_t ranks) {
   std::string text = fmt::format("# {}: {} parameters on {} ranks\n", model, cost.parameters, ranks);
@@ -21,8 +25,11 @@ std::string cost_text(const Cost& cost, const std::string& model, int64_t ranks)
     text += local > 0 ? fmt::format(", and {} inside its machine\n", local) : "\n";
   };
   stage("dense stage:", cost.dense_state, cost.dense_traffic, cost.dense_local_traffic);
+  const bool compressed = cost.compressed_parameters > 0 || ranks == 1;
   if (cost.has_compressed_stage)
-    stage("compressed stage:", cost.compressed_state, cost.compressed_traffic, cost.compressed_local_traffic);
+    stage(compressed ? "compressed stage:" : "later stage:", cost.compressed_state, cost.compressed_traffic,
+          cost.compressed_local_traffic);
+  if (cost.has_compressed_stage && !compressed) text += kNothingCompressed;
   text += fmt::format("#   {:<18} state {:>6.2f} bytes a parameter\n", "at the most:", cost.peak_state);
   return text + fmt::format("#   {:<18} {} bytes a step and rank\n", "agreement:", cost.agreement_traffic);
 }
@@ -63,9 +70,8 @@ void check(const Source& source, int64_t ranks, int64_t machines, const std::sha
   const std::string model = TrainSettings(configuration).model;
   const std::vector<Parameter> tensors = tensors_of(model);
   const Cost cost = cost_of(loaded.registry, configuration, tensors, static_cast<int>(ranks), static_cast<int>(machines));
-  std::cout << "# " << source.config << ": valid; hash " << fmt::format("{:016x}", configuration.hash()) << "\n"
-            << cost_text(cost, model, ranks) << roles_text(configuration, tensors) << "\n"
-            << configuration.to_toml(true);
+  print(fmt::format("# {}: valid; hash {:016x}\n", source.config, configuration.hash()) + cost_text(cost, model, ranks) +
+        roles_text(configuration, tensors) + "\n" + configuration.to_toml(true));
 }
 
 }  // namespace

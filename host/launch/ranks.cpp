@@ -89,6 +89,9 @@ void Ranks::live(Session session, size_t place, const Body& body) const {
   } catch (const std::exception& e) {
     session.communicator().abort("rank " + std::to_string(session.rank()) + " failed: " + e.what());
     throw;
+  } catch (...) {
+    session.communicator().abort("rank " + std::to_string(session.rank()) + " failed");
+    throw;
   }
 }
 

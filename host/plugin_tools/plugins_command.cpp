@@ -2,9 +2,8 @@
 // `onebit plugins`: what there is, and what it accepts; its other subcommands have files of their own.
 #include "plugin_tools/plugins_command.hpp"
 
-#include <iostream>
-
 #include "command/loading.hpp"
+#include "command/output.hpp"
 
 namespace onebit::host {
 namespace {
@@ -16,9 +15,11 @@ void list(const std::shared_ptr<spdlog::logger>& logger, bool as_json) {
     print_json(host::json_of(registry));
     return;
   }
-  for (const PluginInfo& plugin : registry.plugins()) std::cout << summary_of(plugin);
-  for (const LoadFailure& failure : registry.failures()) std::cout << "failed: " << failure.reason << "\n";
-  if (registry.plugins().empty()) std::cout << "no plugins; looked in " << Registry::default_folder().string() << "\n";
+  std::string text;
+  for (const PluginInfo& plugin : registry.plugins()) text += summary_of(plugin);
+  for (const LoadFailure& failure : registry.failures()) text += "failed: " + failure.reason + "\n";
+  if (registry.plugins().empty()) text += "no plugins; looked in " + Registry::default_folder().string() + "\n";
+  print(text);
 }
 
 void inspect(const std::shared_ptr<spdlog::logger>& logger, const std::string& file, bool as_json) {
@@ -27,7 +28,7 @@ void inspect(const std::shared_ptr<spdlog::logger>& logger, const std::string& f
   if (as_json)
     print_json(host::json_of(plugin));
   else
-    std::cout << description_of(plugin);
+    print(description_of(plugin));
 }
 
 }  // namespace

@@ -2,8 +2,7 @@
 // How plugins are shown.
 #include <fmt/core.h>
 
-#include <iostream>
-
+#include "command/output.hpp"
 #include "plugin_tools/plugins_command.hpp"
 
 namespace onebit::host {
@@ -95,8 +94,6 @@ std::string description_of(const PluginInfo& plugin) {
   return text;
 }
 
-void print_json(const nlohmann::ordered_json& json) {
-  std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
-}
+void print_json(const nlohmann::ordered_json& json) { print(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"); }
 
 }  // namespace onebit::host

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <iostream>
 
 #include "command/command.hpp"
+#include "command/output.hpp"
 #include "plugin_tools/plugins_child.hpp"
 #include "plugin_tools/plugins_command.hpp"
 
@@ -97,7 +97,7 @@ void add_probe(CLI::App& plugins, Run& run) {
       if (options->as_json)
         print_json(json_of(found, file));
       else
-        std::cout << text_of(found, file);
+        print(text_of(found, file));
       run.exit_code = found.reason().empty() ? 0 : 1;
     };
   });

@@ -4,9 +4,9 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <iostream>
 
 #include "command/command.hpp"
+#include "command/output.hpp"
 #include "plugin_tools/plugins_command.hpp"
 #include "plugin_tools/template_project.hpp"
 
@@ -74,8 +74,7 @@ void write_and_tell(const NewOptions& options, const std::shared_ptr<spdlog::log
   check_project_name(built_in, options.kind, options.name);
   const fs::path folder = (fs::path(options.into) / options.name).lexically_normal();
   const std::vector<std::string> files = write_project(options.kind, options.name, folder);
-  std::cout << fmt::format("wrote to {}: {}\n\nnext:\n{}", folder.string(), fmt::join(files, ", "),
-                           directions(folder, options.name));
+  print(fmt::format("wrote to {}: {}\n\nnext:\n{}", folder.string(), fmt::join(files, ", "), directions(folder, options.name)));
 }
 
 }  // namespace

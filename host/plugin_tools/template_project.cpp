@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <fstream>
 #include <iterator>
 #include <system_error>
@@ -41,7 +42,8 @@ std::string filled(std::string_view text, const std::string& name) {
 void write(const fs::path& file, const std::string& text) {
   std::ofstream out(file, std::ios::binary);
   out << text << std::flush;
-  if (!out) throw Error(Code::unavailable, file.string() + " can't be written");
+  if (!out)
+    throw Error(Code::unavailable, file.string() + " can't be written: " + std::generic_category().message(errno), errno);
 }
 
 // Makes the folder and those above it; what is there is left alone.

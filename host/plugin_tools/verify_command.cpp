@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <iostream>
 
 #include "command/command.hpp"
+#include "command/output.hpp"
 #include "plugin_tools/plugins_child.hpp"
 #include "plugin_tools/plugins_command.hpp"
 
@@ -29,9 +29,8 @@ struct Verdict {
 
 void print(const Json& check) {
   const std::string text = check["text"];
-  std::cout << fmt::format("{:<8} {} {}{}\n", check["outcome"].get<std::string>(), check["subject"].get<std::string>(),
-                           check["name"].get<std::string>(), text.empty() ? "" : ": " + text)
-            << std::flush;
+  print(fmt::format("{:<8} {} {}{}\n", check["outcome"].get<std::string>(), check["subject"].get<std::string>(),
+                    check["name"].get<std::string>(), text.empty() ? "" : ": " + text));
 }
 
 // How the process ended is the last check.
@@ -93,7 +92,7 @@ void verify_and_tell(const VerifyOptions& options, Run& run) {
   if (options.as_json)
     print_json(json_of(verdict, file));
   else
-    std::cout << summary_of(verdict, file);
+    print(summary_of(verdict, file));
   run.exit_code = verdict.ok() ? 0 : 1;
 }
 

@@ -4,12 +4,12 @@
 
 #include <fmt/format.h>
 
-#include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "command/loading.hpp"
+#include "command/output.hpp"
 #include "launch/placement.hpp"
 #include "replay/gradient_trace.hpp"
 #include "replay/replay.hpp"
@@ -42,9 +42,8 @@ void run_replay(const ReplayArguments& arguments, const Run& run) {
   const Ranks ranks = place(arguments, loaded, trace, run);
   const std::optional<int64_t> skipped = replay(loaded.registry, loaded.configuration, trace, ranks, arguments.out);
   if (!skipped) return;
-  std::cout << fmt::format("{}: {} tensors after steps {} to {} on {} ranks, {} skipped\n", arguments.out,
-                           trace.tensors().size(), trace.first_step(), trace.first_step() + trace.steps() - 1, trace.ranks(),
-                           *skipped);
+  print(fmt::format("{}: {} tensors after steps {} to {} on {} ranks, {} skipped\n", arguments.out, trace.tensors().size(),
+                    trace.first_step(), trace.first_step() + trace.steps() - 1, trace.ranks(), *skipped));
 }
 
 }  // namespace

@@ -2,11 +2,11 @@
 // `onebit compare A/summary.json B/summary.json ...`: the gain of one run over another, as a table.
 #include "training/compare_command.hpp"
 
-#include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "command/output.hpp"
 #include "training/comparison.hpp"
 
 namespace onebit::host {
@@ -26,7 +26,7 @@ void add_compare(CLI::App& app, Run& run) {
       std::vector<RunFigures> runs;
       for (const std::string& file : arguments->files) runs.push_back(read_summary(file));
       const Table table = comparison_of(runs);
-      std::cout << (arguments->markdown ? markdown_text(table) : aligned_text(table));
+      print(arguments->markdown ? markdown_text(table) : aligned_text(table));
     };
   });
 }

@@ -13,6 +13,7 @@
 
 #include "onebit/error.hpp"
 #include "training/stage_timings.hpp"
+#include "training/summary.hpp"
 
 namespace onebit::host {
 namespace {
@@ -101,6 +102,25 @@ void add_rates(Rows& rows) {
              [rate = rate](const RunFigures& r) { return time_text(r.bytes_sent * 8 / rate); });
 }
 
+// A run that failed is refused. Summaries of old have no status: there it is known by the steps that it skipped.
+std::string status_of(const Reading& reading, const json& summary) {
+  const auto text = [&](const char* key) {
+    return summary.contains(key) && summary[key].is_string() ? summary[key].get<std::string>() : std::string();
+  };
+  std::string status = text("status"), reason = text("reason");
+  if (status.empty()) {
+    const double skipped = summary.contains("skipped_steps") ? reading.number(summary, "skipped_steps") : 0;
+    const bool failed = skipped > reading.number(summary, "steps");
+    if (failed) reason = "more than half of its steps were skipped";
+    const bool interrupted = summary.contains("interrupted") && summary["interrupted"] == true;
+    status = text_of(failed ? Ending::failed : interrupted ? Ending::interrupted : Ending::completed);
+  }
+  if (status == text_of(Ending::failed))
+    throw Error(Code::invalid_argument, reading.file.string() + ": this run failed, so there is nothing to compare" +
+                                            (reason.empty() ? "" : ": " + reason));
+  return status;
+}
+
 // None for a stage without steps, and in summaries of old that tell no times, or know no such stage.
 std::optional<StepFigures> step_of(const Reading& reading, const json& summary, const char* stage_name) {
   if (!summary.contains("timings")) return std::nullopt;
@@ -124,7 +144,9 @@ RunFigures read_summary(const std::filesystem::path& file) {
   const json& config = reading.member(summary, "config");
   if (!config.is_string()) reading.fail("'config' is not text");
   const json& bits = reading.member(summary, "wire_bits_per_parameter");
+  const std::string status = status_of(reading, summary);
   return {config.get<std::string>(),
+          status,
           reading.optional_number(summary, "final_test_accuracy"),
           summary.contains("final_test_loss") ? reading.optional_number(summary, "final_test_loss") : std::nullopt,
           reading.optional_number(summary, "final_train_loss"),
@@ -144,12 +166,15 @@ Table comparison_of(const std::vector<RunFigures>& runs) {
   Table table = {{""}};
   for (const RunFigures& run : runs) table[0].push_back(run.name);
   Rows rows(runs, table);
+  rows.add_if([](const auto& r) { return r.status != text_of(Ending::completed); }, "status",
+              [](const auto& r) { return r.status; });
   add_quality(rows);
   rows.add("steps, ranks", [](const auto& r) { return fmt::format("{}, {}", r.steps, r.ranks); });
   rows.add("seconds in training here", [](const auto& r) { return fmt::format("{:.1f}", r.seconds); });
   rows.add("bytes sent a rank", [](const auto& r) { return bytes_text(r.bytes_sent); });
   rows.add("  fewer than " + first.name, [&](const auto& r) {
-    return &r == &first || r.bytes_sent <= 0 ? kNone : ratio_text(first.bytes_sent / r.bytes_sent);
+    const bool whole = r.status == text_of(Ending::completed) && first.status == text_of(Ending::completed);
+    return &r == &first || r.bytes_sent <= 0 || !whole ? kNone : ratio_text(first.bytes_sent / r.bytes_sent);
   });
   rows.add("bits a parameter and direction", [](const auto&) { return std::string(); });
   rows.add("  in the dense stage", [](const auto& r) { return bits_text(r.dense_bits); });

@@ -18,6 +18,7 @@ struct StepFigures {
 // What a comparison needs of a summary.json.
 struct RunFigures {
   std::string name;
+  std::string status;  // "completed" or "interrupted"
   std::optional<double> accuracy, test_loss, train_loss;
   double seconds = 0;
   int64_t steps = 0, ranks = 0;
@@ -26,7 +27,8 @@ struct RunFigures {
   std::optional<StepFigures> dense_step, compressed_step, local_step;
 };
 
-// Throws Error(invalid_argument), naming file and key, when it is not a summary.
+// Throws Error(invalid_argument), naming file and key, when it is not a summary, and with the reason when it is that of a run
+// that failed, which has no figures that mean anything.
 RunFigures read_summary(const std::filesystem::path& file);
 
 // The first row has the heads of the columns; the first column names the rows.

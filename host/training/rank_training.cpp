@@ -2,8 +2,11 @@
 // The training loop of one rank.
 #include "training/rank_training.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 
 #include "launch/gathering.hpp"
 #include "launch/interrupt.hpp"
@@ -42,12 +45,26 @@ RankOutcome RankTraining::run() {
   if (!stop_) outcome.test = test_;
   outcome.train_loss = train_loss_;
   outcome.seconds = trained_.seconds();
-  outcome.interrupted = stop_;
+  outcome.signal = signal_;
+  outcome.failure = failure();
   outcome.parameter_hash = session_.parameter_hash();
   outcome.traffic = session_.traffic();
   outcome.timings = timings_;
   require_same_model(outcome.parameter_hash);
   return outcome;
+}
+
+// Collective: a local step is skipped by a rank alone.
+std::string RankTraining::failure() {
+  uint64_t most = 0, last = 0;
+  for (const uint64_t skipped :
+       numbers_of_ranks(session_.communicator(), 2 * static_cast<uint64_t>(skipped_) + last_skipped_)) {
+    most = std::max(most, skipped / 2);
+    last |= skipped % 2;
+  }
+  if (last != 0 || 2 * most > static_cast<uint64_t>(taken_))
+    return fmt::format("{} of {} steps were skipped{}", most, taken_, last != 0 ? ", the last one among them" : "");
+  return !test_ || std::isfinite(test_->loss) ? "" : "the loss on the test set is not finite";
 }
 
 // [train] is not the session's concern, so its ranks may differ there without a word: processes have a configuration each.
@@ -99,7 +116,7 @@ void RankTraining::step(int64_t step_of_epoch) {
   timings_.add(report, Stopwatch::between(began, learned), Stopwatch::between(began, Stopwatch::Clock::now()),
                session_.timings());
   note(report, loss);
-  if (log_ != nullptr) log_->step(progress(shown_loss_));
+  if (log_ != nullptr) log_->step(progress(shown_loss_), session_.traffic());
 }
 
 // The mean loss of this rank's micro-batches. Their gradients add up; the session divides them by their number.
@@ -114,6 +131,8 @@ void RankTraining::note(const StepReport& report, double loss) {
   ++taken_;
   ++window_tried_;
   stage_ = report.compressed ? kCompressed : report.local ? kLocal : kDense;
+  last_skipped_ = report.skipped;
+  skipped_ += report.skipped ? 1 : 0;
   if (report.skipped) return;
   window_.add(loss);
   epoch_losses_.add(loss);
@@ -123,10 +142,13 @@ void RankTraining::note(const StepReport& report, double loss) {
 // A wish to stop is one that all ranks must hear at the same step. The mean of their clocks tells all of them alike when to ask
 // again.
 void RankTraining::ask_whether_to_stop() {
-  std::vector<double> sums = {Interruptible::requested() ? 1.0 : 0.0, trained_.seconds() / static_cast<double>(taken_)};
+  const int heard = Interruptible::requested();
+  std::vector<double> sums = {heard != 0 ? 1.0 : 0.0, heard == SIGTERM ? 1.0 : 0.0,
+                              trained_.seconds() / static_cast<double>(taken_)};
   sum_over_ranks(session_.communicator(), sums);
   stop_ = sums[0] > 0;
-  const double seconds_a_step = sums[1] / session_.size();
+  signal_ = !stop_ ? 0 : sums[1] > 0 ? SIGTERM : SIGINT;
+  const double seconds_a_step = sums[2] / session_.size();
   next_vote_ = taken_ + std::max<int64_t>(1, static_cast<int64_t>(kVoteSeconds / std::max(seconds_a_step, 1e-9)));
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "data_sets/data_set.hpp"
 #include "onebit/session.hpp"
@@ -23,7 +24,8 @@ struct RankOutcome {
   std::optional<TestResult> test;  // none when the run was interrupted
   std::optional<double> train_loss;
   double seconds = 0;
-  bool interrupted = false;
+  int signal = 0;               // that interrupted it, the same on all ranks; 0: none
+  std::string failure;          // why what came of it is no result, likewise; "": it is one
   uint64_t parameter_hash = 0;  // the same on all ranks
   Traffic traffic;
   StepTimings timings;
@@ -49,6 +51,7 @@ class RankTraining {
     }
   };
 
+  std::string failure();
   void require_same_run();
   void require_same_model(uint64_t hash);
   void train_epoch(int64_t epoch);
@@ -75,6 +78,8 @@ class RankTraining {
   int64_t parameters_ = 0;
 
   int64_t epoch_ = 0, taken_ = 0;  // epoch under way, from 0; steps tried
+  int64_t skipped_ = 0;            // of these, on this rank
+  bool last_skipped_ = false;
   const char* stage_ = kDense;
   StepTimings timings_;
   std::optional<TestResult> test_;
@@ -86,6 +91,7 @@ class RankTraining {
   int64_t next_vote_ = 1;  // the step after which ranks ask each other whether to stop
   Stopwatch trained_;      // evaluation apart
   bool stop_ = false;
+  int signal_ = 0;  // why
 };
 
 }  // namespace onebit::host

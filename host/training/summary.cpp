@@ -2,14 +2,9 @@
 // Summaries as JSON.
 #include "training/summary.hpp"
 
-#include <cerrno>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
-
-#include "onebit/error.hpp"
 
 namespace onebit::host {
 namespace {
@@ -48,10 +43,16 @@ ordered_json to_json(const TimingsByStage& timings) {
   return {{kDense, one_stage(timings.dense)}, {kCompressed, one_stage(timings.compressed)}, {kLocal, one_stage(timings.local)}};
 }
 
+const char* text_of(Ending ending) {
+  return ending == Ending::completed ? "completed" : ending == Ending::interrupted ? "interrupted" : "failed";
+}
+
 std::string to_json(const Summary& s) {
   const Traffic& t = s.traffic;
   ordered_json out;
   out["config"] = s.config;
+  out["status"] = text_of(s.ending);
+  out["reason"] = or_null(s.reason);
   out["optimizer"] = s.optimizer;
   out["compressor"] = or_null(s.compressor);
   out["communicator"] = s.communicator;
@@ -64,6 +65,7 @@ std::string to_json(const Summary& s) {
   out["ranks"] = s.ranks;
   out["machines"] = s.machines;
   out["parameters"] = s.parameters;
+  out["compressed_parameters"] = t.compressed_parameters;
   out["bytes_sent_per_rank"] = t.total();
   out["wire_bits_per_parameter"]["dense"] = or_null(wire_bits(t.dense_bytes, t.dense_steps, s.parameters, s.ranks, t.sharers));
   out["wire_bits_per_parameter"]["compressed"] =
@@ -75,20 +77,10 @@ std::string to_json(const Summary& s) {
                        {"local", t.local_bytes}};
   out["stage_steps"] = {{"dense", t.dense_steps}, {"compressed", t.compressed_steps}, {"local", t.local_steps}};
   out["timings"] = to_json(s.timings);
-  out["parameter_hash"] = hexadecimal(s.parameter_hash);
-  out["interrupted"] = s.interrupted;
+  out["parameter_hash"] = s.parameter_hash == 0 ? ordered_json(nullptr) : ordered_json(hexadecimal(s.parameter_hash));
+  out["interrupted"] = s.ending == Ending::interrupted;
   out["versions"] = s.versions;
   return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
-}
-
-void write_whole(const std::filesystem::path& file, const std::string& text) {
-  std::filesystem::path temporary = file;
-  temporary += ".tmp";
-  std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-  out << text;
-  out.close();
-  if (!out || std::rename(temporary.c_str(), file.c_str()) != 0)
-    throw Error(Code::unavailable, file.string() + ": cannot be written: " + std::strerror(errno), errno);
 }
 
 }  // namespace onebit::host

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -14,21 +13,28 @@
 
 namespace onebit::host {
 
+// How a run ended: the words of summary.json, metrics.jsonl and standard output.
+enum class Ending { completed, interrupted, failed };
+const char* text_of(Ending ending);
+
 struct Summary {
+  Ending ending = Ending::completed;
+  std::string reason;  // interrupted: by which signal; failed: why; else ""
   std::string config, optimizer, compressor, communicator;
   std::map<std::string, std::string> versions;  // of onebit, its plugins, libtorch
-  std::optional<double> final_test_loss;        // none when the run was interrupted
+  std::optional<double> final_test_loss;        // none unless the run was completed
   std::optional<double> final_test_accuracy;    // likewise, and where samples are not labelled
-  std::optional<double> final_train_loss;       // mean over the last epoch's steps and all ranks; none when no step was taken
+  std::optional<double> final_train_loss;       // mean over the last epoch's steps and all ranks; none when no step was taken,
+                                                // or the run failed
   double train_seconds = 0;                     // in training steps; evaluation and start apart
   int64_t steps = 0;                            // committed
   int64_t parameters = 0;
   int ranks = 0;
-  int machines = 0;  // on which they ran
-  bool interrupted = false;
-  uint64_t parameter_hash = 0;
-  Traffic traffic;         // of rank 0
-  TimingsByStage timings;  // likewise
+  int machines = 0;             // on which they ran
+  int signal = 0;               // that interrupted it; 0: none
+  uint64_t parameter_hash = 0;  // 0: not known, the run failed
+  Traffic traffic;              // of rank 0
+  TimingsByStage timings;       // likewise
 };
 
 // Bits that crossed the wire per parameter and direction: 8 x bytes / (steps x parameters x 2 (n - 1) / n). None without steps
@@ -37,7 +43,5 @@ std::optional<double> wire_bits(uint64_t bytes, int64_t steps, int64_t parameter
 
 std::string to_json(const Summary& summary);
 nlohmann::ordered_json to_json(const TimingsByStage& timings);
-// Writes text so that the file is there whole or not at all.
-void write_whole(const std::filesystem::path& file, const std::string& text);
 
 }  // namespace onebit::host

@@ -3,15 +3,16 @@
 #include "training/train_command.hpp"
 
 #include <filesystem>
-#include <iostream>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "command/loading.hpp"
+#include "command/output.hpp"
 #include "command/terminal.hpp"
 #include "data_sets/data_sets.hpp"
 #include "launch/interrupt.hpp"
+#include "launch/launcher.hpp"
 #include "launch/placement.hpp"
 #include "training/models.hpp"
 #include "training/progress.hpp"
@@ -22,8 +23,6 @@
 namespace onebit::host {
 namespace {
 
-constexpr int kInterrupted = 130;  // as shells say it: 128 + SIGINT
-
 struct TrainArguments {
   Source source;
   std::string out;
@@ -33,6 +32,20 @@ struct TrainArguments {
 
 std::filesystem::path results_folder(const TrainArguments& arguments, const std::string& name) {
   return arguments.out.empty() ? std::filesystem::path("out") / name : std::filesystem::path(arguments.out);
+}
+
+// As shells have it: 128 + the signal. A run that failed is an error, which its first rank tells.
+int exit_code_of(const Summary& summary, const TrainLog& log) {
+  if (summary.ending == Ending::interrupted) return 128 + summary.signal;
+  if (summary.ending == Ending::failed && log.begun())
+    throw Error(Code::invalid_argument, log.summary_file().string() + ": the run failed: " + summary.reason);
+  return summary.ending == Ending::failed ? 1 : 0;
+}
+
+// As far as the launcher tells, before there is a session.
+bool is_first_process() {
+  const auto self = launched();
+  return !self || self->rank == 0;
 }
 
 std::filesystem::path data_folder(const Manifest& manifest, const TrainSettings& settings) {
@@ -47,18 +60,22 @@ int run_train(const TrainArguments& arguments, const Run& run) {
   const Selection& communicator = loaded.configuration.communicator;
   const Ranks ranks =
       place_ranks(communicator, asked, run.arguments, communicators_there(loaded.registry, communicator.component->device));
+  const std::string name = std::filesystem::path(arguments.source.config).stem().string();
+  StandardOutput out;
+  Progress progress(out.stream(), terminal_width());
+  TrainLog log(progress, results_folder(arguments, name));
+  if (is_first_process()) log.prepare();
   Models models;  // first, for without libtorch nothing below makes sense
   const std::string_view device = loaded.configuration.session.options().text("device");
   for (size_t place = 0; place < ranks.here(); ++place)
     models.push_back(make_model(settings.model, settings.seed, device_of(device, place)));
   const DataSet data = read_data(settings.data, data_folder(loaded.manifest, settings));
   if (ranks.size() > 0) const Dealing checked(settings, data.train->count(), ranks.size());
-  const std::string name = std::filesystem::path(arguments.source.config).stem().string();
-  Progress progress(std::cout, terminal_width());
-  TrainLog log(progress, results_folder(arguments, name));
-  const Interruptible interruptible;
+  const Interruptible interruptible(settings.grace);
   const Summary summary = run_training({name, loaded.registry, loaded.configuration, settings, data}, ranks, models, log);
-  return summary.interrupted ? kInterrupted : 0;
+  const int code = exit_code_of(summary, log);
+  if (code == 0) out.require_whole();
+  return code;
 }
 
 }  // namespace

@@ -7,14 +7,10 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "onebit/error.hpp"
-
 namespace onebit::host {
 namespace {
 
 using nlohmann::ordered_json;
-
-constexpr const char* kMetrics = "metrics.jsonl";
 
 ordered_json finite_or_null(std::optional<double> value) {
   return value && std::isfinite(*value) ? ordered_json(*value) : ordered_json(nullptr);
@@ -27,13 +23,16 @@ std::string test_text(double loss, std::optional<double> accuracy, const char* b
 
 }  // namespace
 
-void TrainLog::begin(const std::string& text) {
-  std::error_code error;
-  std::filesystem::create_directories(folder_, error);
-  if (error) throw Error(Code::unavailable, folder_.string() + ": cannot be made: " + error.message(), error.value());
-  metrics_.open(folder_ / kMetrics, std::ios::trunc);
-  if (!metrics_) throw Error(Code::unavailable, (folder_ / kMetrics).string() + ": cannot be written");
+void TrainLog::begin(const std::string& text, const Summary& start) {
+  known_ = start;
+  folder_.claim();
   progress_.note(text);
+}
+
+void TrainLog::step(const ProgressState& state, const Traffic& so_far) {
+  known_.traffic = so_far;
+  known_.steps = so_far.dense_steps + so_far.compressed_steps + so_far.local_steps;
+  progress_.draw(state);
 }
 
 void TrainLog::entry(const LogEntry& entry) {
@@ -47,7 +46,9 @@ void TrainLog::entry(const LogEntry& entry) {
                              {"bytes_sent", entry.bytes_sent},
                              {"seconds", entry.seconds},
                              {"timings", to_json(entry.timings.by_stage())}};
-  write(line.dump());
+  folder_.add_metrics(line.dump());
+  known_.train_seconds = entry.seconds;
+  known_.timings = entry.timings.by_stage();
 }
 
 void TrainLog::evaluation(const LogEvaluation& e) {
@@ -62,18 +63,20 @@ void TrainLog::evaluation(const LogEvaluation& e) {
                        {"bytes_sent", e.bytes_sent},
                        {"seconds", e.seconds}};
   if (e.epoch_done) line["epoch_loss"] = finite_or_null(e.epoch_loss);
-  write(line.dump());
-}
-
-void TrainLog::write(const std::string& json_line) {
-  metrics_ << json_line << std::endl;
-  if (!metrics_) throw Error(Code::unavailable, (folder_ / kMetrics).string() + ": cannot be written");
+  folder_.add_metrics(line.dump());
 }
 
 // A run that never left its dense stage gained nothing from its compressor; whoever started it should know.
 void TrainLog::tell_if_all_dense(const Summary& summary) {
   const Traffic& t = summary.traffic;
-  if (summary.compressor.empty() || summary.interrupted || t.compressed_steps + t.local_steps > 0) return;
+  if (summary.compressor.empty() || summary.ending != Ending::completed) return;
+  if (summary.ranks > 1 && t.compressed_parameters == 0) {
+    progress_.note(
+        "nothing was compressed: each tensor is exempt (optimizer.dense), has fewer elements than exchange.dense_below or "
+        "would be larger compressed; or all ranks are on one machine, with exchange.topology = \"hierarchical\"");
+    return;
+  }
+  if (t.compressed_steps + t.local_steps > 0) return;
   progress_.note(fmt::format(
       "nothing was compressed: optimizer {} stayed in its dense stage for all {} steps. Its freeze step is beyond the "
       "end of the run, or \"auto\" never found the variance stable: set the step (10 to 20 % of the steps is usual), "
@@ -81,14 +84,36 @@ void TrainLog::tell_if_all_dense(const Summary& summary) {
       summary.optimizer, summary.steps));
 }
 
+void TrainLog::write_ending(const Summary& summary) {
+  folder_.write_summary(to_json(summary));
+  ordered_json line = {{"step", summary.steps + summary.traffic.skipped_steps}, {"status", text_of(summary.ending)}};
+  if (!summary.reason.empty()) line["reason"] = summary.reason;
+  folder_.add_metrics(line.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+}
+
 void TrainLog::finish(const Summary& summary) {
-  const std::filesystem::path file = folder_ / "summary.json";
-  write_whole(file, to_json(summary));
-  const std::string result =
-      summary.final_test_loss ? test_text(*summary.final_test_loss, summary.final_test_accuracy, ", ") : "interrupted";
-  progress_.note(fmt::format("{}: {}, {} steps in {:.1f} s, {:.1f} MB sent a rank", file.string(), result, summary.steps,
-                             summary.train_seconds, static_cast<double>(summary.traffic.total()) / 1e6));
+  known_ = summary;
+  write_ending(summary);
+  std::string result = text_of(summary.ending);
+  if (!summary.reason.empty()) result += " (" + summary.reason + ")";
+  if (summary.final_test_loss) result += ": " + test_text(*summary.final_test_loss, summary.final_test_accuracy, ", ");
+  progress_.note(fmt::format("{}: {}, {} steps in {:.1f} s, {:.1f} MB sent a rank", folder_.summary().string(), result,
+                             summary.steps, summary.train_seconds, static_cast<double>(summary.traffic.total()) / 1e6));
   tell_if_all_dense(summary);
+}
+
+void TrainLog::fail(const std::string& reason) noexcept {
+  if (!begun()) return;
+  try {
+    known_.ending = Ending::failed;
+    known_.reason = reason;
+    known_.final_test_loss = known_.final_test_accuracy = known_.final_train_loss = std::nullopt;
+    known_.parameter_hash = 0;
+    write_ending(known_);
+    progress_.note(folder_.summary().string() + ": " + text_of(Ending::failed));
+  } catch (...) {
+    return;  // that this can't be written either is no news beside the reason
+  }
 }
 
 }  // namespace onebit::host

@@ -5,12 +5,12 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
 
 #include "training/evaluation.hpp"
 #include "training/progress.hpp"
+#include "training/run_folder.hpp"
 #include "training/stage_timings.hpp"
 #include "training/summary.hpp"
 
@@ -40,19 +40,27 @@ class TrainLog {
   // folder: for metrics.jsonl, one JSON object a line, and summary.json. Nothing is made or written before begin().
   TrainLog(Progress& progress, std::filesystem::path folder) : progress_(progress), folder_(std::move(folder)) {}
 
-  void begin(const std::string& text);
-  void step(const ProgressState& state) { progress_.draw(state); }
+  // Before anything that takes time: what an earlier run left is not this one's. Throws where another run has the folder.
+  void prepare() const { folder_.put_aside(); }
+  // start: what is known of the run before its first step.
+  void begin(const std::string& text, const Summary& start);
+  bool begun() const { return folder_.claimed(); }
+  void step(const ProgressState& state, const Traffic& so_far);
   void entry(const LogEntry& entry);
   void evaluation(const LogEvaluation& evaluation);
   void finish(const Summary& summary);
+  // Instead of finish, where something was thrown: the summary says so, with the figures that were told last. Does nothing
+  // unless the run has begun, and throws nothing: the reason is the error to tell.
+  void fail(const std::string& reason) noexcept;
+  std::filesystem::path summary_file() const { return folder_.summary(); }
 
  private:
-  void write(const std::string& json_line);
+  void write_ending(const Summary& summary);
   void tell_if_all_dense(const Summary& summary);
 
   Progress& progress_;
-  std::filesystem::path folder_;
-  std::ofstream metrics_;
+  RunFolder folder_;
+  Summary known_;  // so far
 };
 
 }  // namespace onebit::host

@@ -58,6 +58,9 @@ std::vector<const onebit_schema*> train_schema() {
           "steps between two evaluations on the test set, besides the one after each epoch; 0: only after each epoch"),
       integer_option("seed", "1", 0, 4294967295.0, "random seed of the initial model and of the order of the data"),
       integer_option("log_every", "100", 1, 1e6, "steps between two lines of the log"),
+      real_option("grace", "20", 0, 1e6,
+                  "seconds that a run told to stop (SIGINT, SIGTERM) has to come to the end of a step, before its process ends "
+                  "at once, without a summary; 0: no limit"),
   };
   std::vector<const onebit_schema*> pointers;
   for (const onebit_schema& schema : schemas) pointers.push_back(&schema);
@@ -78,7 +81,8 @@ TrainSettings::TrainSettings(const Configuration& configuration) {
   evaluate_every = options.integer("evaluate_every");
   seed = static_cast<uint64_t>(options.integer("seed"));
   log_every = options.integer("log_every");
-  common = configuration.train.to_toml_without({"data_folder", "ranks"});
+  grace = options.real("grace");
+  common = configuration.train.to_toml_without({"data_folder", "ranks", "grace"});
   require_fit(model, data);
 }
 

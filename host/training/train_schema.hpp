@@ -29,6 +29,7 @@ struct TrainSettings {
   int64_t evaluate_every;  // steps; 0: after each epoch alone
   uint64_t seed;
   int64_t log_every;   // steps
+  double grace;        // seconds from a signal to the end of the process; 0: no limit
   std::string common;  // what is to be the same on all ranks, one option a line; of data_folder only the contents are
 
   int64_t samples_a_step(int64_t on_ranks) const { return batch * accumulate * on_ranks; }

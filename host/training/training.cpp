@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+#include <exception>
 #include <set>
 
 #include "launch/gathering.hpp"
@@ -19,11 +21,16 @@ std::string note_component(const Selection& selection, std::map<std::string, std
   return selection.component->name;
 }
 
+std::string samples_text(const TrainingPlan& plan) {
+  const int64_t all = plan.data.train->count(), used = plan.settings.samples == 0 ? all : plan.settings.samples;
+  return used == all ? fmt::format("{} samples", all) : fmt::format("{} of {} samples", used, all);
+}
+
 std::string opening(const TrainingPlan& plan, int ranks) {
   const Configuration& configuration = plan.configuration;
   const auto* compressor = configuration.compressor.component;
-  return fmt::format("{} on {} ({} samples), {} ranks: optimizer {}, compressor {}, communicator {}", plan.settings.model,
-                     plan.settings.data, plan.data.train->count(), ranks, configuration.optimizer.component->name,
+  return fmt::format("{} on {} ({}), {} ranks: optimizer {}, compressor {}, communicator {}", plan.settings.model,
+                     plan.settings.data, samples_text(plan), ranks, configuration.optimizer.component->name,
                      compressor == nullptr ? "none" : compressor->name, configuration.communicator.component->name);
 }
 
@@ -32,7 +39,8 @@ int count_machines(Communicator& communicator) {
   return static_cast<int>(std::set<uint64_t>(machines.begin(), machines.end()).size());
 }
 
-Summary summary_of(const TrainingPlan& plan, const RankOutcome& outcome, const Model& model) {
+// What is known before the first step.
+Summary summary_at_start(const TrainingPlan& plan, Model& model, int ranks, int machines) {
   Summary summary;
   const Configuration& configuration = plan.configuration;
   summary.config = plan.name;
@@ -40,12 +48,29 @@ Summary summary_of(const TrainingPlan& plan, const RankOutcome& outcome, const M
   summary.optimizer = note_component(configuration.optimizer, summary.versions);
   summary.compressor = note_component(configuration.compressor, summary.versions);
   summary.communicator = note_component(configuration.communicator, summary.versions);
-  if (outcome.test) summary.final_test_loss = outcome.test->loss;
-  if (outcome.test) summary.final_test_accuracy = outcome.test->accuracy;
-  summary.final_train_loss = outcome.train_loss;
+  for (const Parameter& parameter : model.parameters()) summary.parameters += elements_of(parameter);
+  summary.ranks = ranks;
+  summary.machines = machines;
+  return summary;
+}
+
+Ending ending_of(const RankOutcome& outcome) {
+  if (outcome.signal != 0) return Ending::interrupted;
+  return outcome.failure.empty() ? Ending::completed : Ending::failed;
+}
+
+// A run that was not completed has no result; one that failed has learnt nothing that is worth a figure.
+Summary with_outcome(Summary summary, const RankOutcome& outcome) {
+  summary.ending = ending_of(outcome);
+  summary.signal = outcome.signal;
+  summary.reason = outcome.signal != 0 ? "SIG" + std::string(::sigabbrev_np(outcome.signal)) : outcome.failure;
+  if (outcome.test && summary.ending == Ending::completed) {
+    summary.final_test_loss = outcome.test->loss;
+    summary.final_test_accuracy = outcome.test->accuracy;
+  }
+  if (summary.ending != Ending::failed) summary.final_train_loss = outcome.train_loss;
   summary.train_seconds = outcome.seconds;
   summary.steps = outcome.traffic.dense_steps + outcome.traffic.compressed_steps + outcome.traffic.local_steps;
-  summary.interrupted = outcome.interrupted;
   summary.parameter_hash = outcome.parameter_hash;
   summary.traffic = outcome.traffic;
   summary.timings = outcome.timings.by_stage();
@@ -54,13 +79,10 @@ Summary summary_of(const TrainingPlan& plan, const RankOutcome& outcome, const M
 
 Summary train_rank(const TrainingPlan& plan, Model& model, Session& session, TrainLog& log) {
   const bool first = session.rank() == 0;
-  if (first) log.begin(opening(plan, session.size()));
-  const int machines = count_machines(session.communicator());
+  const Summary start = summary_at_start(plan, model, session.size(), count_machines(session.communicator()));
+  if (first) log.begin(opening(plan, session.size()), start);
   RankTraining training(plan.settings, plan.data, model, session, first ? &log : nullptr);
-  Summary summary = summary_of(plan, training.run(), model);
-  for (const Parameter& parameter : model.parameters()) summary.parameters += elements_of(parameter);
-  summary.ranks = session.size();
-  summary.machines = machines;
+  const Summary summary = with_outcome(start, training.run());
   if (first) log.finish(summary);
   return summary;
 }
@@ -69,9 +91,17 @@ Summary train_rank(const TrainingPlan& plan, Model& model, Session& session, Tra
 
 Summary run_training(const TrainingPlan& plan, const Ranks& ranks, const Models& models, TrainLog& log) {
   std::vector<Summary> summaries(ranks.here());
-  ranks.run(
-      plan.registry, plan.configuration, [&](size_t place) { return models.at(place)->parameters(); },
-      [&](Session& session, size_t place) { summaries[place] = train_rank(plan, *models[place], session, log); });
+  try {
+    ranks.run(
+        plan.registry, plan.configuration, [&](size_t place) { return models.at(place)->parameters(); },
+        [&](Session& session, size_t place) { summaries[place] = train_rank(plan, *models[place], session, log); });
+  } catch (const std::exception& e) {
+    log.fail(e.what());
+    throw;
+  } catch (...) {
+    log.fail("a model threw something that is no std::exception");
+    throw;
+  }
   return summaries.front();
 }
 

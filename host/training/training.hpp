@@ -29,7 +29,9 @@ using Models = std::vector<std::unique_ptr<Model>>;
 
 // Trains one model for each rank that runs here, evaluates as it is told to, and answers what came of it: for rank 0, where it
 // runs here, whose log tells it all and has the summary before any rank leaves. Ends early, without a final evaluation, on
-// Ctrl-C (Interruptible): all ranks after the same step, about a quarter of a second or a step later.
+// Ctrl-C (Interruptible): all ranks after the same step, about a quarter of a second or a step later. Where something is
+// thrown, the summary says that the run failed, and why. A run whose last step was skipped, or more than half of whose steps
+// were, or whose loss on the test set is not finite, has failed as well, although nothing is thrown.
 Summary run_training(const TrainingPlan& plan, const Ranks& ranks, const Models& models, TrainLog& log);
 
 }  // namespace onebit::host

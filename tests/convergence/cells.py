@@ -135,13 +135,30 @@ class Runner:
             raise Failure(f"{cell.name} needs {cell.config}, which is not there")
         # -v: what the automatic freeze was decided by
         line = [self.command, "-v", "train", cell.config, "--out", folder, *cell.arguments()]
-        bench_cells.run(line, folder / "log.txt", self.started)
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        try:
+            bench_cells.run(line, folder / "log.txt", self.started)
+        except Failure:
+            if not diverged(folder):  # that is a result, too
+                raise
+        summary = summary_in(folder)
         if summary["interrupted"]:
             raise Failure(f"{cell.name} was interrupted")
         record = {"key": cell.key(), "built": self.built, **record_of(cell, summary, folder)}
         bench_cells.keep(folder, record)
         return record
+
+
+def summary_in(folder):
+    return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+
+
+def diverged(folder):
+    """Whether the run has failed for its numbers: steps were skipped, or the loss is not finite. `onebit train` leaves no summary
+    of an earlier run."""
+    if not (folder / "summary.json").exists() or summary_in(folder).get("status") != "failed":
+        return False
+    losses = [line["test_loss"] for line in bench_cells.metrics(folder) if "test_loss" in line]
+    return summary_in(folder)["skipped_steps"] > 0 or None in losses
 
 
 def record_of(cell, summary, folder):

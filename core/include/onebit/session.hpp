@@ -32,7 +32,7 @@ struct Parameter {
 struct StepReport {
   int64_t number = 0;         // this step's; a skipped step's number is used again
   bool skipped = false;       // a gradient on some rank can't be used (not finite, or out of fp16's range): nothing was changed
-  bool compressed = false;    // this step had a compressed round
+  bool compressed = false;    // this step had a compressed round, and the model has tensors that are compressed in it
   bool local = false;         // this step had no round: this rank went on by itself
   double gradient_norm = 0;   // sqrt(mean over ranks of the squared local norms); 0 unless session.clip_norm is set
   double gradient_scale = 1;  // what gradients were multiplied by
@@ -44,6 +44,9 @@ struct Traffic {
   int sharers = 1;           // ranks of a machine, which share what it sends, with "hierarchical"; 1 with "flat"
   uint64_t local_bytes = 0;  // of rounds, inside a machine: counted apart where exchange.topology is "hierarchical"
   int64_t dense_steps = 0, compressed_steps = 0, local_steps = 0, skipped_steps = 0;
+  // Elements that compressed rounds compress; the others travel as fp32: tensors that are exempt (optimizer.dense), have fewer
+  // elements than exchange.dense_below, or would be larger compressed. Where there are none, such rounds count as dense.
+  int64_t compressed_parameters = 0;
   // Over the network.
   uint64_t total() const { return dense_bytes + compressed_bytes + agreement_bytes + other_bytes; }
 };
@@ -73,7 +76,8 @@ class Session {
   Session(Session&&) noexcept;
 
   // Collective. gradients[i] belongs to parameters[i]: contiguous fp32, read-only, or NULL for a missing gradient (zeros).
-  // Throws Error; after that the session is unusable on every rank, its communicator has been aborted.
+  // Throws Error; after that the session is unusable on every rank, its communicator has been aborted. One reason is that
+  // session.max_skipped steps in a row were skipped: the error names the rank, the tensor and the first of these steps.
   //
   // With session.device = "cuda" the host does not wait for the device. stream: the embedder's cudaStream_t, in which gradients
   // have been computed and parameters will be used, NULL the legacy default stream; work that it is given after step() waits
@@ -133,6 +137,7 @@ std::vector<TensorRole> roles_of(const Configuration& configuration, const std::
 // What a configuration costs for a model, without running it: bytes of state a parameter by stage, bytes sent a step and rank.
 struct Cost {
   int64_t parameters = 0;
+  int64_t compressed_parameters = 0;                               // as in Traffic
   double dense_state = 0, compressed_state = 0, peak_state = 0;    // bytes a parameter, worst rank
   uint64_t dense_traffic = 0, compressed_traffic = 0;              // bytes a step and rank; agreement apart
   uint64_t dense_local_traffic = 0, compressed_local_traffic = 0;  // the part inside a machine, with "hierarchical"

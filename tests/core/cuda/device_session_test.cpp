@@ -48,6 +48,29 @@ TEST_CASE("cuda session: the bits of the CPU") {
   }
 }
 
+TEST_CASE("cuda session: after too many skipped steps the error names rank, tensor and first step, on every rank") {
+  const std::string toml = made_of("[optimizer]\nplugin = \"adam\"\n", "max_skipped = 3\n").manifest("cuda");
+  std::vector<std::string> errors(2);
+  CHECK_THROWS(run_device_sessions(2, toml, initial(), [&](DeviceRank rank) {
+    try {
+      for (int step = 1; step <= 9; ++step) {
+        Tensors gradients = gradients_of(step, rank.number);
+        if (rank.number == 1 && step >= 2) gradients[3][2600] = std::numeric_limits<float>::quiet_NaN();
+        rank.gradients.set(gradients);
+        rank.session.step(rank.gradients.pointers(), rank.stream);
+        rank.session.settle();
+      }
+    } catch (const Error& e) {
+      errors[static_cast<size_t>(rank.number)] = e.what();
+      throw;
+    }
+  }));
+  for (const std::string& error : errors)
+    CHECK_MESSAGE(error.find("3 steps in a row were skipped (session.max_skipped), the first of them step 2: the gradient of "
+                             "'t3' on rank 1 is not finite, or larger than 2^55") != std::string::npos,
+                  error);
+}
+
 TEST_CASE("cuda session: nothing is allocated in a step, and the host waits for the device between steps only") {
   const std::string tables = "[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 2\n" + onebit;
   const std::string toml = made_of(tables, "clip_norm = 1\n").manifest("cuda");

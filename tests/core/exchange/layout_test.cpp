@@ -46,9 +46,19 @@ void check_blocks(const Layout& layout) {
 bool is_exempt(const Layout& layout, const onebit_block& block) {
   return !layout.options().exempt.empty() && layout.options().exempt[static_cast<size_t>(block.tensor)];
 }
+// Of one element, sign_bits makes 8 bytes. Where every rank serves a part of every tensor, so it is with each part.
+bool would_grow(const Layout& layout, int64_t elements) {
+  const int64_t parts = layout.options().span == ONEBIT_SPAN_TENSOR ? layout.options().ranks : 1;
+  int64_t bytes = 0;
+  for (int64_t j = 0; j < parts; ++j)
+    for (int64_t left = (j + 1) * elements / parts - j * elements / parts; left > 0; left -= layout.options().block)
+      bytes += static_cast<int64_t>(sign_bits(std::min(left, layout.options().block)));
+  return bytes > 4 * elements;
+}
 bool is_raw(const Layout& layout, const onebit_block& block) {
-  return is_exempt(layout, block) || layout.options().ranks == 1 ||
-         layout.elements[static_cast<size_t>(block.tensor)] < layout.options().dense_below;
+  const int64_t elements = layout.elements[static_cast<size_t>(block.tensor)];
+  return is_exempt(layout, block) || layout.options().ranks == 1 || elements < layout.options().dense_below ||
+         would_grow(layout, elements);
 }
 
 // Every element has a place of its own in the flat space, exempt tensors before all others.
@@ -142,6 +152,9 @@ void check_shards(const Layout& layout) {
 void check(const Layout& layout) {
   check_blocks(layout);
   check_flat(layout);
+  int64_t coded = 0;
+  for (const onebit_block& block : layout.blocks) coded += is_raw(layout, block) ? 0 : block.count;
+  REQUIRE(layout.coded == coded);
   int64_t first = 0;
   for (const Bucket& bucket : layout.buckets) {
     REQUIRE(bucket.first_block == first);

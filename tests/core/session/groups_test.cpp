@@ -121,6 +121,14 @@ TEST_CASE("a pattern without a match is an error that names it, its place and th
       "a.toml:3:10: optimizer.dense: the pattern \"x*\" matches no tensor of the model; the nearest are 't0', 't1', 't2'");
 }
 
+TEST_CASE("a group that gets no tensor, because earlier ones have them, is an error that names it and its place") {
+  const std::string first = "[[optimizer.group]]\ntensors = ['*']\n";
+  CHECK(error_of(adam(first + "[[optimizer.group]]\ntensors = ['*.bias', 'norm*']\nweight_decay = 0\n")) ==
+        "a.toml:6:12: optimizer.group.tensors: group 2 gets no tensor: those that it matches belong to earlier groups, such as "
+        "group 1; move this group before them, or leave it out");
+  CHECK(roles(adam("[[optimizer.group]]\ntensors = ['*.bias', 'norm*']\n" + first)) == "2 1 2 1 1");
+}
+
 TEST_CASE("what is wrong with exempt tensors and groups in a manifest") {
   const std::string group = "[[optimizer.group]]\n";
   CHECK(error_of(adam("dense = '*.bias'\n")) ==

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // session.trace: what is in it, where it is written, what it costs.
 #include <doctest/doctest.h>
+#include <spdlog/logger.h>
+#include <spdlog/sinks/ostream_sink.h>
 
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 
 #include "loading/host_services.hpp"
 #include "support/gradients.hpp"
@@ -150,6 +153,18 @@ TEST_CASE("what plugins report is laid in lanes, so that spans at the same time 
   CHECK(found == std::vector<std::string>{"send session 0 1.0 4.0", "to rank 1 plugin 1 2.0 7.0",
                                           "to rank \"2\" \xef\xbf\xbd plugin 2 3.0 1.0", "to rank 3 plugin 2 4.0 4.0",
                                           "to rank 1 plugin 1 9.0 0.5"});
+}
+
+TEST_CASE("a trace that can't be written whole is told, with the reason") {
+  const ScratchFolder folder;
+  std::filesystem::create_symlink("/dev/full", folder / "t.rank0.json");
+  std::ostringstream told;
+  const auto logger = std::make_shared<spdlog::logger>("told", std::make_shared<spdlog::sinks::ostream_sink_st>(told));
+  Traces traces;
+  { const Trace trace(traces, folder / "t.json", 0, 10, logger); }
+  CHECK_MESSAGE(told.str().find("session.trace: '" + (folder / "t.rank0.json").string() +
+                                "' is cut short, it can't be written: No space left on device") != std::string::npos,
+                told.str());
 }
 
 TEST_CASE("memory is bounded: the latest spans are kept, and the file says so") {

@@ -8,10 +8,12 @@
 
 #include "onebit/error.hpp"
 #include "support/scratch_folder.hpp"
+#include "training/run_folder.hpp"
 #include "training/summary.hpp"
 
 using onebit::host::aligned_text;
 using onebit::host::comparison_of;
+using onebit::host::Ending;
 using onebit::host::markdown_text;
 using onebit::host::read_summary;
 using onebit::host::RunFigures;
@@ -77,11 +79,17 @@ TEST_CASE("a summary has the promised keys and figures") {
   CHECK(json["wire_bits_per_parameter"]["dense"].get<double>() == doctest::Approx(32));
   CHECK(json["wire_bits_per_parameter"]["compressed"].get<double>() == doctest::Approx(8));
   CHECK(json["compressor"].is_null());
+  CHECK(json["status"] == "completed");
+  CHECK(json["reason"].is_null());
   Summary interrupted = example();
+  interrupted.ending = Ending::interrupted;
+  interrupted.reason = "SIGINT";
   interrupted.final_test_accuracy.reset();
   interrupted.final_test_loss.reset();
   interrupted.traffic.compressed_steps = 0;
   const auto other = nlohmann::json::parse(to_json(interrupted));
+  CHECK(other["status"] == "interrupted");
+  CHECK(other["reason"] == "SIGINT");
   CHECK(other["final_test_accuracy"].is_null());
   CHECK(other["final_test_loss"].is_null());
   CHECK(other["wire_bits_per_parameter"]["compressed"].is_null());
@@ -127,6 +135,33 @@ TEST_CASE("what no run has is left out of the comparison, what one has is not") 
   const std::string both = squeezed(aligned_text(comparison_of({a, b})));
   for (const char* row : {"test accuracy - 89.00 %\n", "test loss 0.3500 -\n", " in local steps 100.0 + 4.0 + 0.0 -\n"})
     CHECK_MESSAGE(both.find(row) != std::string::npos, std::string(row), "\n", both);
+}
+
+TEST_CASE("runs that failed are refused, those that were interrupted are marked") {
+  const ScratchFolder folder;
+  Summary failed = example();
+  failed.ending = Ending::failed;
+  failed.reason = "99 of 100 steps were skipped";
+  const auto file = folder.file("failed.json", to_json(failed));
+  CHECK_THROWS_WITH_AS(
+      read_summary(file),
+      (file.string() + ": this run failed, so there is nothing to compare: 99 of 100 steps were skipped").c_str(),
+      onebit::Error);
+  auto old = nlohmann::json::parse(to_json(example()));  // as before there was a status
+  old.erase("status");
+  CHECK(read_summary(folder.file("old.json", old.dump())).status == "completed");
+  old["skipped_steps"] = 99;
+  old["steps"] = 1;
+  CHECK_THROWS_WITH_AS(read_summary(folder.file("old.json", old.dump())),
+                       doctest::Contains("this run failed, so there is nothing to compare: more than half"), onebit::Error);
+  Summary interrupted = example();
+  interrupted.ending = Ending::interrupted;
+  const RunFigures whole = read_summary(folder.file("whole.json", to_json(example())));
+  const RunFigures part = read_summary(folder.file("part.json", to_json(interrupted)));
+  const std::string text = squeezed(aligned_text(comparison_of({whole, part})));
+  CHECK_MESSAGE(text.find("status completed interrupted\n") != std::string::npos, text);
+  CHECK_MESSAGE(text.find(" fewer than one - -\n") != std::string::npos, text);
+  CHECK(squeezed(aligned_text(comparison_of({whole, whole}))).find("status") == std::string::npos);
 }
 
 TEST_CASE("files that are not summaries") {

@@ -52,6 +52,7 @@ class Regression : public host::Model {
   const std::vector<float>& weights() const { return weights_; }
   const std::vector<double>& judged() const { return judged_; }
   void spoil() { gradient_[5] = std::numeric_limits<float>::quiet_NaN(); }
+  void lose() { weights_[5] = std::numeric_limits<float>::quiet_NaN(); }
 
  private:
   static double pixel(const host::Batch& batch, int64_t i, int64_t x) { return batch.pixels[i * kPixels + x]; }

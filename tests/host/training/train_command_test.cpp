@@ -224,20 +224,78 @@ TEST_CASE("train: the same seed gives the same bits, another seed others") {
   CHECK(first != hash("--set train.seed=2"));
 }
 
-TEST_CASE("train: Ctrl-C leaves a summary and exit code 130") {
+namespace {
+
+// For a shell: starts a run that does not end by itself, and waits for its first line of metrics, so that what comes next meets
+// a run and not its start. $p is its process.
+std::string endless(const SmallRun& run) {
+  return onebit::test::onebit_command() + " " + run.arguments("adam", "--set train.epochs=10000") +
+         " >/dev/null & p=$!; while ! [ -s " + (run.folder / "adam/metrics.jsonl").string() +
+         " ]; do kill -0 $p || exit 9; sleep 0.05; done; ";
+}
+
+}  // namespace
+
+TEST_CASE("train: Ctrl-C leaves a summary and exit code 130, SIGTERM 143") {
+  if (!can_train()) return;
+  for (const auto& [name, code] : {std::pair("INT", 130), {"TERM", 143}}) {
+    const SmallRun run;
+    const auto outcome = run_shell(endless(run) + "kill -" + name + " $p; wait $p");
+    CHECK(outcome.status == code);
+    const nlohmann::json summary = run.summary("adam");
+    CHECK(summary["status"] == "interrupted");
+    CHECK(summary["reason"] == std::string("SIG") + name);
+    CHECK(summary["interrupted"] == true);
+    CHECK(summary["final_test_accuracy"].is_null());
+    CHECK(summary["final_test_loss"].is_null());
+    CHECK(summary["steps"].get<int64_t>() < 10000 * 20);
+  }
+}
+
+TEST_CASE(
+    "train: a second run into the folder of one that goes on is refused before it begins, and a killed one leaves nothing") {
   if (!can_train()) return;
   const SmallRun run;
-  const std::string metrics = (run.folder / "adam/metrics.jsonl").string();
-  // Waits for the run's first line of metrics, so that the signal meets a run and not its start.
-  const auto outcome = run_shell(onebit::test::onebit_command() + " " + run.arguments("adam", "--set train.epochs=10000") +
-                                 " >/dev/null & p=$!; while ! [ -s " + metrics +
-                                 " ]; do kill -0 $p || exit 9; sleep 0.05; done; kill -INT $p; wait $p");
-  CHECK(outcome.status == 130);
+  run.folder.file("again.toml", contents_of(config("adam")));
+  const std::string again = onebit::test::onebit_command() + " " + run.arguments("adam", "--set train.epochs=1");
+  const auto outcome =
+      run_shell(endless(run) + again + "; echo \"second: $?\"; kill -KILL $p; wait $p; ls " + (run.folder / "adam").string());
+  CHECK_SAYS(outcome, "another run is writing its results there; wait for its end, or choose another folder (--out)");
+  CHECK_SAYS(outcome, "second: 1");
+  CHECK(outcome.text.find("summary.json") == std::string::npos);
+  CHECK(run_shell(again).status == 0);  // the lock went with the process
+  CHECK(run.summary("adam")["status"] == "completed");
+}
+
+TEST_CASE("train: a learning rate at which steps are skipped for ever ends with an error that names rank and tensor") {
+  if (!can_train()) return;
+  const SmallRun run;
+  REQUIRE(run_onebit(run.arguments("adam", "--set train.epochs=1")).status == 0);
+  const auto outcome = run_onebit(run.arguments("adam", "--set train.epochs=4 --set optimizer.lr=1e6"));
+  CHECK(outcome.status == 1);
+  CHECK_SAYS(outcome, "20 steps in a row were skipped (session.max_skipped), the first of them step ");
+  CHECK_SAYS(outcome, "the gradient of '");
+  CHECK_SAYS(outcome, "' on rank 0");
   const nlohmann::json summary = run.summary("adam");
-  CHECK(summary["interrupted"] == true);
-  CHECK(summary["final_test_accuracy"].is_null());
-  CHECK(summary["final_test_loss"].is_null());
-  CHECK(summary["steps"].get<int64_t>() < 10000 * 20);
+  CHECK(summary["status"] == "failed");
+  CHECK(summary["final_train_loss"].is_null());
+  const auto compared = run_onebit("compare " + (run.folder / "adam/summary.json").string());
+  CHECK(compared.status == 1);
+  CHECK_SAYS(compared, "this run failed, so there is nothing to compare: 20 steps in a row were skipped");
+  const auto endless_one =
+      run_onebit(run.arguments("adam", "--set train.epochs=2 --set optimizer.lr=1e6 --set session.max_skipped=0"));
+  CHECK(endless_one.status == 1);
+  CHECK_SAYS(endless_one, "summary.json: the run failed: ");
+  CHECK(run.summary("adam")["status"] == "failed");
+}
+
+TEST_CASE("train: what fails before its first step leaves no earlier run's summary as its own") {
+  if (!can_train()) return;
+  const SmallRun run;
+  REQUIRE(run_onebit(run.arguments("adam", "--set train.epochs=1")).status == 0);
+  CHECK(run_onebit(run.arguments("adam", "--set train.data_folder=/nonexistent")).status == 1);
+  CHECK(!std::filesystem::exists(run.folder / "adam/summary.json"));
+  CHECK(std::filesystem::exists(run.folder / "adam/summary.previous.json"));
 }
 
 TEST_CASE("train: data that does not fill one step") {

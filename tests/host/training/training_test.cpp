@@ -10,39 +10,16 @@
 #include <set>
 #include <sstream>
 
-#include "data_sets/data_sets.hpp"
 #include "launch/interrupt.hpp"
-#include "regression.hpp"
-#include "support/scratch_folder.hpp"
-#include "support/sessions.hpp"
-#include "support/small_data_set.hpp"
+#include "training_run.hpp"
 
 using onebit::test::Regression;
+using onebit::test::train;
+using onebit::test::training_configuration;
+using onebit::test::TrainingRun;
 using namespace onebit::host;  // NOLINT(google-build-using-namespace): the room under test
 
 namespace {
-
-struct Run {
-  ScratchFolder folder;
-  std::ostringstream told;
-  Models models;
-  Summary summary;
-
-  const Regression& model(size_t rank) const { return dynamic_cast<const Regression&>(*models.at(rank)); }
-  std::vector<nlohmann::json> evaluations() const {
-    std::vector<nlohmann::json> lines;
-    std::istringstream all(contents_of(folder / "out/metrics.jsonl"));
-    for (std::string line; std::getline(all, line);)
-      if (auto parsed = nlohmann::json::parse(line); parsed.contains("test_loss")) lines.push_back(parsed);
-    return lines;
-  }
-};
-
-onebit::Configuration configured(const std::string& optimizer, const std::string& train) {
-  const std::string text =
-      "[optimizer]\nplugin = " + optimizer + "\n[train]\n" + train + "\n[communicator]\nplugin = \"threads\"\n";
-  return {onebit::test::plugins(), onebit::Manifest::parse(text, "test.toml", "."), train_schema()};
-}
 
 const std::string kAdam = "\"adam\"";
 const std::string kOneBitAdam = "\"onebit_adam\"\nfreeze_step = 10\n[compressor]\nplugin = \"onebit\"";
@@ -52,29 +29,18 @@ const std::string kLocalAdam =
 const std::string kTrain = "epochs = 3\nbatch = 8\nlog_every = 5\n";
 
 const onebit::Configuration& configuration(bool compressed) {
-  static const onebit::Configuration dense = configured(kAdam, kTrain), one_bit = configured(kOneBitAdam, kTrain);
+  static const onebit::Configuration dense = training_configuration(kAdam, kTrain),
+                                     one_bit = training_configuration(kOneBitAdam, kTrain);
   return compressed ? one_bit : dense;
 }
 
-// hook_rank: whose model gets the hook.
-void train(Run& run, int ranks, const onebit::Configuration& configuration, const Regression::Hook& hook = {},
-           int hook_rank = 0) {
-  const DataSet data = image_data(onebit::test::small_images(403, 1), onebit::test::small_images(101, 2));
-  const TrainSettings settings(configuration);
-  Progress progress(run.told, 0);
-  TrainLog log(progress, run.folder / "out");
-  for (int rank = 0; rank < ranks; ++rank)
-    run.models.push_back(std::make_unique<Regression>(rank == hook_rank ? hook : Regression::Hook()));
-  run.summary =
-      run_training({"test", onebit::test::plugins(), configuration, settings, data}, Ranks::threads(ranks), run.models, log);
-}
-void train(Run& run, int ranks, bool compressed, const Regression::Hook& hook = {}, int hook_rank = 0) {
+void train(TrainingRun& run, int ranks, bool compressed, const Regression::Hook& hook = {}, int hook_rank = 0) {
   train(run, ranks, configuration(compressed), hook, hook_rank);
 }
 
 uint64_t hash_after(const std::string& optimizer, const std::string& settings) {
-  Run run;
-  train(run, 2, configured(optimizer, settings));
+  TrainingRun run;
+  train(run, 2, training_configuration(optimizer, settings));
   return run.summary.parameter_hash;
 }
 
@@ -85,7 +51,7 @@ TEST_CASE("a model learns, dense and compressed, on any number of ranks") {
     for (const int ranks : {1, 2, 3}) {
       CAPTURE(compressed);
       CAPTURE(ranks);
-      Run run;
+      TrainingRun run;
       train(run, ranks, compressed);
       REQUIRE(run.summary.final_test_accuracy);
       CHECK(*run.summary.final_test_accuracy > 0.9);
@@ -105,7 +71,7 @@ TEST_CASE("a model learns, dense and compressed, on any number of ranks") {
 }
 
 TEST_CASE("the time of a step is told by stage, and is that of its parts") {
-  Run run;
+  TrainingRun run;
   train(run, 2, true);
   const Summary& s = run.summary;
   CHECK(s.timings.dense.steps == s.traffic.dense_steps);
@@ -126,14 +92,14 @@ TEST_CASE("the time of a step is told by stage, and is that of its parts") {
 }
 
 TEST_CASE("two runs end with the same bits") {
-  Run first, second;
+  TrainingRun first, second;
   train(first, 2, true);
   train(second, 2, true);
   CHECK(first.summary.parameter_hash == second.summary.parameter_hash);
 }
 
 TEST_CASE("the log has its lines, for people and for programs") {
-  Run run;
+  TrainingRun run;
   train(run, 2, true);
   std::istringstream lines(contents_of(run.folder / "out/metrics.jsonl"));
   std::string line;
@@ -143,6 +109,11 @@ TEST_CASE("the log has its lines, for people and for programs") {
   double bytes = 0;
   while (std::getline(lines, line)) {
     const auto entry = nlohmann::json::parse(line);
+    if (entry.contains("status")) {
+      CHECK(entry["status"] == "completed");
+      CHECK(entry["step"] == 75);
+      continue;
+    }
     if (entry.contains("test_accuracy")) {
       CHECK(entry["epoch"] == ++epochs);
       continue;
@@ -168,8 +139,8 @@ TEST_CASE("a run in which nothing was compressed says so, and what to do") {
   const std::string never = "\"onebit_adam\"\nfreeze_step = 1000\n[compressor]\nplugin = \"onebit\"";
   for (const std::string& optimizer : {kAdam, kOneBitAdam, never}) {
     CAPTURE(optimizer);
-    Run run;
-    train(run, 2, configured(optimizer, kTrain));
+    TrainingRun run;
+    train(run, 2, training_configuration(optimizer, kTrain));
     const std::string told = "nothing was compressed: optimizer onebit_adam stayed in its dense stage for all 75 steps";
     CHECK((run.told.str().find(told) != std::string::npos) == (optimizer == never));
   }
@@ -178,8 +149,8 @@ TEST_CASE("a run in which nothing was compressed says so, and what to do") {
 TEST_CASE("evaluations come when they are due, and after each epoch, and change nothing") {
   for (const std::string& optimizer : {kAdam, kOneBitAdam, kLocalAdam}) {
     CAPTURE(optimizer);
-    Run often;
-    train(often, 2, configured(optimizer, kTrain + "evaluate_every = 11\n"));
+    TrainingRun often;
+    train(often, 2, training_configuration(optimizer, kTrain + "evaluate_every = 11\n"));
     std::vector<int64_t> steps, epochs;
     for (const auto& line : often.evaluations()) {
       steps.push_back(line["step"]);
@@ -198,8 +169,8 @@ TEST_CASE("evaluations come when they are due, and after each epoch, and change 
 }
 
 TEST_CASE("with local steps, what is evaluated and what is left at the end are the parameters that all ranks share") {
-  Run run;
-  train(run, 2, configured(kLocalAdam, kTrain + "evaluate_every = 1\n"));
+  TrainingRun run;
+  train(run, 2, training_configuration(kLocalAdam, kTrain + "evaluate_every = 1\n"));
   CHECK(run.summary.timings.local.steps > 20);
   CHECK(run.summary.timings.local.steps == run.summary.traffic.local_steps);
   CHECK(nlohmann::json::parse(to_json(run.summary))["timings"]["local"]["compute"].get<double>() > 0);
@@ -211,9 +182,9 @@ TEST_CASE("with local steps, what is evaluated and what is left at the end are t
 }
 
 TEST_CASE("two micro-batches a step train as one batch of both does") {
-  Run two, one;
-  train(two, 2, configured(kAdam, "epochs = 3\nbatch = 8\naccumulate = 2"));
-  train(one, 2, configured(kAdam, "epochs = 3\nbatch = 16"));
+  TrainingRun two, one;
+  train(two, 2, training_configuration(kAdam, "epochs = 3\nbatch = 8\naccumulate = 2"));
+  train(one, 2, training_configuration(kAdam, "epochs = 3\nbatch = 16"));
   CHECK(two.summary.steps == 3 * (403 / 32));
   CHECK(*two.summary.final_train_loss == doctest::Approx(*one.summary.final_train_loss).epsilon(1e-5));
   double worst = 0, most = 0;
@@ -234,7 +205,7 @@ TEST_CASE("the learning rate follows its schedule") {
 }
 
 TEST_CASE("a step with a gradient that is not finite is skipped on all ranks, and its loss not counted") {
-  Run run;
+  TrainingRun run;
   train(
       run, 2, false, [](int64_t call, Regression& model) { call == 3 ? model.spoil() : void(); }, 1);
   CHECK(run.summary.traffic.skipped_steps == 1);
@@ -243,17 +214,9 @@ TEST_CASE("a step with a gradient that is not finite is skipped on all ranks, an
   CHECK(std::isfinite(*run.summary.final_train_loss));
 }
 
-TEST_CASE("when every gradient is spoilt nothing is learnt, and said so") {
-  Run run;
-  train(run, 2, false, [](int64_t, Regression& model) { model.spoil(); });
-  CHECK(run.summary.steps == 0);
-  CHECK(!run.summary.final_train_loss);
-  CHECK(nlohmann::json::parse(to_json(run.summary))["final_train_loss"].is_null());
-}
-
 TEST_CASE("a model that fails on one rank ends the run with its own error") {
   for (const int rank : {0, 1}) {
-    Run run;
+    TrainingRun run;
     const auto fail = [](int64_t call, Regression&) {
       if (call == 5) throw std::runtime_error("the model broke");
     };
@@ -261,14 +224,22 @@ TEST_CASE("a model that fails on one rank ends the run with its own error") {
   }
 }
 
-TEST_CASE("Ctrl-C ends the run soon, on all ranks after the same step") {
-  const Interruptible interruptible;
-  Run run;
-  train(
-      run, 2, true, [](int64_t call, Regression&) { call == 7 ? static_cast<void>(std::raise(SIGINT)) : void(); }, 1);
-  CHECK(run.summary.interrupted);
-  CHECK(run.summary.steps >= 7);
-  CHECK(run.summary.steps <= 10);  // with the next line of the log at the latest
-  CHECK(!run.summary.final_test_accuracy);
-  CHECK(nlohmann::json::parse(to_json(run.summary))["interrupted"] == true);
+TEST_CASE("Ctrl-C ends the run soon, on all ranks after the same step, and so does SIGTERM") {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const Interruptible interruptible;
+    TrainingRun run;
+    train(
+        run, 2, true, [=](int64_t call, Regression&) { call == 7 ? static_cast<void>(std::raise(signal)) : void(); }, 1);
+    CHECK(run.summary.ending == Ending::interrupted);
+    CHECK(run.summary.signal == signal);
+    CHECK(run.summary.steps >= 7);
+    CHECK(run.summary.steps <= 10);  // with the next line of the log at the latest
+    CHECK(!run.summary.final_test_accuracy);
+    const nlohmann::json written = run.written();
+    CHECK(written["status"] == "interrupted");
+    CHECK(written["interrupted"] == true);
+    CHECK(written["reason"] == (signal == SIGINT ? "SIGINT" : "SIGTERM"));
+    CHECK(run.metrics().back()["status"] == "interrupted");
+    CHECK(run.told.str().find("summary.json: interrupted (SIG") != std::string::npos);
+  }
 }

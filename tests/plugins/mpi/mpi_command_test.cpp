@@ -327,6 +327,25 @@ TEST_CASE("train starts mpirun itself, and its ranks hear Ctrl-C at the same ste
   CHECK(training.summary("out")["interrupted"] == true);
 }
 
+TEST_CASE("told to stop, a rank that waits for one that does not come back ends after train.grace, and all ranks with it") {
+  if (!can_train()) return;
+  const Training training;
+  BackgroundRun run(
+      training.folder, 2,
+      training.arguments("out", kMpi + " --set train.epochs=10000 --set train.grace=1").substr(onebit_command().size()));
+  const auto metrics = training.folder / "out/metrics.jsonl";
+  REQUIRE(comes([&] { return std::filesystem::exists(metrics) && std::filesystem::file_size(metrics) > 0; }, 120s));
+  run.signal(1, SIGSTOP);
+  run.signal(0, SIGTERM);
+  const int status = run.ends(120s);  // communicator.timeout is 300 s
+  CHECK_MESSAGE(status > 0, run.said());
+  CHECK_MESSAGE(
+      run.said().find("told to stop, but did not come to the end of a step within train.grace = 1 s") != std::string::npos,
+      run.said());
+  CHECK(comes([&] { return run.all_gone(); }, 30s));
+  CHECK(!std::filesystem::exists(training.folder / "out/summary.json"));
+}
+
 TEST_CASE("a rank that trains otherwise ends all, and is named with what differs") {
   if (!can_train()) return;
   const Training training;
