@@ -42,9 +42,15 @@ class CudaDevice final : public Device {
               const int32_t* skip) const override;
   void swap(const onebit_block* blocks, int64_t count, float* elements) const override;
   size_t scan_scratch(int64_t blocks) const override;
-  void scan(const onebit_block* blocks, int64_t count, bool want_squares, const Ballot& said, Ballot* own,
+  void scan(const onebit_block* blocks, int64_t count, bool want_squares, const Ballot& said, Words bits, Ballot* own,
             void* scratch) const override;
-  void judge(const Ballot* ballots, int64_t count, const Terms& terms, Verdict* verdict) const override;
+  void judge(const Ballots& ballots, const Terms& terms, Verdict* verdict) const override;
+  void mark_absent(const Ballots& ballots, int64_t tensors, uint64_t* flags, onebit_block* blocks, int64_t count,
+                   onebit_block* present) const override;
+  void take_errors(const MarkedPieces& pieces, const float* from, float* to, const int32_t* skip) const override;
+  void keep_payload(const MarkedPieces& pieces, int64_t total, int64_t bytes, const std::byte* from, std::byte* to,
+                    const int32_t* skip) const override;
+  void clear_statistics(const MarkedPieces& pieces, int64_t width, double* statistics, const int32_t* skip) const override;
 
  private:
   // Every call comes from a thread whose device may be another.

@@ -47,12 +47,14 @@ __global__ void scan_blocks(const Block* blocks, Scan* scan) {
 
 // By one warp: the order of sum_by_lanes.
 template <bool want_squares>
-__global__ void finish_scan(const Block* blocks, Scan* scan, int64_t count, Ballot said, Ballot* own) {
+__global__ void finish_scan(const Block* blocks, Scan* scan, int64_t count, Ballot said, Words bits, Ballot* own) {
   double squares = 0;
   if (want_squares) {
     for (auto b = static_cast<int64_t>(threadIdx.x); b < count; b += on_cuda::kLanes) squares += scan->squares()[b];
     for (unsigned width = 16; width > 0; width /= 2) squares += __shfl_down_sync(on_cuda::kAll, squares, width);
   }
+  auto* const words = reinterpret_cast<uint64_t*>(own + 1);
+  for (auto w = static_cast<int64_t>(threadIdx.x); w < bits.count; w += on_cuda::kLanes) words[w] = bits.bits[w];
   if (!is_first()) return;
   said.largest = __uint_as_float(static_cast<unsigned>(scan->largest >> 32U));
   if (said.largest > 0) said.flags |= tensor_flags(blocks[kFirstBlock - static_cast<unsigned>(scan->largest)].tensor);
@@ -61,9 +63,7 @@ __global__ void finish_scan(const Block* blocks, Scan* scan, int64_t count, Ball
   *own = said;
 }
 
-__global__ void judge_ballots(const Ballot* ballots, int64_t count, Terms terms, Verdict* verdict) {
-  *verdict = onebit::judge(ballots, count, terms);
-}
+__global__ void judge_ballots(Ballots ballots, Terms terms, Verdict* verdict) { *verdict = onebit::judge(ballots, terms); }
 
 __global__ void scale_blocks(const Block* blocks, const float* gradient_scale, float* message, const int32_t* skip) {
   if (is_skipped(skip)) return;
@@ -103,17 +103,17 @@ __global__ void swap_blocks(const Block* blocks, float* elements) {
 
 size_t CudaDevice::scan_scratch(int64_t blocks) const { return sizeof(Scan) + static_cast<size_t>(blocks) * sizeof(double); }
 
-void CudaDevice::scan(const onebit_block* blocks, int64_t count, bool want_squares, const Ballot& said, Ballot* own,
+void CudaDevice::scan(const onebit_block* blocks, int64_t count, bool want_squares, const Ballot& said, Words bits, Ballot* own,
                       void* scratch) const {
   auto* const found = static_cast<Scan*>(scratch);
   cuda::check(cudaMemsetAsync(found, 0, sizeof(Scan), stream_), "cudaMemsetAsync");
   cuda::launch(want_squares ? scan_blocks<true> : scan_blocks<false>, count, kThreads, stream_, blocks, found);
   cuda::launch(want_squares ? finish_scan<true> : finish_scan<false>, 1, on_cuda::kLanes, stream_, blocks, found, count, said,
-               own);
+               bits, own);
 }
 
-void CudaDevice::judge(const Ballot* ballots, int64_t count, const Terms& terms, Verdict* verdict) const {
-  cuda::launch(judge_ballots, 1, 1, stream_, ballots, count, terms, verdict);
+void CudaDevice::judge(const Ballots& ballots, const Terms& terms, Verdict* verdict) const {
+  cuda::launch(judge_ballots, 1, 1, stream_, ballots, terms, verdict);
 }
 
 void CudaDevice::scale_gradients(const onebit_tile& tile, float* message) const {

@@ -18,6 +18,21 @@
 
 namespace onebit {
 
+// A bit a tensor, in memory of the device.
+struct Words {
+  const uint64_t* bits = nullptr;
+  int64_t count = 0;
+};
+// Pieces [first, first + count) of an array, and all blocks, flagged.
+struct MarkedPieces {
+  const onebit_piece* pieces;
+  int64_t first, count;
+  const onebit_block* blocks;
+};
+
+// Its block's number in the model: a piece's key tells it.
+ONEBIT_HOST_DEVICE int64_t block_of(const onebit_piece& piece) { return static_cast<int64_t>(piece.key / 2); }
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -62,12 +77,23 @@ class Device {
   // The parameters of the blocks change places with an element state.
   virtual void swap(const onebit_block* blocks, int64_t count, float* elements) const = 0;
 
-  // The opening of a step. scan completes own, in which step, hash and flags are set already, by what the gradients tell;
+  // The opening of a step. scan makes own of what was said and of what the gradients tell, and puts these words behind it;
   // `scratch` has scan_scratch(count) bytes.
   virtual size_t scan_scratch(int64_t blocks) const = 0;
-  virtual void scan(const onebit_block* blocks, int64_t count, bool want_squares, const Ballot& said, Ballot* own,
+  virtual void scan(const onebit_block* blocks, int64_t count, bool want_squares, const Ballot& said, Words bits, Ballot* own,
                     void* scratch) const = 0;
-  virtual void judge(const Ballot* ballots, int64_t count, const Terms& terms, Verdict* verdict) const = 0;
+  virtual void judge(const Ballots& ballots, const Terms& terms, Verdict* verdict) const = 0;
+
+  // Tensors that no ballot has a bit for: ONEBIT_TENSOR_ABSENT is set or cleared in flags, by tensor, and in blocks; and
+  // `present` becomes the same blocks, but absent ones without elements.
+  virtual void mark_absent(const Ballots& ballots, int64_t tensors, uint64_t* flags, onebit_block* blocks, int64_t count,
+                           onebit_block* present) const = 0;
+  // What becomes of absent pieces, by the flags of their blocks: errors are taken over except theirs; the payload only theirs
+  // (served: all pieces of a buffer of `bytes`, in order; of these [first, first + count)); their statistics are zeroed.
+  virtual void take_errors(const MarkedPieces& pieces, const float* from, float* to, const int32_t* skip) const = 0;
+  virtual void keep_payload(const MarkedPieces& pieces, int64_t total, int64_t bytes, const std::byte* from, std::byte* to,
+                            const int32_t* skip) const = 0;
+  virtual void clear_statistics(const MarkedPieces& pieces, int64_t width, double* statistics, const int32_t* skip) const = 0;
 };
 
 // What a library with a device offers under Kind::device: it and the core must be of one build.

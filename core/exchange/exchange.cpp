@@ -2,6 +2,7 @@
 // The order of a step: preparation, the pipeline over buckets, the second pass, the commit. The roles are in
 // exchange_worker.cpp (send, receive), exchange_server.cpp (serve) and exchange_machine.cpp (share, pass on).
 #include "exchange/exchange.hpp"
+#include "exchange/exchange_runs.hpp"
 
 #include "exchange/dense_codec.hpp"
 
@@ -89,6 +90,7 @@ void Exchange::run(const Step& step, const Plan& plan, const Opening& opening) {
 void Exchange::prepare(const Plan& plan) {
   round_count_ = 0;
   previous_in_consume_ = plan.previous_in_consume;
+  freezes_ = plan.freezes;
   for (const Plan::Round& round : plan.rounds()) {
     require_range(round);
     rounds_[round_count_] = {round.kind, round.of, round.retain, static_cast<int>(round_count_)};
@@ -183,12 +185,14 @@ onebit_batch Exchange::batch(const std::vector<onebit_piece>& pieces, const Tile
           device_ == nullptr ? nullptr : device_->stream()};
 }
 
-onebit_tile Exchange::tile_of(const Bucket& bucket, const TileRange& tile) const {
+onebit_tile Exchange::tile_of(const Bucket& bucket, const TileRange& tile, bool with_absent) const {
+  const bool masked = opening_.present_blocks != nullptr && !with_absent;
+  const onebit_block* const on_device = masked ? opening_.present_blocks : device_blocks_;
   static const onebit_stream cpu = {sizeof(onebit_stream), {ONEBIT_DEVICE_CPU, 0}, nullptr};
   return {sizeof(onebit_tile),
           static_cast<size_t>(tile.count),
           layout_.blocks.data() + bucket.first_block + tile.first,
-          device_ == nullptr ? nullptr : device_blocks_ + bucket.first_block + tile.first,
+          device_ == nullptr ? nullptr : on_device + bucket.first_block + tile.first,
           nullptr,
           nullptr,
           nullptr,
@@ -202,12 +206,6 @@ Call Exchange::call(size_t bucket) const {
   Call made(bucket);
   if (device_ != nullptr) made.stream = device_->stream();
   return made;
-}
-
-void Exchange::divide(float* values, int64_t count, int by) const {
-  const auto divisor = static_cast<float>(by);
-  if (device_ != nullptr) return device_->divide(values, count, divisor, opening_.skip);
-  for (int64_t i = 0; i < count; ++i) values[i] /= divisor;
 }
 
 void Exchange::apply(const Plan& plan) {
@@ -225,12 +223,15 @@ void Exchange::apply(const Plan& plan) {
 
 void Exchange::apply_tile(size_t b, const TileRange& range, const Round* kept, const Scratch& scratch) {
   const Bucket& bucket = layout_.buckets[b];
-  onebit_tile tile = tile_of(bucket, range);
-  if (kept != nullptr) {
-    codec(*kept, range).decode(batch(wire(*kept, bucket).pieces, range), gathered(*kept, b), 1.0F, false, scratch.mean);
-    tile.mean = scratch.mean;
-  }
-  optimizer_.apply(*step_, tile);
+  for_runs(bucket.dense.pieces, range, [&](const TileRange& run, bool absent) {
+    if (absent && !freezes_) return;
+    onebit_tile tile = tile_of(bucket, run, freezes_);
+    if (kept != nullptr) {
+      codec(*kept, run).decode(batch(wire(*kept, bucket).pieces, run), gathered(*kept, b), 1.0F, false, scratch.mean);
+      tile.mean = scratch.mean;
+    }
+    optimizer_.apply(*step_, tile);
+  });
 }
 
 void Exchange::commit(const Plan& plan) {
@@ -243,10 +244,13 @@ void Exchange::local_step() {
   for (size_t b = 0; b < layout_.buckets.size(); ++b)
     workers_.run(static_cast<int64_t>(layout_.buckets[b].tiles.size()), [&](int worker, int64_t t) {
       const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
-      const TileRange& range = layout_.buckets[b].tiles[static_cast<size_t>(t)];
-      onebit_tile tile = tile_of(layout_.buckets[b], range);
-      if (previous_in_consume_) tile.previous = decode_previous(b, range, scratch);
-      optimizer_.consume(*step_, 0, tile);
+      const Bucket& bucket = layout_.buckets[b];
+      for_runs(bucket.dense.pieces, bucket.tiles[static_cast<size_t>(t)], [&](const TileRange& run, bool absent) {
+        if (absent && !freezes_) return;
+        onebit_tile tile = tile_of(bucket, run, freezes_);
+        if (previous_in_consume_) tile.previous = decode_previous(b, run, scratch);
+        optimizer_.consume(*step_, 0, tile);
+      });
     });
 }
 

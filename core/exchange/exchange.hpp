@@ -22,6 +22,11 @@
 // one machine nothing is compressed: every round is a flat dense mean in fp32. Otherwise it is another mean than flat's: the
 // mean of M means is compressed, and not n gradients one by one, so there is less to compress away.
 //
+// Absent tensors, of which no rank has a gradient in a step: their blocks travel, for sizes are fixed, but mean nothing. Their
+// errors stay, their part of a retained mean is kept by whoever serves it, and consume and apply do not see them, except where
+// the plan freezes. On the CPU a tile is cut into runs of blocks that are present, and absent; on a device, where the host does
+// not know which are, by kernels (Device::take_errors and its neighbours).
+//
 // Pipeline: while bucket b is received, b + 1 is served and b + 2 is sent (and so on), so transfers overlap with work.
 // Collectives are issued by one thread in one fixed order, the same on every rank: all-to-all(b), all-gather(b - 1), ... (1-bit
 // Adam, arXiv 2102.02888, section 4 and figure 3.)
@@ -66,6 +71,10 @@ struct ExchangeParts {
 struct Opening {
   const float* gradient_scale;    // multiplies every gradient
   const int32_t* skip = nullptr;  // on a device: when it is set nothing is written
+  // A bit a tensor, in the host's memory: absent in this step; on a device: perhaps, for this rank has no gradient of it. NULL:
+  // none is.
+  const uint64_t* absent = nullptr;
+  const onebit_block* present_blocks = nullptr;  // on a device: the blocks, absent ones without elements
 };
 
 class Exchange {
@@ -117,6 +126,23 @@ class Exchange {
     int index;
   };
 
+  // f(run, absent) for each run of a tile's pieces that are alike.
+  template <class F>
+  void for_runs(const std::vector<onebit_piece>& pieces, const TileRange& tile, F&& f) const;
+  bool may_be_absent(const onebit_piece& piece) const;
+  bool may_be_absent(const std::vector<onebit_piece>& pieces, const TileRange& tile) const;
+  // The first mean that is kept of this kind: there is none yet that could stay, so absent tensors take part.
+  bool begins(const Round& round) const { return round.retain && retained_.kind() != round.kind; }
+  MarkedPieces marked(const std::vector<onebit_piece>& pieces, const TileRange& tile) const;
+  const std::byte* kept(const Round& round, size_t bucket) const;
+  void fill(const Round& round, const std::vector<onebit_piece>& pieces, const TileRange& run, const std::byte* kept,
+            std::byte* payload) const;
+  void keep_on_device(const std::vector<onebit_piece>& pieces, const TileRange& tile, int64_t bytes, const std::byte* kept,
+                      std::byte* payload) const;
+  void encode(const Round& round, const std::vector<onebit_piece>& pieces, const TileRange& run, const float* values,
+              float* errors, const Scratch& scratch, std::byte* payload) const;
+  void clear_statistics(const std::vector<onebit_piece>& pieces, const TileRange& run, double* statistics) const;
+  void divide(const std::vector<onebit_piece>& pieces, const TileRange& run, float* values, int by) const;
   void mirror_layout();
   void prepare(const Plan& plan);
   void require_range(const Plan::Round& round) const;
@@ -135,7 +161,7 @@ class Exchange {
   // The own machine's chunks of a bucket, or all of them.
   const onebit_part* chunks(const Wire& on_wire) const { return on_wire.parts.data() + layout_.local() * layout_.machines(); }
   onebit_batch batch(const std::vector<onebit_piece>& pieces, const TileRange& tile) const;
-  onebit_tile tile_of(const Bucket& bucket, const TileRange& tile) const;
+  onebit_tile tile_of(const Bucket& bucket, const TileRange& tile, bool with_absent) const;
 
   void share(size_t bucket);
   void average_inside(const Round& round, size_t bucket, const TileRange& tile, float* mean);
@@ -159,7 +185,6 @@ class Exchange {
   void local_step();
   void wait(MeteredCommunicator& communicator, Request*& pending, size_t bucket);
   Call call(size_t bucket) const;
-  void divide(float* values, int64_t count, int by) const;
   Mark mark(const char* name, size_t bucket) const { return {trace_, name, static_cast<int64_t>(bucket)}; }
 
   const Layout& layout_;
@@ -191,6 +216,7 @@ class Exchange {
   size_t round_count_ = 0;
   Opening opening_{};
   bool previous_in_consume_ = false;
+  bool freezes_ = false;
 };
 
 }  // namespace onebit

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "exchange/exchange.hpp"
+#include "exchange/exchange_runs.hpp"
 
 namespace onebit {
 
@@ -32,9 +33,12 @@ void Exchange::share(size_t b) {
       workers_.run(static_cast<int64_t>(bucket.tiles.size()), [&](int worker, int64_t t) {
         const TileRange& tile = bucket.tiles[static_cast<size_t>(t)];
         const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
-        write_message(round, b, tile, scratch);
-        raw_codec_->encode(batch(bucket.local.pieces, tile), scratch.message, nullptr, nullptr, nullptr,
-                           under_way.messages.bytes());
+        for_runs(bucket.local.pieces, tile, [&](const TileRange& run, bool absent) {
+          if (absent && !begins(round)) return;  // whatever stands there is sent, and read by nobody
+          write_message(round, b, run, scratch);
+          raw_codec_->encode(batch(bucket.local.pieces, run), scratch.message, nullptr, nullptr, nullptr,
+                             under_way.messages.bytes());
+        });
       });
     }
     under_way.pending = inside_->all_to_all(under_way.messages.bytes(), bucket.local.shards.data(), under_way.arrivals.bytes(),
@@ -49,7 +53,7 @@ void Exchange::average_inside(const Round& round, size_t b, const TileRange& til
   const std::byte* arrived = passage(round, b).arrivals.bytes();
   for (size_t rank = 0; rank < local.arrivals.size(); ++rank)
     raw_codec_->decode(pieces, arrived + local.arrivals[rank].offset, 1.0F, rank > 0, mean);
-  divide(mean, tile.extent, static_cast<int>(local.arrivals.size()));
+  divide(local.sharded, tile, mean, static_cast<int>(local.arrivals.size()));
 }
 
 void Exchange::pass_on(size_t b) {

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "exchange/exchange.hpp"
+#include "exchange/exchange_runs.hpp"
 
 namespace onebit {
 
@@ -33,16 +34,18 @@ void Exchange::serve_chunk(const Round& round, size_t b) {
 
 void Exchange::serve_tile(const Round& round, size_t b, const TileRange& tile, std::byte* out, const Scratch& scratch) {
   const Bucket& bucket = layout_.buckets[b];
-  const Compressor& with = codec(round, tile);
-  const onebit_batch pieces = batch(wire(round, bucket).served, tile);
-  const bool coded = &with == compressor_;
+  const Wire& on_wire = wire(round, bucket);
+  const bool coded = &codec(round, tile) == compressor_;
   float* error = coded && server_error_.size() > 0 ? server_error_.as<float>() + tile.base : nullptr;
-  average(round, b, tile, scratch.mean);
-  if (coded && wide(round))
-    spread(bucket.server_spans, tile, scratch.statistics);
-  else if (coded)
-    with.measure(pieces, scratch.mean, error, scratch.statistics);
-  with.encode(pieces, scratch.mean, error, error, scratch.statistics, out);
+  const onebit_part& own = on_wire.parts[static_cast<size_t>(layout_.options().rank)];
+  const std::byte* const before = kept(round, b) == nullptr ? nullptr : kept(round, b) + own.offset;
+  if (coded && wide(round)) spread(bucket.server_spans, tile, scratch.statistics);
+  for_runs(on_wire.served, tile, [&](const TileRange& run, bool absent) {
+    if (absent && !begins(round)) return fill(round, on_wire.served, run, before, out);
+    average(round, b, run, scratch.mean);
+    encode(round, on_wire.served, run, scratch.mean, error, scratch, out);
+  });
+  keep_on_device(on_wire.served, tile, own.bytes, before, out);
 }
 
 // Ranks (or machines) 0 to n-1, in this order. fp32 values are added first and divided once; codes carry the weight 1/n in
@@ -56,7 +59,7 @@ void Exchange::average(const Round& round, size_t b, const TileRange& tile, floa
   const bool coded = &with == compressor_;
   for (size_t rank = 0; rank < on_wire.incoming.size(); ++rank)
     with.decode(pieces, incoming + on_wire.incoming[rank].offset, coded ? 1.0F / ranks : 1.0F, rank > 0, mean);
-  if (!coded) divide(mean, tile.extent, layout_.machines());
+  if (!coded) divide(on_wire.served, tile, mean, layout_.machines());
 }
 
 void Exchange::measure_served_spans(const Round& round, size_t b) {
@@ -66,11 +69,16 @@ void Exchange::measure_served_spans(const Round& round, size_t b) {
     const TileRange& tile = bucket.served_tiles[static_cast<size_t>(t)];
     const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
     if (tile.raw) return;
-    average(round, b, tile, scratch.mean);
+    const std::vector<onebit_piece>& pieces = wire(round, bucket).served;
     const float* error = server_error_.size() > 0 ? server_error_.as<float>() + tile.base : nullptr;
     const auto first = static_cast<size_t>(bucket.server_spans.ordinal[static_cast<size_t>(tile.first)]);
-    compressor_->measure(batch(wire(round, bucket).served, tile), scratch.mean, error,
-                         block_statistics_.as<double>() + first * width);
+    double* const statistics = block_statistics_.as<double>() + first * width;
+    for_runs(pieces, tile, [&](const TileRange& run, bool absent) {
+      if (absent && !begins(round)) return clear_statistics(pieces, run, statistics);
+      average(round, b, run, scratch.mean);
+      compressor_->measure(batch(pieces, run), scratch.mean, error, statistics);
+    });
+    if (device_ != nullptr && !begins(round)) clear_statistics(pieces, tile, statistics);
   });
   fold(bucket.server_spans);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "exchange/exchange.hpp"
+#include "exchange/exchange_runs.hpp"
 
 namespace onebit {
 
@@ -36,17 +37,18 @@ void Exchange::encode_messages(const Round& round, size_t b, std::byte* payload)
 
 void Exchange::encode_tile(const Round& round, size_t b, const TileRange& tile, std::byte* payload, const Scratch& scratch) {
   const Bucket& bucket = layout_.buckets[b];
-  const Compressor& with = codec(round, tile);
   const Wire& on_wire = wire(round, bucket);
-  const onebit_batch pieces = batch(inside_ == nullptr ? on_wire.pieces : on_wire.sharded, tile);
-  const bool coded = &with == compressor_;
+  const std::vector<onebit_piece>& pieces = inside_ == nullptr ? on_wire.pieces : on_wire.sharded;
+  const bool coded = &codec(round, tile) == compressor_;
   float* error = coded ? worker_error(tile) : nullptr;
-  inside_ == nullptr ? write_message(round, b, tile, scratch) : average_inside(round, b, tile, scratch.message);
-  if (coded && wide(round))
-    spread(bucket.worker_spans, tile, scratch.statistics);
-  else if (coded)
-    with.measure(pieces, scratch.message, error, scratch.statistics);
-  with.encode(pieces, scratch.message, error, error, scratch.statistics, payload);
+  const std::byte* const before = layout_.options().ranks == 1 ? kept(round, b) : nullptr;  // its own server
+  if (coded && wide(round)) spread(bucket.worker_spans, tile, scratch.statistics);
+  for_runs(pieces, tile, [&](const TileRange& run, bool absent) {
+    if (absent && !begins(round)) return fill(round, pieces, run, before, payload);
+    inside_ == nullptr ? write_message(round, b, run, scratch) : average_inside(round, b, run, scratch.message);
+    encode(round, pieces, run, scratch.message, error, scratch, payload);
+  });
+  keep_on_device(pieces, tile, on_wire.bytes, before, payload);
 }
 
 // For scales wider than a block, the messages are produced once to be measured and once more to be encoded: that costs
@@ -58,11 +60,16 @@ void Exchange::measure_spans(const Round& round, size_t b) {
     const TileRange& tile = bucket.tiles[static_cast<size_t>(t)];
     const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
     if (tile.raw) return;
-    write_message(round, b, tile, scratch);
+    const std::vector<onebit_piece>& pieces = wire(round, bucket).pieces;
     const float* error = worker_error(tile);
     const auto first = static_cast<size_t>(bucket.worker_spans.ordinal[static_cast<size_t>(tile.first)]);
-    compressor_->measure(batch(wire(round, bucket).pieces, tile), scratch.message, error,
-                         block_statistics_.as<double>() + first * width);
+    double* const statistics = block_statistics_.as<double>() + first * width;
+    for_runs(pieces, tile, [&](const TileRange& run, bool absent) {
+      if (absent && !begins(round)) return clear_statistics(pieces, run, statistics);
+      write_message(round, b, run, scratch);
+      compressor_->measure(batch(pieces, run), scratch.message, error, statistics);
+    });
+    if (device_ != nullptr && !begins(round)) clear_statistics(pieces, tile, statistics);
   });
   fold(bucket.worker_spans);
 }
@@ -88,7 +95,9 @@ void Exchange::spread(const Spans& spans, const TileRange& tile, double* statist
 
 void Exchange::write_message(const Round& round, size_t b, const TileRange& range, const Scratch& scratch) {
   const Bucket& bucket = layout_.buckets[b];
-  onebit_tile tile = tile_of(bucket, range);
+  onebit_tile tile = tile_of(bucket, range, begins(round));
+  if (tile.device_blocks != nullptr && may_be_absent(bucket.dense.pieces, range))
+    device_->zero(scratch.message, static_cast<size_t>(range.extent) * sizeof(float));
   if (round.of == Of::message) {
     tile.previous = decode_previous(b, range, scratch);
     tile.message = scratch.message;
@@ -126,14 +135,17 @@ void Exchange::receive(size_t b) {
 
 void Exchange::receive_tile(size_t b, const TileRange& range, const Scratch& scratch) {
   const Bucket& bucket = layout_.buckets[b];
-  onebit_tile tile = tile_of(bucket, range);
-  tile.mean = scratch.mean;
-  if (previous_in_consume_) tile.previous = decode_previous(b, range, scratch);
-  for (size_t r = 0; r < round_count_; ++r) {
-    const Round& round = rounds_[r];
-    codec(round, range).decode(batch(wire(round, bucket).pieces, range), gathered(round, b), 1.0F, false, scratch.mean);
-    optimizer_.consume(*step_, round.index, tile);
-  }
+  for_runs(bucket.dense.pieces, range, [&](const TileRange& run, bool absent) {
+    if (absent && !freezes_) return;
+    onebit_tile tile = tile_of(bucket, run, freezes_);
+    tile.mean = scratch.mean;
+    if (previous_in_consume_) tile.previous = decode_previous(b, run, scratch);
+    for (size_t r = 0; r < round_count_; ++r) {
+      const Round& round = rounds_[r];
+      codec(round, run).decode(batch(wire(round, bucket).pieces, run), gathered(round, b), 1.0F, false, scratch.mean);
+      optimizer_.consume(*step_, round.index, tile);
+    }
+  });
 }
 
 }  // namespace onebit

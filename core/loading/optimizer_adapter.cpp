@@ -30,7 +30,7 @@ class OptimizerAdapter final : public Optimizer {
   }
 
   void plan(const Step& step, const Totals& totals, Plan& plan) override {
-    onebit_plan answer = {sizeof(onebit_plan), nullptr, 0, nullptr, 0, 0, 0, 0, 0};
+    onebit_plan answer = {sizeof(onebit_plan), nullptr, 0, nullptr, 0, 0, 0, 0, 0, 0};
     boundary_.call([&](onebit_error* err) { return api_.plan(self(), &step, &totals, &answer, err); });
     plan.clear();
     copy_rounds(answer, plan);
@@ -39,6 +39,7 @@ class OptimizerAdapter final : public Optimizer {
     plan.apply = answer.apply != 0;
     plan.previous_in_consume = answer.previous_in_consume != 0;
     plan.mean_in_apply = answer.mean_in_apply != 0;
+    plan.freezes = (answer.flags & ONEBIT_PLAN_FREEZES) != 0;
   }
   void produce(const Step& step, int round, const Tile& tile) const override {
     boundary_.call([&](onebit_error* err) { return api_.produce(self(), &step, round, &tile, err); });

@@ -88,10 +88,13 @@ Configuration::Configuration(const Registry& registry, const Manifest& manifest,
   groups = read_groups(manifest, optimizer);
 }
 
+std::string Configuration::compared() const {
+  return canonical("optimizer", optimizer) + written(exempt, groups, false) + canonical("compressor", compressor) +
+         "[exchange]\n" + exchange.to_toml() + "[session]\n" + session.to_toml_without({"device", "threads", "trace"});
+}
+
 uint64_t Configuration::hash() const {
-  const std::string text = canonical("optimizer", optimizer) + written(exempt, groups, false) +
-                           canonical("compressor", compressor) + "[exchange]\n" + exchange.to_toml() + "[session]\n" +
-                           session.to_toml_without({"device", "threads", "trace"});
+  const std::string text = compared();
   return XXH64(text.data(), text.size(), 0);
 }
 

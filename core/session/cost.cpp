@@ -94,7 +94,8 @@ Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compr
     std::swap(cost.dense_traffic, cost.dense_local_traffic);
     std::swap(cost.compressed_traffic, cost.compressed_local_traffic);
   }
-  cost.agreement_traffic = sizeof(Ballot) * (ranks - 1);
+  const Ballots ballots = {nullptr, 0, words_of(static_cast<int64_t>(layout.elements.size()))};
+  cost.agreement_traffic = static_cast<uint64_t>(ballots.stride()) * (ranks - 1);
   return cost;
 }
 

@@ -20,9 +20,12 @@ DeviceStep::DeviceStep(Device& device, const Layout& layout, const StateStore& s
       layout_(layout),
       state_(state),
       communicator_(communicator),
+      meter_(meter),
+      words_(words_of(static_cast<int64_t>(layout.elements.size()))),
       blocks_(meter, layout.blocks.size() * sizeof(onebit_block)),
       groups_(meter, groups * sizeof(onebit_group)),
-      ballots_(meter, static_cast<size_t>(communicator.size()) * sizeof(Ballot)),
+      ballots_(meter, static_cast<size_t>(communicator.size() * Ballots{nullptr, 0, words_}.stride())),
+      bits_(meter, static_cast<size_t>(words_) * sizeof(uint64_t)),
       verdict_(meter, sizeof(Verdict)),
       scratch_(meter, device.scan_scratch(static_cast<int64_t>(layout.blocks.size()))),
       tensors_(meter, (3 * layout.elements.size() + 1) * sizeof(int64_t)),
@@ -31,12 +34,15 @@ DeviceStep::DeviceStep(Device& device, const Layout& layout, const StateStore& s
   numbers.insert(numbers.end(), layout.elements.begin(), layout.elements.end());
   for (const uint64_t flags : layout.flags) numbers.push_back(static_cast<int64_t>(flags));
   tensors_.set(numbers.data(), numbers.size() * sizeof(int64_t));
-  for (int64_t rank = 0; rank < communicator.size(); ++rank)
-    parts_.push_back({rank * static_cast<int64_t>(sizeof(Ballot)), static_cast<int64_t>(sizeof(Ballot))});
+  const int64_t stride = Ballots{nullptr, 0, words_}.stride();
+  for (int64_t rank = 0; rank < communicator.size(); ++rank) parts_.push_back({rank * stride, stride});
 
   staged_blocks_ = staging<onebit_block>(device, layout.blocks.size());
   staged_groups_ = staging<onebit_group>(device, groups);
-  staged_ballots_ = staging<Ballot>(device, parts_.size());
+  staged_ballots_ = staging<std::byte>(device, parts_.size() * static_cast<size_t>(stride));
+  staged_bits_ = staging<uint64_t>(device, static_cast<size_t>(words_));
+  std::memset(staged_bits_, 0, static_cast<size_t>(words_) * sizeof(uint64_t));
+  staged_missed_ = staging<int64_t>(device, layout.elements.size());
   staged_model_ = staging<std::byte>(device, state.model_bytes());
   for (size_t slot = 0; slot < host_slots_.size(); ++slot)
     if (state.slots()[slot].extent == ONEBIT_PER_MODEL) host_slots_[slot] = staged_model_ + state.model_offset(slot);
@@ -47,8 +53,9 @@ DeviceStep::DeviceStep(Device& device, const Layout& layout, const StateStore& s
 }
 
 DeviceStep::~DeviceStep() {
-  for (void* memory : {static_cast<void*>(staged_blocks_), static_cast<void*>(staged_groups_),
-                       static_cast<void*>(staged_ballots_), static_cast<void*>(staged_model_)})
+  for (void* memory :
+       {static_cast<void*>(staged_blocks_), static_cast<void*>(staged_groups_), static_cast<void*>(staged_ballots_),
+        static_cast<void*>(staged_bits_), static_cast<void*>(staged_missed_), static_cast<void*>(staged_model_)})
     if (memory != nullptr) device_.release_staging(memory);
 }
 
@@ -68,11 +75,45 @@ const onebit_group* DeviceStep::update_groups(const std::vector<onebit_group>& g
   return groups_.as<onebit_group>();
 }
 
-Opening DeviceStep::open(const Ballot& said, const Terms& terms) {
+const int64_t* DeviceStep::update_missed(const int64_t* missed) {
+  if (missed == nullptr) return nullptr;
+  const size_t bytes = layout_.elements.size() * sizeof(int64_t);
+  const bool first = missed_.size() == 0;
+  if (first) missed_ = Buffer(meter_, bytes);
+  if (first || std::memcmp(staged_missed_, missed, bytes) != 0) {
+    std::memcpy(staged_missed_, missed, bytes);
+    device_.upload(missed_.bytes(), staged_missed_, bytes);
+  }
+  return missed_.as<int64_t>();
+}
+
+// Buffers of a device begin as zeros, as what is staged does.
+void DeviceStep::say(const std::vector<uint64_t>& bits) {
+  const size_t bytes = bits.size() * sizeof(uint64_t);
+  if (std::equal(bits.begin(), bits.end(), staged_bits_)) return;
+  std::memcpy(staged_bits_, bits.data(), bytes);
+  device_.upload(bits_.bytes(), staged_bits_, bytes);
+}
+
+// Where this rank has all gradients none is absent, and what said so is taken back.
+const onebit_block* DeviceStep::mark_absent(const uint64_t* lacking) {
+  if (lacking == nullptr && !marked_) return nullptr;
+  if (present_blocks_.size() == 0) present_blocks_ = Buffer(meter_, layout_.blocks.size() * sizeof(onebit_block));
+  const auto tensors = static_cast<int64_t>(layout_.elements.size());
+  auto* const flags = reinterpret_cast<uint64_t*>(tensors_.as<int64_t>() + 2 * tensors + 1);
+  device_.mark_absent(on_device(), tensors, flags, blocks_.as<onebit_block>(), static_cast<int64_t>(layout_.blocks.size()),
+                      present_blocks_.as<onebit_block>());
+  marked_ = lacking != nullptr;
+  return marked_ ? present_blocks_.as<onebit_block>() : nullptr;
+}
+
+Opening DeviceStep::open(const Ballot& said, const Terms& terms, const std::vector<uint64_t>& bits, const uint64_t* lacking) {
   local_ = terms.local != 0;
-  auto* const all = ballots_.as<Ballot>();
-  Ballot* const own = all + (local_ ? 0 : communicator_.rank());
-  device_.scan(blocks(), static_cast<int64_t>(layout_.blocks.size()), terms.clip_norm > 0, said, own, scratch_.bytes());
+  say(bits);
+  auto* const all = ballots_.bytes();
+  auto* const own = reinterpret_cast<Ballot*>(all + (local_ ? 0 : parts_[static_cast<size_t>(communicator_.rank())].offset));
+  device_.scan(blocks(), static_cast<int64_t>(layout_.blocks.size()), terms.clip_norm > 0, said, {bits_.as<uint64_t>(), words_},
+               own, scratch_.bytes());
   if (!local_ && communicator_.size() > 1) {
     Call call(static_cast<uint64_t>(~0U));
     call.stream = device_.stream();
@@ -81,8 +122,8 @@ Opening DeviceStep::open(const Ballot& said, const Terms& terms) {
     communicator_.enter(Stage::other);
   }
   auto* const verdict = verdict_.as<Verdict>();
-  device_.judge(all, local_ ? 1 : communicator_.size(), terms, verdict);
-  return {&verdict->gradient_scale, &verdict->skip_tiles};
+  device_.judge(on_device(), terms, verdict);
+  return {&verdict->gradient_scale, &verdict->skip_tiles, lacking, mark_absent(lacking)};
 }
 
 Totals DeviceStep::totals() const {
@@ -110,12 +151,8 @@ Totals DeviceStep::host_totals() const {
 }
 
 void DeviceStep::report() {
-  device_.download(staged_ballots_, ballots_.bytes(), (local_ ? 1 : parts_.size()) * sizeof(Ballot));
+  device_.download(staged_ballots_, ballots_.bytes(), bytes_of(on_device()));
   if (state_.model_bytes() > 0) device_.download(staged_model_, state_.model_memory(), state_.model_bytes());
-}
-
-void DeviceStep::read(std::vector<Ballot>& ballots) const {
-  ballots.assign(staged_ballots_, staged_ballots_ + (local_ ? 1 : parts_.size()));
 }
 
 }  // namespace onebit

@@ -31,8 +31,12 @@ class DeviceStep {
   void update_blocks(size_t first, size_t last);
   const onebit_group* update_groups(const std::vector<onebit_group>& groups);
 
-  // The pass over the gradients, and the agreement, or, in a local step, none.
-  Opening open(const Ballot& said, const Terms& terms);
+  // Of steps that tensors missed: NULL, or device memory.
+  const int64_t* update_missed(const int64_t* missed);
+
+  // The pass over the gradients, and the agreement, or, in a local step, none. bits: a bit a tensor that this rank has a
+  // gradient of. lacking: the others, all of them that may be absent; NULL: there is none.
+  Opening open(const Ballot& said, const Terms& terms, const std::vector<uint64_t>& bits, const uint64_t* lacking);
   // For combine, on the device; and for plan: the model's numbers as they were when the last step was done.
   Totals totals() const;
   Totals host_totals() const;
@@ -40,23 +44,34 @@ class DeviceStep {
   // After the last kernel of a step: what the host wants to know of it is on its way.
   void report();
   // Once settled: the ballots of the step that was reported last.
-  void read(std::vector<Ballot>& ballots) const;
+  Ballots ballots() const { return {staged_ballots_, local_ ? 1 : static_cast<int64_t>(parts_.size()), words_}; }
 
   const onebit_block* blocks() const { return blocks_.as<onebit_block>(); }
 
  private:
+  Ballots on_device() const { return {ballots_.bytes(), local_ ? 1 : static_cast<int64_t>(parts_.size()), words_}; }
+  size_t bytes_of(const Ballots& all) const { return static_cast<size_t>(all.count * all.stride()); }
+  void say(const std::vector<uint64_t>& bits);
+  const onebit_block* mark_absent(const uint64_t* lacking);
+
   Device& device_;
   const Layout& layout_;
   const StateStore& state_;
   MeteredCommunicator& communicator_;
-  Buffer blocks_, groups_, ballots_, verdict_, scratch_, tensors_;
+  MemoryMeter& meter_;
+  const int64_t words_;  // of a ballot's bits
+  Buffer blocks_, groups_, ballots_, bits_, verdict_, scratch_, tensors_;
+  Buffer present_blocks_, missed_;  // once a tensor was absent
+  bool marked_ = false;             // some flags say so
   std::vector<onebit_part> parts_;
   std::vector<void*> host_slots_;
   bool local_ = false;
   // of the host, where the device copies to and from
   onebit_block* staged_blocks_ = nullptr;
   onebit_group* staged_groups_ = nullptr;
-  Ballot* staged_ballots_ = nullptr;
+  std::byte* staged_ballots_ = nullptr;
+  uint64_t* staged_bits_ = nullptr;
+  int64_t* staged_missed_ = nullptr;
   std::byte* staged_model_ = nullptr;
 };
 

@@ -66,7 +66,8 @@ Rehearsal rehearse(Optimizer& optimizer, const Layout& layout) {
   result.dense_state = result.compressed_state = held(state, layout, released);
   Plan plan;
   for (int64_t number = 1; number <= most_steps && result.first_compressed == 0; ++number) {
-    const Step step = {sizeof(Step), number, layout.options().rank, layout.options().ranks, 0, &group, 1, nullptr};
+    const Step step = {sizeof(Step), number, layout.options().rank, layout.options().ranks, 0, &group, 1, nullptr,
+                       nullptr,      nullptr};
     plan.clear();
     optimizer.plan(step, totals, plan);
     for (const int32_t slot : plan.releases())

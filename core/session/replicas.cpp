@@ -3,6 +3,7 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <limits>
 #include <set>
 #include <utility>
@@ -44,6 +45,18 @@ uint64_t Replicas::model_hash() const {
     hash = XXH64(parameter.shape.data(), parameter.shape.size() * sizeof(int64_t), hash);
   }
   return hash;
+}
+
+std::vector<Fact> Replicas::model_facts() const {
+  std::vector<Fact> facts = {{"the number of its parameters", std::to_string(parameters_.size())}};
+  for (size_t t = 0; t < parameters_.size(); ++t) {
+    std::string shape;
+    for (const int64_t extent : parameters_[t].shape) shape += (shape.empty() ? "" : ", ") + std::to_string(extent);
+    std::string name = parameters_[t].name;
+    name.erase(std::remove(name.begin(), name.end(), '\0'), name.end());
+    facts.push_back({"parameter " + std::to_string(t), "'" + name + "' [" + shape + "]"});
+  }
+  return facts;
 }
 
 uint64_t Replicas::hash_of(size_t tensor, uint64_t seed) const {

@@ -8,6 +8,7 @@
 #include "device/device.hpp"
 #include "exchange/metered_communicator.hpp"
 #include "onebit/session.hpp"
+#include "session/agreement.hpp"
 
 namespace onebit {
 
@@ -20,6 +21,7 @@ class Replicas {
   const std::vector<int64_t>& elements() const { return elements_; }
   // Of names and shapes: what must be equal before anything is sent.
   uint64_t model_hash() const;
+  std::vector<Fact> model_facts() const;
   uint64_t hash() const;
   // Collective.
   void broadcast();

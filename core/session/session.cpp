@@ -3,6 +3,7 @@
 // exchange's.
 #include "onebit/session.hpp"
 
+#include <cfloat>
 #include <cmath>
 #include <utility>
 
@@ -56,20 +57,32 @@ void Session::set_next_step(int64_t number) {
 }
 void Session::set_learning_rate_factor(double value) {
   if (!std::isfinite(value)) throw Error(Code::invalid_argument, "the factor of the learning rates must be finite");
+  for (const Group& group : impl_->configured)
+    if (!(std::fabs(group.learning_rate * value) <= FLT_MAX))
+      throw Error(Code::invalid_argument, "a learning rate of " + std::to_string(group.learning_rate) + " times the factor " +
+                                              std::to_string(value) + " is beyond fp32");
   for (size_t g = 0; g < impl_->groups.size(); ++g) impl_->groups[g].learning_rate = impl_->configured[g].learning_rate * value;
 }
-void Session::request_sync() { impl_->sync_requested = true; }
+void Session::request_sync() {
+  impl_->settled();  // else the commit of a step that is still open would take it for its own
+  impl_->sync_requested = true;
+}
 void Session::set_gradient_scale(double value) {
-  if (!std::isfinite(value)) throw Error(Code::invalid_argument, "the gradient scale must be finite");
+  if (!(std::fabs(value) <= FLT_MAX))
+    throw Error(Code::invalid_argument, "the gradient scale must be finite, and within fp32's range");
   impl_->gradient_scale = value;
 }
 
 Session::AtAnchor::AtAnchor(Session& session)
-    : impl_((session.impl_->settled(), session.impl_->apart ? session.impl_.get() : nullptr)) {
-  if (impl_ != nullptr) impl_->swap_anchor();
+    : impl_((session.impl_->settled(), session.impl_->apart && !session.impl_->at_anchor ? session.impl_.get() : nullptr)) {
+  if (impl_ == nullptr) return;
+  impl_->swap_anchor();
+  impl_->at_anchor = true;
 }
 Session::AtAnchor::~AtAnchor() {
-  if (impl_ != nullptr) impl_->swap_anchor();
+  if (impl_ == nullptr) return;
+  impl_->at_anchor = false;
+  impl_->swap_anchor();
 }
 
 uint64_t Footprint::held() const {

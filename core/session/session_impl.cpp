@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 #include <utility>
 
 #include "session/cost.hpp"
@@ -104,11 +105,30 @@ bool hierarchical(const Configuration& configuration) {
   return configuration.exchange.options().text("topology") == "hierarchical";
 }
 
+constexpr const char* same_start = "start every rank with the same manifest, plugins and model";
+
+// What is compared of a configuration, a line each.
+std::vector<Fact> facts_of(const Configuration& configuration) {
+  std::vector<Fact> facts;
+  std::istringstream lines(configuration.compared());
+  std::string table;
+  for (std::string line; std::getline(lines, line);) {
+    const size_t equals = line.find(" = ");
+    if (equals == std::string::npos)
+      table = line.empty() ? table : line;
+    else
+      facts.push_back({table + " " + line.substr(0, equals), line.substr(equals + 3)});
+  }
+  return facts;
+}
+
 // Collective: ranks that do not belong together are told before they take part in anything else.
-Machines find_machines(Agreement& agreement, MeteredCommunicator& communicator, Communicator& host, uint64_t configuration_hash,
-                       bool hierarchical) {
-  require_same(agreement.vote({0, configuration_hash, 0, 0, 0}), communicator.rank(), "its configuration or plugin versions");
-  return {communicator, host, hierarchical};
+Machines find_machines(Agreement& agreement, MeteredCommunicator& communicator, Communicator& host,
+                       const Configuration& configuration) {
+  const Ballots ballots = agreement.vote({0, configuration.hash(), 0, 0, 0, 1});
+  if (!same(ballots))
+    agreement.tell_apart(ballots, "its configuration or plugin versions", facts_of(configuration), same_start);
+  return {communicator, host, hierarchical(configuration)};
 }
 
 // Rehearsals run on the CPU: an optimizer for another device is rehearsed by its twin there. NULL: it has none.
@@ -155,12 +175,13 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
       staged(device ? std::make_unique<HostCommunicator>(communicator, *device, meter) : nullptr),
       trace(make_trace(host, configuration, communicator.rank())),
       agreement(communicator, host_side()),
-      machines(find_machines(agreement, communicator, host_side(), configuration_hash, hierarchical(configuration))),
+      machines(find_machines(agreement, communicator, host_side(), configuration)),
       replicas(std::move(parameters), communicator, host_side(), device.get()),
       state(*optimizer, TensorInfos(replicas.parameters(), roles, device.get()).pointers()),
       layout(replicas.elements(),
              layout_options(configuration, compressor.get(), state.whole_tensors(), roles, machines.place(), device.get())),
       workers(device ? 1 : static_cast<int>(configuration.session.options().integer("threads"))),
+      given(layout.elements),
       configured(configured_groups(configuration)),
       groups(configured) {
   (void)rehearse_fresh(host, configuration, layout);
@@ -184,8 +205,9 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
 
 // Collective: nothing is sent before models are known to be the same.
 void Session::Impl::start() {
-  require_same(agreement.vote({0, replicas.model_hash(), 0, 0, 0}), communicator.rank(),
-               "the names or shapes of its parameters");
+  const Ballots models = agreement.vote({0, replicas.model_hash(), 0, 0, 0, 1});
+  if (!same(models)) agreement.tell_apart(models, "the names or shapes of its parameters", replicas.model_facts(), same_start);
+  agreement.set_tensors(static_cast<int64_t>(layout.elements.size()));
   replicas.broadcast();
 }
 
@@ -222,6 +244,7 @@ Timings Session::Impl::all_timings() const {
   Timings result = exchange->timings();
   result.scan += timings.scan;
   result.wait += timings.wait;
+  result.checks += timings.checks;
   return result;
 }
 

@@ -19,6 +19,7 @@
 #include "onebit/session.hpp"
 #include "session/agreement.hpp"
 #include "session/device_step.hpp"
+#include "session/gradients.hpp"
 #include "session/replicas.hpp"
 #include "telemetry/trace.hpp"
 
@@ -46,16 +47,23 @@ struct Session::Impl {
   auto guarded(F&& f);
 
   // The steps of a step, in order.
+  void check(const std::vector<const float*>& gradients);
   void point_at(const std::vector<const float*>& gradients);
   Ballot said() const;
   Terms terms() const;
+  Step begun();
   Ballot scanned();
-  const std::vector<Ballot>& vote(const Ballot& own);
+  Ballots vote(const Ballot& own);
   void work(const Step& now, const Opening& opening, const Totals& whole, bool tiles);
   // What the ballots come to, for the host: errors, warnings, the report, the commit.
   void conclude();
   void settle();   // concludes the last step, where that was left open
   void settled();  // the same, guarded: for whoever asks for a state
+  // Tensors that no rank has a gradient of.
+  void find_absent();
+  void show_absent();
+  void tell_absent();
+  void tell_never_given() const;
   void tell_missed() const;
   void tell_skipped(const Verdict& verdict);
   std::string fault_of(const Verdict& verdict) const;
@@ -63,6 +71,8 @@ struct Session::Impl {
   bool compresses() const { return layout.coded > 0 || !layout.codes(); }
   void commit();
   uint64_t plan_hash() const;
+  std::vector<Fact> facts_of_step() const;
+  [[noreturn]] void tell_apart();
   void swap_anchor();  // the parameters change places with the anchor
 
   Communicator& host_side() { return staged ? static_cast<Communicator&>(*staged) : communicator; }
@@ -96,6 +106,7 @@ struct Session::Impl {
   Workers workers;
   std::unique_ptr<DeviceStep> on_device;  // NULL: the CPU
   std::unique_ptr<Exchange> exchange;
+  Gradients given;  // which tensors have one
 
   const std::vector<Group> configured;
   std::vector<Group> groups;  // as configured, times the factor that was set last
@@ -105,15 +116,22 @@ struct Session::Impl {
   bool open = false;         // not concluded yet
   void* embedder = nullptr;  // the stream
   Terms terms_of_step;
-  std::vector<Ballot> ballots;
+  std::vector<Group> groups_of_step;
+  bool sync_of_step = false;
+  Ballots ballots;
+  // of local steps since the last round: how many, and a hash of what ranks must have in common
+  int64_t local_steps = 0;
+  uint64_t local_hash = 0;
   StepReport report;
   bool missed_local = false;
   bool sync_requested = false;
-  bool apart = false;  // the last step was a local one: ranks have parameters of their own
+  bool apart = false;      // the last step was a local one: ranks have parameters of their own
+  bool at_anchor = false;  // and for now the parameters are those that all share
   int64_t skipped_in_a_row = 0;
   std::string first_skipped;          // of these, the first, and what was wrong
+  int64_t steps_without = 0;          // any gradient, in a row
   Plan plan;                          // of the last step
-  Timings timings;                    // of scans and agreements; the rest is the exchange's
+  Timings timings;                    // of scans, agreements and checks; the rest is the exchange's
   Traffic counts;                     // of steps; bytes are the communicator's
   Buffer no_gradient;                 // zeros, where the model gives none
   std::vector<const float*> pointed;  // the gradients that the blocks point at

@@ -36,12 +36,13 @@ StepReport Session::Impl::step(const std::vector<const float*>& gradients, void*
 
 void Session::Impl::take_step(const std::vector<const float*>& gradients, void* stream) {
   const FloatEnvironment environment;
+  if (at_anchor)
+    throw Error(
+        Code::invalid_argument,
+        "step() was called while an AtAnchor lives: the parameters are not this rank's own then; let it go out of scope");
   settle();
-  point_at(gradients);
-  const onebit_group* const device_groups = on_device ? on_device->update_groups(groups) : nullptr;
-  const Step now = {
-      sizeof(Step),  next_step,     communicator.rank(), communicator.size(), sync_requested ? uint64_t{ONEBIT_STEP_SYNC} : 0,
-      groups.data(), groups.size(), device_groups};
+  check(gradients);
+  const Step now = begun();
   plan.clear();
   optimizer->plan(now, on_device ? on_device->host_totals() : totals(), plan);
   report = {};
@@ -49,25 +50,54 @@ void Session::Impl::take_step(const std::vector<const float*>& gradients, void* 
   report.compressed = has_round(plan, RoundKind::compressed) && compresses();
   report.local = plan.rounds().size == 0;
   terms_of_step = terms();
+  groups_of_step = groups;
+  sync_of_step = sync_requested;
   embedder = stream;
   open = true;
   on_device ? step_on_device(now, stream) : step_on_cpu(now);
 }
 
+void Session::Impl::check(const std::vector<const float*>& gradients) {
+  const Lap lap(timings.checks);
+  point_at(gradients);
+  given.note(gradients);
+}
+
+void Session::Impl::find_absent() {
+  const Lap lap(timings.checks);
+  given.find_absent(ballots);
+  if (!on_device) show_absent();
+}
+
+Step Session::Impl::begun() {
+  const onebit_group* const device_groups = on_device ? on_device->update_groups(groups) : nullptr;
+  return {sizeof(Step),
+          next_step,
+          communicator.rank(),
+          communicator.size(),
+          sync_requested ? uint64_t{ONEBIT_STEP_SYNC} : 0,
+          groups.data(),
+          groups.size(),
+          device_groups,
+          given.missed(),
+          on_device ? on_device->update_missed(given.missed()) : nullptr};
+}
+
 // The same order of work in both, and the same verdict; here it is known before anything is written,
 void Session::Impl::step_on_cpu(const Step& now) {
-  const Ballot own = scanned();
-  report.local ? ballots.assign(1, own) : void(ballots = vote(own));
-  const Verdict verdict = judge(ballots.data(), static_cast<int64_t>(ballots.size()), terms_of_step);
-  if (same(ballots.data(), static_cast<int64_t>(ballots.size())) && verdict.skip == 0)
-    work(now, {&verdict.gradient_scale, nullptr}, totals(), verdict.skip_tiles == 0);
+  ballots = vote(scanned());
+  const Verdict verdict = judge(ballots, terms_of_step);
+  find_absent();
+  const uint64_t* const absent = given.any_absent() ? given.absent().data() : nullptr;
+  if (same(ballots) && verdict.skip == 0)
+    work(now, {&verdict.gradient_scale, nullptr, absent, nullptr}, totals(), verdict.skip_tiles == 0);
   conclude();
 }
 
 // and here every kernel asks for it.
 void Session::Impl::step_on_device(const Step& now, void* stream) {
   device->follow(stream);
-  const Opening opening = on_device->open(said(), terms_of_step);
+  const Opening opening = on_device->open(said(), terms_of_step, given.bits(report.local), given.lacking(report.local));
   work(now, opening, on_device->totals(), true);
   on_device->report();
   device->lead(stream);
@@ -85,27 +115,29 @@ void Session::Impl::settle() {
   if (!open || !device) return;
   const Lap lap(timings.wait, {trace.get(), "settle"});
   device->settle();
-  on_device->read(ballots);
+  ballots = on_device->ballots();
+  find_absent();
   conclude();
 }
 
 void Session::Impl::conclude() {
   open = false;
-  if (!report.local) require_same(ballots, communicator.rank(), "its plan of this step, learning rate or weight decay");
-  const Verdict verdict = judge(ballots.data(), static_cast<int64_t>(ballots.size()), terms_of_step);
+  if (!same(ballots)) tell_apart();
+  const Verdict verdict = judge(ballots, terms_of_step);
   report.skipped = verdict.skip_tiles != 0;
   report.gradient_norm = verdict.gradient_norm;
   report.gradient_scale = static_cast<double>(verdict.gradient_scale);
   registry.metrics().record(report.skipped ? metrics.skipped : metrics.steps, 1);
   if (!report.local) tell_missed();
   missed_local = report.local && (missed_local || report.skipped);
+  report.absent = given.absent_count();
   if (verdict.skip != 0) return tell_skipped(verdict);
   skipped_in_a_row = 0;
   commit();
 }
 
 void Session::Impl::tell_missed() const {
-  for (size_t rank = 0; rank < ballots.size(); ++rank)
+  for (int64_t rank = 0; rank < ballots.count; ++rank)
     if ((ballots[rank].flags & ballot_missed_local) != 0 && registry.logger())
       registry.logger()->warn("step {}: rank {} skipped a local step since the last round, its gradient was not finite",
                               next_step, rank);
@@ -173,7 +205,8 @@ Ballot Session::Impl::said() const {
   Ballot own;
   own.step = next_step;
   own.hash = plan_hash();
-  own.flags = missed_local ? ballot_missed_local : 0;
+  own.flags = (missed_local ? ballot_missed_local : 0) | (sync_of_step ? ballot_asked_for_sync : 0);
+  own.gradient_scale = gradient_scale;
   return own;
 }
 
@@ -203,9 +236,12 @@ Ballot Session::Impl::scanned() {
   return own;
 }
 
-const std::vector<Ballot>& Session::Impl::vote(const Ballot& own) {
+// In a local step a rank has its own only.
+Ballots Session::Impl::vote(const Ballot& own) {
+  const std::vector<uint64_t>& bits = given.bits(report.local);
+  if (report.local) return agreement.alone(own, bits.data());
   const Lap lap(timings.wait, {trace.get(), "agreement"});
-  return agreement.vote(own);
+  return agreement.vote(own, bits.data());
 }
 
 void Session::Impl::commit() {
@@ -218,18 +254,25 @@ void Session::Impl::commit() {
   counts.local_steps += report.local ? 1 : 0;
   apart = report.local && state.anchor() >= 0;
   sync_requested = sync_requested && report.local;
+  if (plan.freezes) tell_never_given();
+  tell_absent();
+  given.commit(report.local, !report.skipped);
+  local_steps = report.local ? local_steps + 1 : 0;
+  local_hash = report.local ? plan_hash() + static_cast<uint64_t>(report.number) : 0;
   if (verify_every > 0 && next_step % verify_every == 0 && !report.local) replicas.verify(next_step);
   ++next_step;
 }
 
 uint64_t Session::Impl::plan_hash() const {
-  uint64_t hash = XXH64(groups.data(), groups.size() * sizeof(Group), configuration_hash);
+  uint64_t hash = XXH64(groups_of_step.data(), groups_of_step.size() * sizeof(Group), configuration_hash);
   for (const Plan::Round& round : plan.rounds()) {
     const int32_t words[] = {static_cast<int32_t>(round.kind), static_cast<int32_t>(round.of), round.retain ? 1 : 0};
     hash = XXH64(words, sizeof words, hash);
   }
-  const int32_t words[] = {plan.apply ? 1 : 0, plan.reset_error ? 1 : 0};
-  return XXH64(words, sizeof words, hash);
+  const int32_t words[] = {plan.apply ? 1 : 0, plan.reset_error ? 1 : 0, plan.freezes ? 1 : 0, sync_of_step ? 1 : 0};
+  hash = XXH64(words, sizeof words, hash);
+  const uint64_t before[] = {static_cast<uint64_t>(local_steps), local_hash};
+  return local_steps > 0 ? XXH64(before, sizeof before, hash) : hash;
 }
 
 Totals Session::Impl::totals() const {

@@ -14,8 +14,8 @@ using kernels::Pass;
 
 struct Consume {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
-    update_dense(pass.scalars, rates_of(view, block), block.count, view.mean + block.packed, floats(view, block, pass.momentum),
-                 floats(view, block, pass.variance), block.parameter);
+    update_dense(scalars_of(pass.scalars, pass.ages, view, block), rates_of(view, block), block.count, view.mean + block.packed,
+                 floats(view, block, pass.momentum), floats(view, block, pass.variance), block.parameter);
   }
 };
 struct CombineModel {

@@ -11,6 +11,7 @@ namespace onebit::kernels {
 // Plain data, set by declare and plan.
 struct Pass {
   AdamScalars scalars;
+  AdamAges ages;
   int momentum = -1, variance = -1, updates = -1;
 };
 

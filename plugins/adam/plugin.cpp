@@ -25,6 +25,7 @@ class Adam final : public ProgramOptimizer<kernels::Pass> {
 
   void plan(const Step&, const Totals& totals, Plan& plan) override {
     pass.scalars = adam_.scalars(counter(totals, pass.updates) + 1);
+    pass.ages = adam_.ages(counter(totals, pass.updates) + 1);
     plan.add_round(RoundKind::dense, Of::gradient);
   }
 

@@ -14,13 +14,14 @@ using kernels::Pass;
 
 struct Consume {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
-    update_moments(pass.ratios, pass.scalars, view, block, view.mean + block.packed, floats(view, block, pass.momentum),
-                   floats(view, block, pass.variance));
+    update_moments(pass.ratios, scalars_of(pass.scalars, pass.ages, view, block), view, block, view.mean + block.packed,
+                   floats(view, block, pass.momentum), floats(view, block, pass.variance));
   }
 };
 
 struct CombineTensor {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, int64_t tensor) {
+    if (is_absent(view, tensor)) return;
     const double ratio = trust_ratio(pass.ratios, view, tensor);
     if (is_first()) doubles(view, pass.coefficient)[tensor] = ratio > 0 ? ratio : 1;
   }
@@ -35,7 +36,8 @@ inline void combine(const Pass& pass, const View& view, const Totals& totals) {
 
 struct Apply {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
-    step_by_moments(pass.scalars, scaled_rates(view, block, doubles(view, pass.coefficient)[block.tensor]), block.count,
+    step_by_moments(scalars_of(pass.scalars, pass.ages, view, block),
+                    scaled_rates(view, block, doubles(view, pass.coefficient)[block.tensor]), block.count,
                     floats(view, block, pass.momentum), floats(view, block, pass.variance), block.parameter);
   }
 };

@@ -12,6 +12,7 @@ namespace onebit::kernels {
 // Plain data, set by declare and plan.
 struct Pass {
   AdamScalars scalars;
+  AdamAges ages;
   TrustRatios ratios;
   int momentum = -1, variance = -1, coefficient = -1, updates = -1;
 };

@@ -24,6 +24,7 @@ struct Produce {
     const float limit = pass.limit;
     const bool converts = of_updates && pass.first;  // the momentum, to what messages are of
     const Input before = pass.first ? floats(view, block, pass.momentum) : view.previous + block.packed;
+    if (is_absent(block)) return begin(converts, block.count, before, reciprocal, message);
     if (converts) return produce_first(s, scale_by, limit, block.count, before, reciprocal, gradient, message);
     each(
         block.count,
@@ -32,6 +33,10 @@ struct Produce {
           message[i] = adam_momentum(s, before[i], of_updates ? preconditioned(reciprocal[i], g, limit) : g);
         },
         gradient, of_updates ? reciprocal : gradient);
+  }
+  // What the mean to be kept is without this step.
+  static ONEBIT_LOOP void begin(bool converts, int64_t count, Input momentum, Input reciprocal, Output message) {
+    each(count, [=](int64_t i) ONEBIT_BODY { message[i] = converts ? momentum[i] * reciprocal[i] : momentum[i]; });
   }
   static ONEBIT_LOOP void produce_first(const AdamScalars& s, float scale_by, float limit, int64_t count, Input momentum,
                                         Input reciprocal, Input gradient, Output message) {
@@ -47,13 +52,14 @@ struct Consume {
     const Input mean = view.mean + block.packed;
     const Output variance = floats(view, block, pass.variance);
     if (pass.stage == Stage::compressed && !is_dense(block)) return step(pass, view, block, mean, variance, block.parameter);
-    update_dense(pass.scalars, rates_of(view, block), block.count, mean, floats(view, block, pass.momentum), variance,
-                 block.parameter);
+    if (!is_absent(block))
+      update_dense(scalars_of(pass.scalars, pass.ages, view, block), rates_of(view, block), block.count, mean,
+                   floats(view, block, pass.momentum), variance, block.parameter);
     if (pass.sums_variance) add_variance(pass.sums, view, block, variance);
   }
   static ONEBIT_LOOP void step(const Pass& pass, const View& view, const Block& block, Input mean, Input reciprocal,
                                Output parameter) {
-    const float correct = pass.scalars.correct1;
+    const float correct = scalars_of(pass.scalars, pass.ages, view, block).correct1;
     const Rates rates = rates_of(view, block);
     if (of_updates && !pass.sums.has_dead(view, block.tensor)) {  // then r is not needed, 4 bytes an element
       const auto move = [=](int64_t i) ONEBIT_BODY {
@@ -72,7 +78,10 @@ struct Consume {
 
 struct CombineTensor {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, int64_t tensor) {
-    combine_variance(pass.sums, view, tensor, static_cast<double>(pass.scalars.correct2));
+    const bool absent = is_absent(view, tensor);
+    if (absent && pass.stage != Stage::freeze) return;
+    const AdamScalars scalars = scalars_of(pass.scalars, pass.ages, view, tensor, absent);
+    combine_variance(pass.sums, view, tensor, static_cast<double>(scalars.correct2));
   }
 };
 struct CombineModel {
@@ -90,8 +99,8 @@ inline void combine(const Pass& pass, const View& view, const Totals& totals) {
 struct Freeze {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
     if (is_dense(block)) return;
-    freeze(pass.scalars, pass.sums.floor(view, block.tensor, pass.variance_floor), block.count,
-           floats(view, block, pass.variance));
+    freeze(scalars_of(pass.scalars, pass.ages, view, block), pass.sums.floor(view, block.tensor, pass.variance_floor),
+           block.count, floats(view, block, pass.variance));
   }
 };
 

@@ -20,6 +20,7 @@ struct Pass {
   bool sums_variance = false;  // this step
   bool first = true;           // no compressed step came before it: what goes before is the momentum
   AdamScalars scalars;
+  AdamAges ages;
   float limit = 0;
   double variance_floor = 0;
   int momentum = -1, variance = -1;  // after the freeze the variance is r

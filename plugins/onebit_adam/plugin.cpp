@@ -49,6 +49,7 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
   void plan(const Step& step, const Totals& totals, Plan& plan) override {
     const int64_t compressed = counter(totals, pass.compressed_updates);
     pass.scalars = adam_.scalars(counter(totals, pass.dense_updates) + compressed + 1);
+    pass.ages = adam_.ages(counter(totals, pass.dense_updates) + compressed + 1);
     pass.first = compressed == 0;
     const bool frozen = counter(totals, pass.frozen) > 0;
     pass.stage = frozen ? Stage::compressed : freeze_rule_.is_last(step, totals) ? Stage::freeze : Stage::dense;
@@ -58,7 +59,7 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
       if (pass.first) plan.release(pass.momentum);
     } else {
       plan.add_round(RoundKind::dense, Of::gradient);
-      plan.apply = pass.stage == Stage::freeze;
+      plan.apply = plan.freezes = pass.stage == Stage::freeze;
     }
   }
 

@@ -40,6 +40,7 @@ struct Produce {
     const float scale_by = *view.gradient_scale;
     if (is_dense(block)) return scale(scale_by, block.count, gradient, message);
     const Input before = mean_before(pass, view, block), reciprocal = floats(view, block, pass.variance);
+    if (is_absent(block)) return each(block.count, [=](int64_t i) ONEBIT_BODY { message[i] = before[i]; });
     const AdamScalars s = pass.scalars;
     const Scaling scaling = scaling_of(pass, view, block);
     const float limit = pass.limit;
@@ -58,7 +59,9 @@ struct Consume {
       return refresh(pass, view, block, view.mean + block.packed, mean_before(pass, view, block),
                      floats(view, block, pass.variance), floats(view, block, pass.fresh), block.parameter);
     const Output momentum = floats(view, block, pass.momentum), variance = floats(view, block, pass.variance);
-    update_moments(pass.ratios, pass.scalars, view, block, view.mean + block.packed, momentum, variance);
+    if (!is_absent(block))
+      update_moments(pass.ratios, scalars_of(pass.scalars, pass.ages, view, block), view, block, view.mean + block.packed,
+                     momentum, variance);
     if (pass.sums_variance) add_variance(pass.sums, view, block, variance);
     if (pass.stage != Stage::freeze) return;
     const Sums<1> squares = sums<1>(block.count, [=](int64_t i) ONEBIT_BODY { return Sums<1>{{momentum[i] * momentum[i]}}; });
@@ -70,7 +73,7 @@ struct Consume {
   // of frozen and fresh variance is taken as its inverse, which costs no division and is never 0.
   static ONEBIT_LOOP void refresh(const Pass& pass, const View& view, const Block& block, Input mean, Input before,
                                   Input reciprocal, Output fresh, Input parameter) {
-    const AdamScalars s = pass.scalars;
+    const AdamScalars s = scalars_of(pass.scalars, pass.ages, view, block);
     const float inverse = of_updates ? 1.0f : scaling_of(pass, view, block).inverse, inverse_rest = 1.0f / s.rest1;
     const float floor = pass.sums.floor(view, block.tensor, pass.variance_floor);
     const float weight_decay = rates_of(view, block).weight_decay;
@@ -99,8 +102,11 @@ struct Consume {
 
 struct CombineTensor {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, int64_t tensor) {
-    as_lamb(pass, is_dense(view, tensor)) ? measure(pass, view, tensor) : follow(pass, view, tensor);
-    if (pass.sums_variance) combine_variance(pass.sums, view, tensor, static_cast<double>(pass.scalars.correct2));
+    const bool absent = is_absent(view, tensor);
+    if (absent && pass.stage != Stage::freeze) return;
+    if (!absent) as_lamb(pass, is_dense(view, tensor)) ? measure(pass, view, tensor) : follow(pass, view, tensor);
+    const AdamScalars scalars = scalars_of(pass.scalars, pass.ages, view, tensor, absent);
+    if (pass.sums_variance) combine_variance(pass.sums, view, tensor, static_cast<double>(scalars.correct2));
     if (pass.stage != Stage::freeze) return;
     const double squares = sum_of_blocks(view, tensor, pass.momentum_squares);
     if (!is_first()) return;
@@ -160,14 +166,16 @@ struct Apply {
     const Output variance = floats(view, block, pass.variance), parameter = block.parameter;
     if (!as_lamb(pass, is_dense(block))) return step(pass, view, block, rates, view.mean + block.packed, variance, parameter);
     const Output momentum = floats(view, block, pass.momentum);
-    step_by_moments(pass.scalars, rates, block.count, momentum, variance, parameter);
+    if (!is_absent(block))
+      step_by_moments(scalars_of(pass.scalars, pass.ages, view, block), rates, block.count, momentum, variance, parameter);
     if (pass.stage == Stage::freeze && !is_dense(block))
       freeze_all(pass, view, block, momentum, variance, floats(view, block, pass.fresh));
   }
 
   static ONEBIT_LOOP void step(const Pass& pass, const View& view, const Block& block, Rates rates, Input mean,
                                Input reciprocal, Output parameter) {
-    const float correct = pass.scalars.correct1, inverse = scaling_of(pass, view, block).inverse;
+    const float correct = scalars_of(pass.scalars, pass.ages, view, block).correct1,
+                inverse = scaling_of(pass, view, block).inverse;
     each(block.count, [=](int64_t i) ONEBIT_BODY {
       const float direction = of_updates ? mean[i] * correct : reciprocal[i] * (mean[i] * inverse * correct);
       parameter[i] = stepped_if_alive(parameter[i], direction, rates.learning_rate, rates.weight_decay, reciprocal[i]);
@@ -177,9 +185,10 @@ struct Apply {
   // variance -> r, in place; and the momentum becomes what messages are of.
   static ONEBIT_LOOP void freeze_all(const Pass& pass, const View& view, const Block& block, Output momentum, Output variance,
                                      Output fresh) {
-    const float correct = pass.scalars.correct2, factor = scaling_of(pass, view, block).factor;
+    const AdamScalars s = scalars_of(pass.scalars, pass.ages, view, block);
+    const float correct = s.correct2, factor = scaling_of(pass, view, block).factor;
     each(block.count, [=](int64_t i) ONEBIT_BODY { fresh[i] = variance[i] * correct; });
-    freeze(pass.scalars, pass.sums.floor(view, block.tensor, pass.variance_floor), block.count, variance);
+    freeze(s, pass.sums.floor(view, block.tensor, pass.variance_floor), block.count, variance);
     each(block.count, [=](int64_t i) ONEBIT_BODY { momentum[i] *= of_updates ? variance[i] : factor; });
   }
 };

@@ -68,11 +68,13 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
   void plan(const Step& step, const Totals& totals, Plan& plan) override {
     const int64_t compressed = counter(totals, pass.compressed_updates);
     pass.scalars = adam_.scalars(counter(totals, pass.dense_updates) + compressed + 1);
+    pass.ages = adam_.ages(counter(totals, pass.dense_updates) + compressed + 1);
     pass.first = compressed == 0;
     const bool frozen = counter(totals, pass.frozen) > 0;
     pass.stage = frozen ? Stage::compressed : freeze_rule_.is_last(step, totals) ? Stage::freeze : Stage::dense;
     pass.sums_variance = pass.stage == Stage::freeze || (pass.stage == Stage::dense && freeze_rule_.automatic());
     plan.apply = true;
+    plan.freezes = pass.stage == Stage::freeze;
     if (!frozen) return plan.add_round(RoundKind::dense, Of::gradient);
     plan.add_round(RoundKind::compressed, Of::message, true);
     plan.previous_in_consume = true;

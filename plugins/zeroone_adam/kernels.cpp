@@ -37,6 +37,15 @@ ONEBIT_LOOP float floor_of(const Pass& pass, const View& view, const Block& bloc
   return pass.sums.floor(view, block.tensor, pass.variance_floor);
 }
 
+// For a tensor that no rank had a gradient of in some steps, this one perhaps among them.
+ONEBIT_LOOP AdamScalars early_scalars(const Pass& pass, const View& view, int64_t tensor, bool absent) {
+  return younger(pass.scalars, pass.ages, missed_steps(view, tensor) + (absent ? 1 : 0),
+                 static_cast<int64_t>(doubles(view, pass.missed_variance)[tensor]));
+}
+ONEBIT_LOOP AdamScalars early_scalars(const Pass& pass, const View& view, const Block& block) {
+  return early_scalars(pass, view, block.tensor, is_absent(block));
+}
+
 template <bool of_updates, bool momentum_travels>
 struct Produce {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
@@ -52,7 +61,8 @@ struct Produce {
       return each(block.count, [=](int64_t i) ONEBIT_BODY { message[i] = (u[i] + gradient[i] * scale_by) * share; });
     }
     if (is_dense(block)) return scale(scale_by, block.count, gradient, message);
-    early(pass.scalars, pass.limit, floor_of(pass, view, block), scale_by, block.count, gradient, momentum, variance, message);
+    early(early_scalars(pass, view, block), pass.limit, floor_of(pass, view, block), scale_by, block.count, gradient, momentum,
+          variance, message);
   }
   static ONEBIT_LOOP void early(const AdamScalars& scalars, float limit, float floor, float scale_by, int64_t count,
                                 Input gradient, Input momentum, Input variance, Output message) {
@@ -80,6 +90,7 @@ struct Produce {
 template <bool of_updates, bool momentum_travels>
 struct Consume {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
+    if (is_absent(block)) return;  // the freeze is all that it takes part in
     if (is_dense(block)) return consume_dense(pass, view, block);
     const Output momentum = floats(view, block, pass.momentum), variance = floats(view, block, pass.variance);
     const Output u = floats(view, block, pass.u), parameter = block.parameter;
@@ -87,10 +98,12 @@ struct Consume {
     const Rates rates = rates_of(view, block);
     switch (pass.stage) {
       case Stage::variance:
-        update_variance(pass.scalars, floor_of(pass, view, block), rates, block.count, mean, momentum, variance, parameter);
+        update_variance(early_scalars(pass, view, block), floor_of(pass, view, block), rates, block.count, mean, momentum,
+                        variance, parameter);
         return add_variance(pass.sums, view, block, variance);
       case Stage::early:
-        return early(pass.scalars, floor_of(pass, view, block), rates, block.count, mean, variance, momentum, parameter);
+        return early(early_scalars(pass, view, block), floor_of(pass, view, block), rates, block.count, mean, variance,
+                     momentum, parameter);
       case Stage::local:
         return step_locally(pass.scalars, pass.limit, rates, *view.gradient_scale, block.count, block.gradient, variance,
                             momentum, u, parameter);
@@ -111,8 +124,8 @@ struct Consume {
     }
     Rates rates = rates_of(view, block);
     if (pass.stage == Stage::sync) rates.learning_rate = pass.local_steps.sync(view, block.group).total;
-    update_dense(pass.dense, rates, block.count, view.mean + block.packed, floats(view, block, pass.momentum),
-                 floats(view, block, pass.variance), parameter);
+    update_dense(scalars_of(pass.dense, pass.dense_ages, view, block), rates, block.count, view.mean + block.packed,
+                 floats(view, block, pass.momentum), floats(view, block, pass.variance), parameter);
     if (pass.stage != Stage::sync) return;
     each(block.count, [=](int64_t i) ONEBIT_BODY {
       u[i] = 0.0f;
@@ -180,7 +193,11 @@ struct Consume {
 
 struct CombineTensor {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, int64_t tensor) {
-    combine_variance(pass.sums, view, tensor, static_cast<double>(pass.scalars.correct2));
+    if (is_absent(view, tensor)) {
+      if (is_first()) doubles(view, pass.missed_variance)[tensor] += static_cast<double>(pass.variance_steps);
+      return;
+    }
+    combine_variance(pass.sums, view, tensor, static_cast<double>(early_scalars(pass, view, tensor, false).correct2));
   }
 };
 struct CombineModel {
@@ -211,7 +228,7 @@ struct Freeze {
     const Output anchor = floats(view, block, pass.anchor);
     const Input parameter = block.parameter;
     if (is_dense(block)) return each(block.count, [=](int64_t i) ONEBIT_BODY { anchor[i] = parameter[i]; });
-    const AdamScalars s = pass.scalars;
+    const AdamScalars s = early_scalars(pass, view, block);
     const float floor = floor_of(pass, view, block);
     each(block.count, [=](int64_t i) ONEBIT_BODY {
       const float r = frozen_reciprocal(s, variance[i], floor), corrected = momentum[i] * s.correct1;

@@ -18,11 +18,14 @@ struct Pass {
   Stage stage = Stage::variance;
   bool freezes = false;        // this step is the last of the variance stage
   AdamScalars scalars, dense;  // dense: of tensors that are exempt, which are updated in rounds only
+  AdamAges ages, dense_ages;
+  int64_t variance_steps = 0;  // that a variance update of this step stands for
   float limit = 0;
   double variance_floor = 0;
   int momentum = -1, variance = -1, u = -1, anchor = -1;  // after the freeze the variance is r, and the momentum x
   int frozen = -1, updates = -1, rounds = -1, frozen_steps = -1;
   int variance_updates = -1, variance_age = -1;  // how many there were, and how many steps the variance stands for
+  int missed_variance = -1;                      // of a tensor: steps that the variance updates stood for which it missed
   LocalSteps local_steps;
   VarianceSums sums;
   FreezeWatch freeze;

@@ -76,6 +76,7 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
     pass.variance_updates = state.per_model("variance_updates");
     pass.variance_age = state.per_model("updates_at_variance_update");
     pass.frozen_steps = state.per_model("frozen_steps");
+    pass.missed_variance = state.per_tensor("missed_variance_steps");
     pass.local_steps.declare(tensors, state);
   }
 
@@ -85,9 +86,10 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
     pass.freezes = !frozen && freeze_rule_.is_last(step, totals);
     pass.scalars = scalars(totals);
     pass.dense = adam_.scalars(counter(totals, pass.rounds) + 1);
+    pass.dense_ages = adam_.ages(counter(totals, pass.rounds) + 1);
     if (pass.stage == Stage::variance) plan.add_round(RoundKind::dense, Of::gradient);
     if (pass.stage == Stage::early || pass.stage == Stage::sync) plan.add_round(RoundKind::compressed, Of::message);
-    plan.apply = pass.freezes;
+    plan.apply = plan.freezes = pass.freezes;
     plan.reset_error = frozen && counter(totals, pass.frozen_steps) == 0;
   }
 
@@ -103,7 +105,7 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
     return step.number % interval == 0 || (step.flags & ONEBIT_STEP_SYNC) != 0 ? Stage::sync : Stage::local;
   }
 
-  AdamScalars scalars(const Totals& totals) const {
+  AdamScalars scalars(const Totals& totals) {
     const double update = *doubles(totals, pass.updates) + 1;
     const bool now = pass.stage == Stage::variance;
     double steps = 1, age = *doubles(totals, pass.variance_updates) + (now ? 1 : 0);
@@ -111,6 +113,8 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
       steps = now ? update - *doubles(totals, pass.variance_age) : 1;
       age = now ? update : *doubles(totals, pass.variance_age);
     }
+    pass.variance_steps = static_cast<int64_t>(steps);
+    pass.ages = adam_.ages(static_cast<int64_t>(update), static_cast<int64_t>(age));
     const AdamBetas betas = {adam_.betas.first, std::pow(adam_.betas.second, steps)};
     return {betas, adam_.eps, adam_.bias_correction ? static_cast<int64_t>(update) : 0, age / steps};
   }

@@ -223,6 +223,29 @@ TEST_CASE("plugins that were built for 1.0 load, and do what they did") {
     CHECK(exports_of(abi::kept(name)) == std::vector<std::string>{"onebit_plugin_entry_v1"});
 }
 
+TEST_CASE("a plugin built for 1.0 is spared a tensor that no rank has a gradient of: its momentum does not move it") {
+  if (!abi::runs_kept_binaries()) return;
+  Registry registry;
+  load_threads(registry);
+  for (const char* name : {"kept_c", "kept_cpp"}) {
+    CAPTURE(name);
+    registry.load(abi::kept(name));
+    const std::string toml = std::string("[optimizer]\nplugin = \"") + name + "\"\n[communicator]\nplugin = \"threads\"\n";
+    const Configuration configuration(registry, Manifest::parse(toml, "test.toml", "."));
+    std::vector<float> values(10, 1.0F);
+    const std::vector<float> gradients(10, 0.25F);
+    LocalRendezvous rendezvous(1);
+    Session session(registry, configuration, rendezvous.at(0), {{"a", {5}, values.data()}, {"b", {5}, values.data() + 5}});
+    session.step({gradients.data(), gradients.data()});
+    const float before = values[0];
+    CHECK(session.step({nullptr, gradients.data()}).absent == 1);
+    CHECK(values[0] == before);
+    CHECK(values[5] < before);
+    session.step({gradients.data(), gradients.data()});
+    CHECK(values[0] < before);
+  }
+}
+
 TEST_CASE("plugins of a later version load in today's host, which gives them what they may count on") {
   Registry registry;
   load_threads(registry);

@@ -52,7 +52,7 @@ class Rank {
     }
   }
   void mean() {
-    const Step step = {sizeof(Step), ++number_, communicator_.rank(), ranks, 0, nullptr, 0, nullptr};
+    const Step step = {sizeof(Step), ++number_, communicator_.rank(), ranks, 0, nullptr, 0, nullptr, nullptr, nullptr};
     Plan plan;
     optimizer_.plan(step, {}, plan);
     const float one = 1;

@@ -52,7 +52,8 @@ void add_row(const Row& row, const Maker& make) {
       ->Unit(benchmark::kMillisecond);
 }
 
-void add_overhead(const std::string& what, double most, int64_t calls, const Maker& direct, const Maker& crossing) {
+void add_overhead(const std::string& what, double most, int64_t calls, const Maker& direct, const Maker& crossing,
+                  const std::string& label) {
   benchmark::RegisterBenchmark(what.c_str(),
                                [=](benchmark::State& state) {
                                  const Work without = direct(), with = crossing();
@@ -65,7 +66,7 @@ void add_overhead(const std::string& what, double most, int64_t calls, const Mak
                                  state.counters[counter::elements] = static_cast<double>(calls);
                                  state.counters[counter::nanoseconds] = median(overheads);
                                  state.counters[counter::goal] = most;
-                                 state.SetLabel("more than the same call without a plugin");
+                                 state.SetLabel(label);
                                })
       ->UseManualTime()
       ->Iterations(samples)

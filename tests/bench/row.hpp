@@ -28,7 +28,8 @@ using Maker = std::function<Work()>;
 void add_row(const Row& row, const Maker& make);
 
 // What a call through the plugin boundary costs more than the same call without: nanoseconds, at most `most`.
-void add_overhead(const std::string& what, double most, int64_t calls, const Maker& direct, const Maker& crossing);
+void add_overhead(const std::string& what, double most, int64_t calls, const Maker& direct, const Maker& crossing,
+                  const std::string& label = "more than the same call without a plugin");
 
 // Each registers the rows of one part; the program's parts in the order of the table.
 void add_triad_rows();

@@ -59,9 +59,46 @@ Maker local(const std::string& optimizer, double (LocalWork::*part)()) {
 
 const char* const onebit_adam = "[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 1\n";
 
+// One rank of two with many small tensors: what a step compares and counts of them.
+class Checks {
+ public:
+  static constexpr int64_t tensors = 400, elements = 16, steps = 1000;
+
+  Checks()
+      : manifest_(Manifest::parse("[optimizer]\nplugin = \"adam\"\n[communicator]\nplugin = \"mirror\"\n", "bench", ".")),
+        memory_(meter_, 2 * tensors * elements * sizeof(float)) {
+    std::vector<Parameter> parameters;
+    for (int64_t t = 0; t < tensors; ++t) {
+      parameters.push_back({"t" + std::to_string(t), {elements}, memory_.as<float>() + t * elements});
+      gradients_.push_back(memory_.as<float>() + (tensors + t) * elements);
+    }
+    session_ = std::make_unique<Session>(registry(), Configuration(registry(), manifest_), nowhere_, std::move(parameters));
+  }
+  double seconds() {
+    const double before = session_->timings().checks;
+    for (int64_t step = 0; step < steps; ++step) session_->step(gradients_);
+    return session_->timings().checks - before;
+  }
+
+ private:
+  onebit_rendezvous nowhere_ = {sizeof(onebit_rendezvous), 0, 2, 0, 2, nullptr, nullptr, nullptr};
+  Manifest manifest_;
+  MemoryMeter meter_;
+  Buffer memory_;
+  std::vector<const float*> gradients_;
+  std::unique_ptr<Session> session_;
+};
+
 }  // namespace
 
 void add_session_rows() {
+  const Maker nothing = []() -> Work { return [] { return 0.0; }; };
+  const Maker checks = []() -> Work {
+    auto session = std::make_shared<Checks>();
+    return [session] { return session->seconds(); };
+  };
+  add_overhead("session.step's checks, 400 tensors", 20'000, Checks::steps, nothing, checks,
+               "where tensors and gradients are, which have one; an agreement is 40 bytes a rank and 56 of bits");
   add_row({"1-bit Adam, compressed step", model, 28.4,
            "scan 4, gradient 4, reciprocal 4, worker error 4+4, parameter 4+4, bits 0.4", 1, 0.8},
           local(onebit_adam, &LocalWork::work));

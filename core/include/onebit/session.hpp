@@ -35,7 +35,8 @@ struct StepReport {
   bool compressed = false;    // this step had a compressed round, and the model has tensors that are compressed in it
   bool local = false;         // this step had no round: this rank went on by itself
   double gradient_norm = 0;   // sqrt(mean over ranks of the squared local norms); 0 unless session.clip_norm is set
-  double gradient_scale = 1;  // what gradients were multiplied by
+  double gradient_scale = 1;  // what this rank's gradients were multiplied by
+  int64_t absent = 0;         // tensors that no rank had a gradient of: left as they were (in a local step: this rank had none)
 };
 
 // Bytes this rank handed to the communicator for other ranks, and the steps they belong to.
@@ -75,7 +76,10 @@ class Session {
   ~Session();
   Session(Session&&) noexcept;
 
-  // Collective. gradients[i] belongs to parameters[i]: contiguous fp32, read-only, or NULL for a missing gradient (zeros).
+  // Collective. gradients[i] belongs to parameters[i]: contiguous fp32, read-only, or NULL: this rank has no gradient of it.
+  // Where other ranks have one it counts as zeros; what no rank has one of is left as it is, as torch leaves a parameter whose
+  // grad is None: no weight decay, no change of momentum or variance, and its bias correction does not count the step. In a
+  // local step a rank goes by its own gradients.
   // Throws Error; after that the session is unusable on every rank, its communicator has been aborted. One reason is that
   // session.max_skipped steps in a row were skipped: the error names the rank, the tensor and the first of these steps.
   //
@@ -89,18 +93,21 @@ class Session {
 
   int rank() const;
   int size() const;
-  // The number of the next step, 1 at first. Collective in effect: every rank must set the same.
+  // The number of the next step, 1 at first. Every rank must set the same; the next step with a round compares it.
   int64_t next_step() const;
   void set_next_step(int64_t number);
   // Of the first group, now.
   double learning_rate() const;
-  // From the next step on every group's learning rate is the configured one times this; 1 at first. The same on every rank.
+  // From the next step on every group's learning rate is the configured one times this; 1 at first. Every rank must set the
+  // same; a step with a round compares it, that of local steps since the last one, too.
   void set_learning_rate_factor(double value);
-  // The next step brings all ranks together, where the optimizer would go on locally (0/1 Adam). Every rank must ask for it.
+  // The next step brings all ranks together, where the optimizer would go on locally (0/1 Adam). Every rank must ask for it,
+  // before the same step; the next step that they take together compares it.
   void request_sync();
 
   // While it lives, between steps, the parameters are those that all ranks share; without it, after a local step, they are this
-  // rank's own. What is evaluated and saved. The steps that follow go on as if it had not been.
+  // rank's own. What is evaluated and saved. The steps that follow go on as if it had not been; a step while it lives is
+  // refused.
   class AtAnchor {
    public:
     explicit AtAnchor(Session& session);
@@ -111,7 +118,9 @@ class Session {
    private:
     Impl* impl_;  // NULL: there is nothing to change
   };
-  // Gradients are multiplied by this, besides clipping: 1/k when k batches were accumulated. 1 at first.
+  // This rank's gradients are multiplied by this, besides clipping: 1/k when k batches were accumulated. 1 at first. Ranks may
+  // differ, for they may have accumulated different numbers of batches: what is averaged and clipped is what each makes of its
+  // own.
   void set_gradient_scale(double value);
 
   // For the embedder's own collectives, between steps, on memory of the CPU. Counted as other_bytes.

@@ -13,6 +13,7 @@ struct Timings {
   double serve = 0;    // the mean of the own chunk
   double receive = 0;  // decoding and consuming means; the second pass
   double wait = 0;
+  double checks = 0;  // which tensors have a gradient, on this rank and on any; whether ranks do the same
 };
 
 }  // namespace onebit

@@ -38,7 +38,7 @@ extern "C" {
 #endif
 
 #define ONEBIT_ABI_MAJOR 1u /* part of the entry symbol's name */
-#define ONEBIT_ABI_MINOR 0u /* informative: fields are gated by struct_size */
+#define ONEBIT_ABI_MINOR 1u /* informative: fields are gated by struct_size */
 
 #if defined(__GNUC__)
 #define ONEBIT_EXPORT __attribute__((visibility("default")))
@@ -194,7 +194,7 @@ typedef struct onebit_block { /* a run of elements of one tensor; frozen: array 
   int64_t packed;             /* its first element in message, mean and previous */
   int64_t count;              /* elements */
   float* parameter;           /* its first element */
-  const float* gradient;      /* likewise; zeros where the model gave none; read-only until the step ends */
+  const float* gradient;      /* likewise; zeros where this rank has none; read-only until the step ends */
   uint64_t flags;             /* its tensor's: ONEBIT_TENSOR_ bits */
 } onebit_block;
 typedef struct onebit_group { /* frozen. From the optimizer's options lr and weight_decay; schedules change it */
@@ -211,6 +211,10 @@ typedef struct onebit_step {
   const onebit_group* groups;
   size_t group_count;
   const onebit_group* device_groups; /* the same in device memory; NULL on CPU */
+  /* since 1.1. By tensor: the earlier steps with a round that left it as it was, for no rank had a gradient of it. The bias
+     correction of such a tensor counts its own steps. NULL: none has ever missed one */
+  const int64_t* missed_steps;
+  const int64_t* device_missed_steps; /* since 1.1. The same in device memory; NULL on CPU */
 } onebit_step;
 /* Neighbouring blocks, few enough to stay in cache. CUDA: blocks and slots are arrays of the host's memory, but the pointers in
    them, and all others here but stream, are of device memory. */
@@ -377,10 +381,19 @@ typedef struct onebit_plan { /* filled by plan, the same on every rank; its poin
   int32_t apply;               /* 1: a second pass after combine */
   int32_t previous_in_consume; /* 1: consume reads tile.previous; produce always may */
   int32_t mean_in_apply;       /* 1: apply reads tile.mean, of this step's retained round */
+  uint64_t flags;              /* since 1.1: ONEBIT_PLAN_ bits */
 } onebit_plan;
-/* A flag of a tensor: it is exempt from compression (the user's optimizer.dense). It is updated as by the dense parent of the
-   optimizer, with live statistics, and its part of a compressed round travels and is averaged as fp32. */
-enum { ONEBIT_TENSOR_DENSE = 1 };
+/* A flag of a plan: the last step in which statistics change; what is made of them in consume, combine and apply stays. So
+   consume and apply get the blocks of absent tensors, too, make of their state what they must, and leave their parameters. */
+enum { ONEBIT_PLAN_FREEZES = 1 };
+/* Flags of a tensor.
+   DENSE: it is exempt from compression (the user's optimizer.dense). It is updated as by the dense parent of the optimizer,
+   with live statistics, and its part of a compressed round travels and is averaged as fp32.
+   ABSENT (since 1.1): of this step only, in blocks and totals: no rank has a gradient of it (in a local step: this rank has
+   none), so that everything of it stays as it is. Consume and apply do not get its blocks (on CUDA their count is 0 in
+   device_blocks), except where the plan freezes; nor does produce, except where this round's mean is the first to be kept, when
+   the message is what that mean would be without this step. Combine leaves its numbers as they are. */
+enum { ONEBIT_TENSOR_DENSE = 1, ONEBIT_TENSOR_ABSENT = 2 };
 typedef struct onebit_tensor_info {
   uint64_t struct_size;
   onebit_str name;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Optimizer: arithmetic, and nothing else. It declares its state, plans each step, and works on tiles; it sees no network, no
 // file and no memory management. The host runs a step as: plan, then per tile produce (what to send), the round, consume
-// (what came back), then combine once, then apply per tile where the plan asked.
+// (what came back), then combine once, then apply per tile where the plan asked. A tensor that no rank has a gradient of in a
+// step is absent from it: its blocks are left out (ONEBIT_TENSOR_ABSENT in abi.h says where not).
 #pragma once
 
 #include <array>
@@ -72,6 +73,14 @@ class StateDeclarer {
   int declared_ = 0;
 };
 
+// Earlier steps that left a tensor as it was, for no rank had a gradient of it: so many less count in its bias correction.
+inline int64_t missed_steps(const Step& step, int64_t tensor) {
+  if (!ONEBIT_HAS(&step, onebit_step, missed_steps) || step.missed_steps == nullptr) return 0;
+  return step.missed_steps[tensor];
+}
+// Is this tensor, in this step, one that no rank has a gradient of?
+ONEBIT_HOST_DEVICE bool is_absent(const Block& block) { return (block.flags & ONEBIT_TENSOR_ABSENT) != 0; }
+
 // What tiles and totals present, under the slots that declare answered.
 inline Slice<const Block> blocks(const Tile& tile) { return {tile.blocks, tile.block_count}; }
 // Null while the state is released.
@@ -112,6 +121,7 @@ class Plan {
   bool reset_error = false;          // forget worker and server errors before this step's first encode
   bool previous_in_consume = false;  // consume reads tile.previous (produce always may)
   bool mean_in_apply = false;        // apply reads tile.mean, of this step's retained round
+  bool freezes = false;              // consume and apply see absent tensors, too: the last step in which statistics change
   Slice<const Round> rounds() const { return {rounds_.data(), round_count_}; }
   Slice<const int32_t> releases() const { return {releases_.data(), release_count_}; }
 

@@ -56,6 +56,7 @@ inline void publish(OptimizerHandle& self, onebit_plan* out) {
   out->apply = self.plan.apply;
   out->previous_in_consume = self.plan.previous_in_consume;
   out->mean_in_apply = self.plan.mean_in_apply;
+  if (ONEBIT_HAS(out, onebit_plan, flags)) out->flags = self.plan.freezes ? uint64_t{ONEBIT_PLAN_FREEZES} : 0;
 }
 
 template <class T>

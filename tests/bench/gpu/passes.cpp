@@ -42,7 +42,8 @@ Passes::Passes(Bench& bench, int64_t elements, const std::string& name, const st
 }
 
 void Passes::begin() {
-  now_ = {sizeof(Step), ++number_, 0, 2, 0, groups_.data(), groups_.size(), on_device_->update_groups(groups_)};
+  now_ = {sizeof(Step), ++number_, 0, 2, 0, groups_.data(), groups_.size(), on_device_->update_groups(groups_),
+          nullptr,      nullptr};
   plan_.clear();
   optimizer_->plan(now_, on_device_->host_totals(), plan_);
   (void)open();
@@ -60,7 +61,7 @@ void Passes::finish() {
 double Passes::open() {
   Ballot said;
   said.step = number_;
-  const double seconds = stopwatch_.seconds(bench_.stream(), [&] { opening_ = on_device_->open(said, Terms()); });
+  const double seconds = stopwatch_.seconds(bench_.stream(), [&] { opening_ = on_device_->open(said, Terms(), {1}, nullptr); });
   int32_t skipped = 0;
   bench_.device().read(&skipped, opening_.skip, sizeof skipped);
   if (skipped != 0) throw Error(Code::internal, "the step is to be skipped: no pass of it does what is to be timed");

@@ -135,7 +135,8 @@ struct Bench {
   void mean(int64_t number, const Tensors& gradients) {
     for (onebit_block& block : layout.blocks)
       block.gradient = gradients[static_cast<size_t>(block.tensor)].data() + block.first;
-    const Step step = {sizeof(Step), number, communicator.rank(), communicator.size(), 0, nullptr, 0, nullptr};
+    const Step step = {sizeof(Step), number, communicator.rank(), communicator.size(), 0, nullptr, 0, nullptr,
+                       nullptr,      nullptr};
     const Totals totals = {};
     Plan plan;
     optimizer.plan(step, totals, plan);

@@ -54,6 +54,32 @@ struct AdamScalars {
   float correct2 = 1, root_correct2 = 1;  // 1 / (1 - beta2^t), and its root
 };
 
+// What the bias corrections count in a step, for tensors that missed steps because no rank had a gradient of them.
+struct AdamAges {
+  double beta1 = 0, beta2 = 0;
+  int64_t momentum = 0, variance = 0;  // t of each; 0: no correction
+};
+
+// By squaring: products alone, so that the CPU and CUDA get the same bits.
+ONEBIT_HOST_DEVICE double power(double base, int64_t exponent) {
+  double result = 1;
+  for (; exponent > 0; exponent /= 2, base *= base)
+    if (exponent % 2 != 0) result *= base;
+  return result;
+}
+
+// A step's scalars for a tensor whose momentum and variance are so many updates behind.
+ONEBIT_HOST_DEVICE AdamScalars younger(const AdamScalars& scalars, const AdamAges& ages, int64_t momentum, int64_t variance) {
+  AdamScalars result = scalars;
+  if (ages.momentum == 0 || (momentum == 0 && variance == 0)) return result;
+  const int64_t first = ages.momentum - momentum, second = ages.variance - variance;
+  const double rest = 1 - power(ages.beta2, second > 1 ? second : 1);
+  result.correct1 = static_cast<float>(1 / (1 - power(ages.beta1, first > 1 ? first : 1)));
+  result.correct2 = static_cast<float>(1 / rest);
+  result.root_correct2 = static_cast<float>(1 / std::sqrt(rest));
+  return result;
+}
+
 // Where gradients have ceased, momentum decays to denormals in some 800 steps and would stay there, each step twenty times
 // slower.
 ONEBIT_HOST_DEVICE float without_denormals(float x) { return std::fabs(x) < FLT_MIN ? 0.0F : x; }

@@ -21,6 +21,16 @@ ONEBIT_LOOP Rates rates_of(const View& view, const Block& block) {
   return {static_cast<float>(group.learning_rate), static_cast<float>(group.weight_decay)};
 }
 
+// A step's scalars, for a tensor that may have missed steps, this one among them.
+ONEBIT_LOOP AdamScalars scalars_of(const AdamScalars& scalars, const AdamAges& ages, const View& view, int64_t tensor,
+                                   bool absent) {
+  const int64_t missed = missed_steps(view, tensor) + (absent ? 1 : 0);
+  return younger(scalars, ages, missed, missed);
+}
+ONEBIT_LOOP AdamScalars scalars_of(const AdamScalars& scalars, const AdamAges& ages, const View& view, const Block& block) {
+  return scalars_of(scalars, ages, view, block.tensor, is_absent(block));
+}
+
 // The message of a tensor that is exempt from compression.
 ONEBIT_LOOP void scale(float factor, int64_t count, Input in, Output out) {
   each(count, [=](int64_t i) ONEBIT_BODY { out[i] = in[i] * factor; });

@@ -31,6 +31,10 @@ struct AdamOptions {
 
   // Of an update, counted from 1.
   AdamScalars scalars(int64_t update) const { return {betas, eps, bias_correction ? update : 0}; }
+  AdamAges ages(int64_t update) const { return ages(update, update); }
+  AdamAges ages(int64_t momentum, int64_t variance) const {
+    return bias_correction ? AdamAges{betas.first, betas.second, momentum, variance} : AdamAges{};
+  }
 
   const AdamBetas betas;
   const double eps;

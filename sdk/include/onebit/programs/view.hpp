@@ -32,6 +32,7 @@ struct View {
   int64_t number;  // of the step
   const Group* groups;
   int64_t group_count;
+  const int64_t* missed_steps = nullptr;  // by tensor; NULL: none missed any
   // of a tile
   float* message = nullptr;
   const float *mean = nullptr, *previous = nullptr, *gradient_scale = nullptr;
@@ -46,6 +47,8 @@ struct View {
       : number(step.number),
         groups(on_device ? step.device_groups : step.groups),
         group_count(static_cast<int64_t>(step.group_count)) {
+    if (ONEBIT_HAS(&step, onebit_step, device_missed_steps))
+      missed_steps = on_device ? step.device_missed_steps : step.missed_steps;
     for (int slot = 0; slot < count; ++slot) slots[slot] = bases[slot];
   }
 };
@@ -55,5 +58,11 @@ ONEBIT_HOST_DEVICE const Group& group_of(const View& view, const Block& block) {
 // Exempt from compression?
 ONEBIT_HOST_DEVICE bool is_dense(const Block& block) { return (block.flags & ONEBIT_TENSOR_DENSE) != 0; }
 ONEBIT_HOST_DEVICE bool is_dense(const View& view, int64_t tensor) { return (view.flags[tensor] & ONEBIT_TENSOR_DENSE) != 0; }
+// Without a gradient in this step, on every rank? In combine.
+ONEBIT_HOST_DEVICE bool is_absent(const View& view, int64_t tensor) { return (view.flags[tensor] & ONEBIT_TENSOR_ABSENT) != 0; }
+// Earlier steps that the tensor missed so.
+ONEBIT_HOST_DEVICE int64_t missed_steps(const View& view, int64_t tensor) {
+  return view.missed_steps == nullptr ? 0 : view.missed_steps[tensor];
+}
 
 }  // namespace onebit
