@@ -8,6 +8,9 @@
 #include <set>
 #include <utility>
 
+#include "session/dense_order.hpp"
+#include "session/identity.hpp"
+
 namespace onebit {
 namespace {
 
@@ -20,6 +23,11 @@ int64_t elements_of(const Parameter& parameter) {
   }
   if (elements > 0 && parameter.data == nullptr)
     throw Error(Code::invalid_argument, "parameter '" + parameter.name + "' has no data");
+  if (!dense_order(parameter.shape, parameter.strides))
+    throw Error(Code::invalid_argument,
+                "the elements of parameter '" + parameter.name +
+                    "' overlap or leave gaps in memory: expected them close together, row by row or with the dimensions in "
+                    "another order; copy it there first");
   return elements;
 }
 
@@ -38,11 +46,36 @@ Replicas::Replicas(std::vector<Parameter> parameters, MeteredCommunicator& commu
   all_hashes_.resize(parameters_.size() * static_cast<size_t>(communicator.size()));
 }
 
+void Replicas::claim() {
+  for (size_t t = 0; t < parameters_.size(); ++t) {
+    require_device(parameters_[t], where());
+    claims_.claim(parameters_[t].name, parameters_[t].data, elements_[t]);
+  }
+}
+
+const std::vector<size_t>& Replicas::moved(const Gradients& handed) {
+  compare_tensors(parameters_, handed, where(), moved_);
+  return moved_;
+}
+
+void Replicas::follow(const Gradients& handed) {
+  for (const size_t t : moved_)  // all first: two may have changed places
+    if (elements_[t] > 0) claims_.release(parameters_[t].data);
+  for (const size_t t : moved_) {
+    const Parameter& now = handed[t].parameter;
+    claims_.claim(now.name, now.data, elements_[t]);
+    parameters_[t].data = now.data;
+    parameters_[t].memory = now.memory;
+  }
+}
+
 uint64_t Replicas::model_hash() const {
   uint64_t hash = parameters_.size();
   for (const Parameter& parameter : parameters_) {
     hash = XXH64(parameter.name.data(), parameter.name.size(), hash);
     hash = XXH64(parameter.shape.data(), parameter.shape.size() * sizeof(int64_t), hash);
+    const std::vector<int64_t> order = dense_order(parameter.shape, parameter.strides).value();
+    hash = XXH64(order.data(), order.size() * sizeof(int64_t), hash);
   }
   return hash;
 }
@@ -78,15 +111,14 @@ void Replicas::broadcast() {
   if (communicator_.size() == 1) return;
   for (size_t t = 0; t < parameters_.size(); ++t) {
     int64_t shape = elements_[t], stride = 1;
-    const onebit_device where = device_ == nullptr ? onebit_device{ONEBIT_DEVICE_CPU, 0} : device_->where();
-    onebit_tensor tensor = {parameters_[t].data, where, 1, {ONEBIT_DTYPE_FLOAT, 32, 1}, &shape, &stride, 0};
+    onebit_tensor tensor = {parameters_[t].data, where(), 1, {ONEBIT_DTYPE_FLOAT, 32, 1}, &shape, &stride, 0};
     Call call(t);
     if (device_ != nullptr) call.stream = device_->stream();
     if (shape > 0) communicator_.wait(communicator_.broadcast(tensor, 0, call), -1);
   }
 }
 
-void Replicas::verify(int64_t step) {
+void Replicas::verify(int64_t step, const std::string& why) {
   const size_t count = parameters_.size(), n = static_cast<size_t>(communicator_.size());
   if (n == 1 || count == 0) return;
   for (size_t t = 0; t < count; ++t) tensor_hashes_[t] = hash_of(t, 0);
@@ -98,7 +130,7 @@ void Replicas::verify(int64_t step) {
     for (size_t rank = 1; rank < n; ++rank)
       if (all_hashes_[rank * count + t] != all_hashes_[t])
         throw Error(Code::state_mismatch, "after step " + std::to_string(step) + " parameter '" + parameters_[t].name +
-                                              "' of rank " + std::to_string(rank) + " differs from rank 0's");
+                                              "' of rank " + std::to_string(rank) + " differs from rank 0's" + why);
 }
 
 }  // namespace onebit

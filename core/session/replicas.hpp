@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "device/device.hpp"
 #include "exchange/metered_communicator.hpp"
 #include "onebit/session.hpp"
 #include "session/agreement.hpp"
+#include "session/memory_claims.hpp"
 
 namespace onebit {
 
@@ -19,17 +21,25 @@ class Replicas {
 
   const std::vector<Parameter>& parameters() const { return parameters_; }
   const std::vector<int64_t>& elements() const { return elements_; }
-  // Of names and shapes: what must be equal before anything is sent.
+  // From now on, until it ends, their memory is this session's. Throws Error(invalid_argument) where it is not on the device,
+  // or another parameter's.
+  void claim();
+  void give_up() { claims_.release(); }
+  // Answers which parameters were handed over with other memory than before; follow makes that theirs.
+  const std::vector<size_t>& moved(const Gradients& handed);
+  void follow(const Gradients& handed);
+  // Of names, shapes and orders in memory: what must be equal before anything is sent.
   uint64_t model_hash() const;
   std::vector<Fact> model_facts() const;
   uint64_t hash() const;
   // Collective.
   void broadcast();
-  // Collective. Throws Error(state_mismatch) that names the first tensor that differs, and on which rank.
-  void verify(int64_t step);
+  // Collective. Throws Error(state_mismatch) that names the first tensor that differs, and on which rank. why: goes behind it.
+  void verify(int64_t step, const std::string& why = "");
 
  private:
   uint64_t hash_of(size_t tensor, uint64_t seed) const;
+  onebit_device where() const { return device_ == nullptr ? onebit_device{ONEBIT_DEVICE_CPU, 0} : device_->where(); }
 
   std::vector<Parameter> parameters_;
   std::vector<int64_t> elements_;
@@ -37,6 +47,8 @@ class Replicas {
   MeteredCommunicator& communicator_;
   Communicator& host_;
   Device* device_;
+  MemoryClaims claims_;
+  std::vector<size_t> moved_;
 };
 
 }  // namespace onebit

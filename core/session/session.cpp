@@ -23,6 +23,9 @@ Session::Session(Session&&) noexcept = default;
 StepReport Session::step(const std::vector<const float*>& gradients, void* stream) {
   return impl_->guarded([&] { return impl_->step(gradients, stream); });
 }
+StepReport Session::step(const Gradients& gradients, void* stream) {
+  return impl_->guarded([&] { return impl_->step(impl_->follow(gradients, stream), stream); });
+}
 StepReport Session::settle() {
   return impl_->guarded([&] {
     impl_->settle();

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "session/cost.hpp"
+#include "session/dense_order.hpp"
 #include "session/rehearsal.hpp"
 
 namespace onebit {
@@ -23,8 +24,7 @@ class TensorInfos {
     for (size_t t = 0; t < parameters.size(); ++t) {
       const Parameter& parameter = parameters[t];
       shapes_[t] = parameter.shape;
-      strides_[t].assign(parameter.shape.size(), 1);
-      for (size_t d = parameter.shape.size(); d-- > 1;) strides_[t][d - 1] = strides_[t][d] * parameter.shape[d];
+      strides_[t] = parameter.strides.empty() ? row_strides(parameter.shape) : parameter.strides;
       tensors_.push_back({parameter.data,
                           device == nullptr ? onebit_device{ONEBIT_DEVICE_CPU, 0} : device->where(),
                           static_cast<int32_t>(parameter.shape.size()),
@@ -205,8 +205,11 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
 
 // Collective: nothing is sent before models are known to be the same.
 void Session::Impl::start() {
+  replicas.claim();
   const Ballots models = agreement.vote({0, replicas.model_hash(), 0, 0, 0, 1});
-  if (!same(models)) agreement.tell_apart(models, "the names or shapes of its parameters", replicas.model_facts(), same_start);
+  if (!same(models))
+    agreement.tell_apart(models, "the names or shapes of its parameters, or their order in memory", replicas.model_facts(),
+                         same_start);
   agreement.set_tensors(static_cast<int64_t>(layout.elements.size()));
   replicas.broadcast();
 }

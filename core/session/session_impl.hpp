@@ -38,6 +38,10 @@ struct Session::Impl {
   Impl& operator=(const Impl&) = delete;
 
   void start();
+  // Tells where parameters are now; answers the bare gradients.
+  const std::vector<const float*>& follow(const Gradients& gradients, void* stream);
+  void follow_tensor(size_t tensor);
+  void compare_moved();
   StepReport step(const std::vector<const float*>& gradients, void* stream);  // take_step, and its metrics
   void take_step(const std::vector<const float*>& gradients, void* stream);
   void step_on_cpu(const Step& now);
@@ -127,6 +131,7 @@ struct Session::Impl {
   bool sync_requested = false;
   bool apart = false;      // the last step was a local one: ranks have parameters of their own
   bool at_anchor = false;  // and for now the parameters are those that all share
+  bool moved = false;      // parameters have other memory than at the last agreement: are they the same on all ranks?
   int64_t skipped_in_a_row = 0;
   std::string first_skipped;          // of these, the first, and what was wrong
   int64_t steps_without = 0;          // any gradient, in a row
@@ -134,6 +139,7 @@ struct Session::Impl {
   Timings timings;                    // of scans, agreements and checks; the rest is the exchange's
   Traffic counts;                     // of steps; bytes are the communicator's
   Buffer no_gradient;                 // zeros, where the model gives none
+  std::vector<const float*> bare;     // the gradients of a step that were handed over with their parameters
   std::vector<const float*> pointed;  // the gradients that the blocks point at
   std::vector<double> block_squares;
   struct Largest {
@@ -154,6 +160,7 @@ auto Session::Impl::guarded(F&& f) {
     return f();
   } catch (const std::exception& e) {
     ended = e.what();
+    replicas.give_up();
     try {
       communicator.abort(ended);
     } catch (const Error&) {

@@ -123,6 +123,7 @@ void Session::Impl::settle() {
 void Session::Impl::conclude() {
   open = false;
   if (!same(ballots)) tell_apart();
+  if (!report.local) compare_moved();
   const Verdict verdict = judge(ballots, terms_of_step);
   report.skipped = verdict.skip_tiles != 0;
   report.gradient_norm = verdict.gradient_norm;
@@ -205,7 +206,8 @@ Ballot Session::Impl::said() const {
   Ballot own;
   own.step = next_step;
   own.hash = plan_hash();
-  own.flags = (missed_local ? ballot_missed_local : 0) | (sync_of_step ? ballot_asked_for_sync : 0);
+  own.flags =
+      (missed_local ? ballot_missed_local : 0) | (sync_of_step ? ballot_asked_for_sync : 0) | (moved ? ballot_moved : 0);
   own.gradient_scale = gradient_scale;
   return own;
 }

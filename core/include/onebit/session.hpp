@@ -9,11 +9,14 @@
 //   for (...) { compute gradients; session.step(gradients); }
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "onebit/abi.h"
 #include "onebit/communicator.hpp"
 #include "onebit/configuration.hpp"
 #include "onebit/registry.hpp"
@@ -21,12 +24,38 @@
 
 namespace onebit {
 
-// A tensor of the model: contiguous fp32 in the memory of session.device, owned by the embedder, alive and in place as long as
-// the session.
+// A tensor of the model: fp32 in the memory of session.device, owned by the embedder, alive and in place as long as the
+// session, unless every step is told where it is (Gradients). Memory belongs to one parameter of one session: overlaps are
+// refused.
 struct Parameter {
   std::string name;
   std::vector<int64_t> shape;
   float* data = nullptr;
+  // In elements; empty: row by row. Other strides must leave neither gap nor overlap: such a tensor (channels last, transposed)
+  // is taken in the order of its memory, which is the same on every rank, and so are its gradients.
+  std::vector<int64_t> strides = {};
+  onebit_device device = {0, 0};   // where data is; type 0: the embedder vouches for it
+  const void* identity = nullptr;  // the object that stays where its memory changes; NULL: the name will do
+  // Keeps data, and what identity points at, as long as the session uses them; NULL: the embedder does.
+  std::shared_ptr<const void> memory = {};
+};
+
+// A gradient, and which parameter it is of, as that is now.
+struct Gradient {
+  const float* data = nullptr;  // in the order of the parameter's memory, read-only; NULL: there is none
+  Parameter parameter;
+  std::shared_ptr<const void> memory = {};  // keeps data alive as long as this lives; NULL: the embedder does
+  operator const float*() const { return data; }
+};
+
+// Of all parameters, in their order: what onebit/torch.hpp makes of a module at every step. Converts to bare pointers.
+class Gradients : public std::vector<Gradient> {
+ public:
+  explicit Gradients(std::vector<Gradient> gradients) : vector(std::move(gradients)) {}
+  operator std::vector<const float*>() const { return std::vector<const float*>(begin(), end()); }
+  friend bool operator==(const Gradients& a, const std::vector<const float*>& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end());
+  }
 };
 
 struct StepReport {
@@ -69,17 +98,18 @@ class Session {
   struct Impl;
 
  public:
-  // Collective: returns when every rank of the rendezvous has called it with the same configuration and tensors.
+  // Collective: returns when every rank of the rendezvous has called it with the same configuration and tensors. Throws
+  // Error(invalid_argument) by both names where two parameters share memory, in this session or with another that lives.
   // The registry and the rendezvous outlive the session; the configuration is used during the call only.
   Session(const Registry& registry, const Configuration& configuration, const onebit_rendezvous& rendezvous,
           std::vector<Parameter> parameters);
   ~Session();
   Session(Session&&) noexcept;
 
-  // Collective. gradients[i] belongs to parameters[i]: contiguous fp32, read-only, or NULL: this rank has no gradient of it.
-  // Where other ranks have one it counts as zeros; what no rank has one of is left as it is, as torch leaves a parameter whose
-  // grad is None: no weight decay, no change of momentum or variance, and its bias correction does not count the step. In a
-  // local step a rank goes by its own gradients.
+  // Collective. gradients[i] belongs to parameters[i]: fp32 in the order of its memory, read-only, or NULL: this rank has no
+  // gradient of it. Where other ranks have one it counts as zeros; what no rank has one of is left as it is, as torch leaves a
+  // parameter whose grad is None: no weight decay, no change of momentum or variance, and its bias correction does not count
+  // the step. In a local step a rank goes by its own gradients.
   // Throws Error; after that the session is unusable on every rank, its communicator has been aborted. One reason is that
   // session.max_skipped steps in a row were skipped: the error names the rank, the tensor and the first of these steps.
   //
@@ -89,6 +119,10 @@ class Session {
   // settle() waits for the last step and answers its full report, and throws what went wrong in it. Whatever asks a session for
   // its state settles first, and so does the next step. On the CPU, settle() answers what step() did.
   StepReport step(const std::vector<const float*>& gradients, void* stream = nullptr);
+  // The same, and first every parameter is compared with what the session knows: name, shape, order in memory, device, address.
+  // One that is elsewhere now is followed; its new values must be the same on all ranks, or the step ends with an error that
+  // names it. Another name, shape, order or device is an error that names it, and so is another object at another address.
+  StepReport step(const Gradients& gradients, void* stream = nullptr);
   StepReport settle();
 
   int rank() const;
@@ -128,7 +162,8 @@ class Session {
   Traffic traffic() const;
   Timings timings() const;
   Footprint footprint() const;
-  // A hash of every parameter: equal on all ranks after every step but a local one, and under AtAnchor.
+  // A hash of every parameter, where the last step found it: equal on all ranks after every step but a local one, and under
+  // AtAnchor.
   uint64_t parameter_hash() const;
 
  private:

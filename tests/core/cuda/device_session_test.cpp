@@ -188,6 +188,57 @@ TEST_CASE("cuda session: what can be asked for, and evaluation at the anchor") {
   });
 }
 
+TEST_CASE("cuda session: parameters with other memory are followed, with the bits of those that stayed") {
+  for (const char* optimizer : {"\"onebit_adam\"\nfreeze_step = 3\n", "\"zeroone_adam\"\nvar_freeze_step = 2\n"}) {
+    const DeviceCase run = {"", 2, "[optimizer]\nplugin = " + std::string(optimizer) + onebit, "", 9, -1};
+    std::vector<Tensors> found(2);
+    run_device_sessions(2, run.manifest("cuda"), initial_of(run), [&](DeviceRank rank) {
+      DeviceTensors elsewhere(initial_of(run));
+      std::vector<Parameter> parameters = rank.parameters.parameters();
+      for (int step = 0; step < run.steps; ++step) {
+        if (step == 4) {
+          elsewhere.set(rank.parameters.get());
+          Tensors left = initial_of(run);
+          left[2] = rank.parameters.get()[2];  // this one stays
+          rank.parameters.set(left);
+          for (const size_t t : {0, 1, 3, 4}) parameters[t].data = elsewhere.parameters()[t].data;
+        }
+        rank.gradients.set(gradients_of(run, step, rank.number));
+        std::vector<Gradient> gradients;
+        for (size_t t = 0; t < parameters.size(); ++t) gradients.push_back({rank.gradients.pointers()[t], parameters[t]});
+        rank.session.step(Gradients(std::move(gradients)), rank.stream);
+        rank.session.settle();
+      }
+      found[static_cast<size_t>(rank.number)] = elsewhere.get();
+      found[static_cast<size_t>(rank.number)][2] = rank.parameters.get()[2];
+      for (const size_t t : {0, 1, 3, 4}) CHECK(rank.parameters.get()[t] == initial_of(run)[t]);
+    });
+    const DeviceOutcome cpu = run_on_cpu(run);
+    for (size_t rank = 0; rank < 2; ++rank) CHECK(same(found[rank], cpu.parameters[rank]));
+  }
+}
+
+TEST_CASE("cuda session: what the new memory of a parameter holds must be the same on all ranks") {
+  std::vector<std::string> found(2);
+  const auto rank_one_moves = [&](DeviceRank rank) {
+    Tensors other = initial();
+    if (rank.number == 1) other[3][17] += 1;
+    const DeviceTensors elsewhere(other);
+    std::vector<Gradient> gradients;
+    for (size_t t = 0; t < other.size(); ++t)
+      gradients.push_back({rank.gradients.pointers()[t], (rank.number == 0 ? rank.parameters : elsewhere).parameters()[t]});
+    try {
+      rank.session.step(Gradients(std::move(gradients)), rank.stream);
+      rank.session.settle();
+    } catch (const Error& e) {
+      found[static_cast<size_t>(rank.number)] = e.what();
+    }
+  };
+  CHECK_THROWS(run_device_sessions(2, made_of("[optimizer]\nplugin = \"adam\"\n").manifest("cuda"), initial(), rank_one_moves));
+  for (const std::string& text : found)
+    CHECK(text.find("after step 1 parameter 't3' of rank 1 differs from rank 0's: before that step") == 0);
+}
+
 TEST_CASE("cuda session: without a device, what needs one says why") {
   cuda_on_cpu::set_devices(0);
   const Registry registry;

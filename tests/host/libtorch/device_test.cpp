@@ -80,18 +80,37 @@ struct Lesson {
 
 }  // namespace
 
-TEST_CASE("tensors that a session can't take are named") {
-  Net doubles;
-  doubles.to(torch::kFloat64);
-  CHECK_THROWS_WITH_AS(onebit::parameters_of(doubles),
-                       "parameter of 'first.weight' is CPUDoubleType on cpu; expected contiguous fp32", Error);
-  Net strided;
-  strided.first->weight.set_data(torch::ones({7, 33}).t());
-  CHECK_THROWS_WITH_AS(onebit::parameters_of(strided),
-                       "parameter of 'first.weight' is CPUFloatType on cpu, not contiguous; expected contiguous fp32", Error);
+TEST_CASE("tensors that a session can't take are named, with what to do") {
+  for (const torch::ScalarType type : {torch::kFloat64, torch::kFloat16, torch::kBFloat16}) {
+    Net other;
+    other.to(type);
+    CHECK_THROWS_WITH_AS(onebit::parameters_of(other), doctest::Contains("parameter of 'first.weight' is CPU"), Error);
+    CHECK_THROWS_WITH_AS(onebit::parameters_of(other),
+                         doctest::Contains("Type on cpu; expected contiguous fp32: convert the module before its session is "
+                                           "made, module.to(torch::kFloat32)"),
+                         Error);
+  }
+  Net sliced;
+  sliced.first->weight.set_data(torch::ones({33, 14}).slice(1, 0, 14, 2));
+  CHECK_THROWS_WITH_AS(onebit::parameters_of(sliced),
+                       doctest::Contains("parameter of 'first.weight' is CPUFloatType on cpu, not contiguous; expected "
+                                         "contiguous fp32, or dense with its dimensions in another order"),
+                       Error);
   Net sparse;
   sparse.second->weight.mutable_grad() = torch::ones({5, 33}).to_sparse();
   CHECK_THROWS_WITH_AS(onebit::gradients_of(sparse), doctest::Contains("gradient of 'second.weight' is"), Error);
+  CHECK_THROWS_WITH_AS(onebit::gradients_of(sparse), doctest::Contains("without sparse gradients"), Error);
+}
+
+TEST_CASE("a gradient that does not fit its parameter is named, and not read") {
+  Net net;
+  for (const torch::Tensor& gradient : {torch::ones({5, 32}), torch::ones({165}), torch::ones({1})}) {
+    net.second->weight.mutable_grad() = gradient;
+    CHECK_THROWS_WITH_AS(onebit::gradients_of(net), doctest::Contains("gradient of 'second.weight' is CPUFloatType"), Error);
+    CHECK_THROWS_WITH_AS(onebit::gradients_of(net), doctest::Contains("the sizes of its parameter, [5, 33], and not ["), Error);
+  }
+  net.second->weight.mutable_grad() = torch::ones({5, 33}, torch::kFloat64);  // as to(double) and back leaves it
+  CHECK_THROWS_WITH_AS(onebit::gradients_of(net), doctest::Contains("dropped by mutable_grad() = torch::Tensor()"), Error);
 }
 
 TEST_CASE("tensors of a session are on one device, and not on any") {

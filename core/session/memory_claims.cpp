@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "session/memory_claims.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <mutex>
+
+#include "onebit/error.hpp"
+
+namespace onebit {
+namespace {
+
+struct Claim {
+  const float* end;
+  std::string name;
+  const MemoryClaims* by;
+};
+
+// Of the process, by first address. Never freed: a session may outlive what is static.
+struct Ledger {
+  std::mutex mutex;
+  std::map<const float*, Claim, std::less<>> claims;
+};
+Ledger& ledger() {
+  static Ledger& made = *new Ledger;
+  return made;
+}
+
+[[noreturn]] void refuse_claim(const std::string& name, bool whole, const Claim& other, bool own) {
+  const std::string memory = whole ? "the same memory as" : "a part of the memory of";
+  if (own)
+    throw Error(Code::invalid_argument, "parameters '" + other.name + "' and '" + name + "': the second is " + memory +
+                                            " the first, and would be stepped twice: hand a tied tensor over once, give a "
+                                            "view memory of its own");
+  throw Error(Code::invalid_argument, "parameter '" + name + "' is " + memory + " '" + other.name +
+                                          "' of another session of this process, and both would step it: end that session "
+                                          "first, and give ranks that are threads a model each");
+}
+
+}  // namespace
+
+void MemoryClaims::claim(const std::string& name, const float* data, int64_t elements) {
+  if (elements <= 0) return;
+  const float* const end = data + elements;
+  Ledger& all = ledger();
+  const std::lock_guard lock(all.mutex);
+  auto other = all.claims.lower_bound(end);  // the first that begins behind; whoever overlaps begins before
+  if (other != all.claims.begin() && (--other)->second.end > data)
+    refuse_claim(name, other->first == data && other->second.end == end, other->second, other->second.by == this);
+  all.claims.emplace(data, Claim{end, name, this});
+  claimed_.push_back(data);
+}
+
+void MemoryClaims::release(const float* data) {
+  const auto found = std::find(claimed_.begin(), claimed_.end(), data);
+  if (found == claimed_.end()) return;
+  claimed_.erase(found);
+  Ledger& all = ledger();
+  const std::lock_guard lock(all.mutex);
+  all.claims.erase(data);
+}
+
+void MemoryClaims::release() {
+  if (claimed_.empty()) return;
+  Ledger& all = ledger();
+  const std::lock_guard lock(all.mutex);
+  for (const float* data : claimed_) all.claims.erase(data);
+  claimed_.clear();
+}
+
+}  // namespace onebit
