@@ -256,7 +256,9 @@ void Exchange::local_step() {
 
 void Exchange::wait(MeteredCommunicator& communicator, Request*& pending, size_t b) {
   const Lap lap(timings_.wait, mark("wait", b));
+  awaited_ = static_cast<int64_t>(b);
   communicator.wait(pending, -1);
+  awaited_ = -1;
   pending = nullptr;
 }
 

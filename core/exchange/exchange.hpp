@@ -90,6 +90,9 @@ class Exchange {
   // After combine and apply: retained means become the previous ones.
   void commit(const Plan& plan);
 
+  // The bucket whose collective is waited for, or failed; -1: none.
+  int64_t awaited() const { return awaited_; }
+
   uint64_t worker_error_bytes() const { return worker_error_.size(); }
   uint64_t server_error_bytes() const { return server_error_.size(); }
   uint64_t retained_bytes() const { return retained_.bytes(); }
@@ -217,6 +220,7 @@ class Exchange {
   Opening opening_{};
   bool previous_in_consume_ = false;
   bool freezes_ = false;
+  int64_t awaited_ = -1;
 };
 
 }  // namespace onebit

@@ -2,6 +2,8 @@
 // The host's side of a call into a plugin: a code and a message come back, an onebit::Error goes up, naming the component.
 #pragma once
 
+#include <unistd.h>
+
 #include <memory>
 #include <string>
 #include <utility>
@@ -57,11 +59,14 @@ class Boundary {
   std::shared_ptr<const onebit_plugin> plugin_;
 };
 
-// An object of a plugin's. What its destroy lets out is lost: there is nobody left to tell.
+// An object of a plugin's. What its destroy lets out is lost: there is nobody left to tell. In a fork of the process that made
+// it the object is left alone: the threads that it would wait for are not there.
 template <class Object>
 struct Destroyer {
   void (*destroy)(Object*);
+  pid_t process = ::getpid();
   void operator()(Object* object) const noexcept {
+    if (::getpid() != process) return;
     try {
       destroy(object);
     } catch (...) {

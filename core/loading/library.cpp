@@ -2,6 +2,8 @@
 // Loading, step by step; each step fails with its own words.
 #include "loading/library.hpp"
 
+#include <unistd.h>
+
 #include <dlfcn.h>
 #include <spdlog/fmt/fmt.h>
 
@@ -142,7 +144,8 @@ std::string probe(const onebit_plugin& plugin) {
 std::shared_ptr<const onebit_plugin> shared_table(const onebit_plugin* plugin) {
   static std::mutex mutex;
   static auto& live = *new std::map<const onebit_plugin*, std::weak_ptr<const onebit_plugin>>;
-  const auto shut_down = [](const onebit_plugin* last) {
+  const auto shut_down = [process = ::getpid()](const onebit_plugin* last) {
+    if (::getpid() != process) return;  // in a fork of it the plugin's threads are not there
     const std::lock_guard lock(mutex);
     if (!ONEBIT_CAN(last, onebit_plugin, shutdown)) return;
     try {

@@ -63,6 +63,11 @@ std::string_view device_name(int64_t type) {
 
 struct Registry::Impl {
   explicit Impl(std::shared_ptr<spdlog::logger> given) : services(HostServices::make(or_silent(std::move(given)))) {}
+  ~Impl() {
+    while (!libraries.empty()) libraries.pop_back();  // the last loaded shuts down first
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   mutable std::mutex mutex;
   HostServices& services;
@@ -213,10 +218,8 @@ Boundary Registry::Impl::boundary(const ComponentInfo& component, Kind kind) con
   return Boundary(fmt::format("{} '{}'", name_of(kind), component.name), owner(component).first->table);
 }
 
-Registry::Registry(std::shared_ptr<spdlog::logger> logger) : impl_(std::make_unique<Impl>(std::move(logger))) {}
-Registry::~Registry() {
-  while (!impl_->libraries.empty()) impl_->libraries.pop_back();  // the last loaded shuts down first
-}
+Registry::Registry(std::shared_ptr<spdlog::logger> logger) : impl_(std::make_shared<Impl>(std::move(logger))) {}
+Registry::~Registry() = default;
 
 const PluginInfo& Registry::load(const fs::path& file, const LoadObserver& observer) {
   const std::lock_guard lock(impl_->mutex);

@@ -114,7 +114,14 @@ void Replicas::broadcast() {
     onebit_tensor tensor = {parameters_[t].data, where(), 1, {ONEBIT_DTYPE_FLOAT, 32, 1}, &shape, &stride, 0};
     Call call(t);
     if (device_ != nullptr) call.stream = device_->stream();
-    if (shape > 0) communicator_.wait(communicator_.broadcast(tensor, 0, call), -1);
+    try {
+      if (shape > 0) communicator_.wait(communicator_.broadcast(tensor, 0, call), -1);
+    } catch (const Error& e) {
+      throw Error(e.code(),
+                  std::string(e.what()) + " (parameter '" + parameters_[t].name + "', " + std::to_string(shape * 4) +
+                      " bytes, on its way from rank 0 at the start)",
+                  e.native());
+    }
   }
 }
 

@@ -17,7 +17,11 @@ Session::Session(const Registry& registry, const Configuration& configuration, c
     : impl_(std::make_unique<Impl>(registry, configuration, rendezvous, std::move(parameters))) {
   impl_->guarded([&] { impl_->start(); });
 }
-Session::~Session() = default;
+// In a fork nothing of it can be freed: threads are not there, and peers, streams and files are the first process's.
+Session::~Session() {
+  static auto& left_alone = *new std::vector<Impl*>;  // reachable, so no leak to a leak checker
+  if (impl_ && impl_->process != ::getpid()) left_alone.push_back(impl_.release());
+}
 Session::Session(Session&&) noexcept = default;
 
 StepReport Session::step(const std::vector<const float*>& gradients, void* stream) {
@@ -40,7 +44,10 @@ int64_t Session::next_step() const {
   return impl_->next_step;
 }
 double Session::learning_rate() const { return impl_->groups.front().learning_rate; }
-Communicator& Session::communicator() { return impl_->host_side(); }
+Communicator& Session::communicator() {
+  impl_->require_own_process();
+  return impl_->host_side();
+}
 Traffic Session::traffic() const {
   impl_->settled();
   return impl_->traffic();

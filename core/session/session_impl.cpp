@@ -156,7 +156,7 @@ Rehearsal rehearse_fresh(const Registry& registry, const Configuration& configur
 
 Session::Impl::Impl(const Registry& host, const Configuration& configuration, const onebit_rendezvous& rendezvous,
                     std::vector<Parameter> parameters)
-    : registry(host),
+    : registry(host.shared()),
       metrics{host.metrics().add(ONEBIT_METRIC_COUNTER, "session.steps"),
               host.metrics().add(ONEBIT_METRIC_COUNTER, "session.skipped_steps"),
               host.metrics().add(ONEBIT_METRIC_HISTOGRAM, "session.step_seconds"),

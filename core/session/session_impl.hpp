@@ -2,6 +2,8 @@
 // The parts of a session, and the order of a step.
 #pragma once
 
+#include <unistd.h>
+
 #include <exception>
 #include <memory>
 #include <string>
@@ -49,6 +51,8 @@ struct Session::Impl {
   // Runs f; when it throws, the communicator is aborted, so that no other rank waits for this one, and the session ends.
   template <class F>
   auto guarded(F&& f);
+  // Throws Error(unavailable) in a fork of the process that made the session.
+  void require_own_process() const;
 
   // The steps of a step, in order.
   void check(const std::vector<const float*>& gradients);
@@ -77,6 +81,8 @@ struct Session::Impl {
   uint64_t plan_hash() const;
   std::vector<Fact> facts_of_step() const;
   [[noreturn]] void tell_apart();
+  // An error of a collective as the step tells it: with the step, and the bucket that was waited for, if one was.
+  Error in_step(const Error& e) const;
   void swap_anchor();  // the parameters change places with the anchor
 
   Communicator& host_side() { return staged ? static_cast<Communicator&>(*staged) : communicator; }
@@ -85,7 +91,8 @@ struct Session::Impl {
   Timings all_timings() const;
   Footprint footprint() const;
 
-  const Registry& registry;
+  const pid_t process = ::getpid();
+  const Registry registry;  // the host's, which may be gone before the session is
   // Of all sessions of the process; see metrics.hpp.
   struct {
     int32_t steps, skipped, step_seconds, wait_seconds;
@@ -155,6 +162,7 @@ struct Session::Impl {
 
 template <class F>
 auto Session::Impl::guarded(F&& f) {
+  require_own_process();
   if (!ended.empty()) throw Error(Code::aborted, "this session ended with an earlier error: " + ended);
   try {
     return f();

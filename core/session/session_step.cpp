@@ -27,7 +27,11 @@ StepReport Session::Impl::step(const std::vector<const float*>& gradients, void*
   {
     if (trace) trace->enter(next_step);
     const Lap lap(seconds, {trace.get(), "step"});
-    take_step(gradients, stream);
+    try {
+      take_step(gradients, stream);
+    } catch (const Error& e) {
+      throw in_step(e);
+    }
   }
   registry.metrics().record(metrics.step_seconds, seconds);
   registry.metrics().record(metrics.wait_seconds, all_timings().wait - waited);

@@ -107,7 +107,7 @@ void fill_pairs(Operation& op, int rank, int ranks) {
   op.pairs.resize(static_cast<size_t>(ranks));
   for (Pair& pair : op.pairs) {
     pair.met = false;
-    pair.under_way = 0;
+    pair.sending = pair.receiving = {};
     pair.sends = pair.receives = 0;
   }
   switch (op.offer.kind) {

@@ -6,6 +6,7 @@
 
 #include "meeting.hpp"
 #include "onebit/collectives/collective_arguments.hpp"
+#include "onebit/collectives/limits.hpp"
 #include "process.hpp"
 
 namespace onebit::mpi {
@@ -39,22 +40,19 @@ struct Seat {
 }  // namespace
 
 Slice<const onebit_schema> MpiCommunicator::options() {
-  static const onebit_schema schema[] = {
-      real_option("timeout", "300", 1e-3, 1e9,
-                  "seconds without a sign of life from another rank before a rank that waits for it gives up with an error")};
+  static const onebit_schema schema[] = {timeout_option(), stall_option()};
   return {schema, std::size(schema)};
 }
 
 MpiCommunicator::MpiCommunicator(const Services& services, const Options& options, const Rendezvous& rendezvous)
-    : timeout_ns_(std::max(int64_t{1}, static_cast<int64_t>(options.real("timeout") * 1e9))),
-      engine_(std::make_shared<Engine>(meet(rendezvous, timeout_ns_), services)) {
+    : engine_(std::make_shared<Engine>(meet(rendezvous, Limits::of(options).timeout_ns), services, Limits::of(options))) {
   std::vector<int> ranks;
   for (int rank = 0; rank < engine_->size(); ++rank) ranks.push_back(rank);
   context_ = &engine_->open(kRoot, engine_->rank(), std::move(ranks));
 }
 
-MpiCommunicator::MpiCommunicator(std::shared_ptr<Engine> engine, Context& context, int64_t timeout_ns)
-    : timeout_ns_(timeout_ns), engine_(std::move(engine)), context_(&context) {}
+MpiCommunicator::MpiCommunicator(std::shared_ptr<Engine> engine, Context& context)
+    : engine_(std::move(engine)), context_(&context) {}
 
 MpiCommunicator::~MpiCommunicator() { engine_->close(*context_); }
 
@@ -64,7 +62,7 @@ Operation& MpiCommunicator::start(Collective kind, const Call& call, F&& fill) {
   Offer offer;
   offer.kind = kind;
   offer.tag = call.tag;
-  offer.timeout_ns = call.timeout_ns < 0 ? timeout_ns_ : call.timeout_ns;
+  offer.timeout_ns = call.timeout_ns;
   try {
     check_call(kName, call);
     fill(offer);
@@ -144,7 +142,7 @@ std::unique_ptr<Communicator> MpiCommunicator::split(int color, int key) {
   const auto own = std::find(members.begin(), members.end(), rank()) - members.begin();
   for (int& member : members) member = context_->peer(member);
   Context& child = engine_->open(child_of(context_->id, sequence, color), static_cast<int>(own), std::move(members));
-  return std::unique_ptr<Communicator>(new MpiCommunicator(engine_, child, timeout_ns_));
+  return std::unique_ptr<Communicator>(new MpiCommunicator(engine_, child));
 }
 
 Operation& MpiCommunicator::own(Request* request) const {

@@ -37,12 +37,11 @@ class MpiCommunicator final : public Communicator {
   uint64_t machine() const override;
 
  private:
-  MpiCommunicator(std::shared_ptr<Engine> engine, Context& context, int64_t timeout_ns);
+  MpiCommunicator(std::shared_ptr<Engine> engine, Context& context);
   template <class F>
   Operation& start(Collective kind, const Call& call, F&& fill);
   Operation& own(Request* request) const;
 
-  const int64_t timeout_ns_;
   std::shared_ptr<Engine> engine_;
   Context* context_;
 };

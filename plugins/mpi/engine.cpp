@@ -3,7 +3,6 @@
 #include "engine.hpp"
 
 #include <algorithm>
-#include <cstdio>
 
 #include "process.hpp"
 
@@ -12,12 +11,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kFarewell = 2s;  // for the last control messages to leave
+constexpr auto kFarewell = 2s;                           // for the last control messages to leave
+constexpr int64_t kLongest = 1'000'000'000'000'000'000;  // ns, 30 years: the clock does not overflow
 
-std::string seconds_text(int64_t ns) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.3g s", static_cast<double>(ns) / 1e9);
-  return text;
+Clock::time_point later(Clock::time_point start, int64_t ns) {
+  return start + std::chrono::nanoseconds(std::min(ns, kLongest));
 }
 
 // What a rank brings for itself.
@@ -32,14 +30,22 @@ void copy_own(const Offer& offer, int rank) {
 
 }  // namespace
 
-Engine::Engine(MPI_Comm comm, const Services& services) : transport_(comm), services_(services) {
+Engine::Engine(MPI_Comm comm, const Services& services, const Limits& limits)
+    : transport_(comm),
+      services_(services),
+      limits_(limits),
+      signs_(static_cast<size_t>(transport_.size()), limits.timeout_ns, Clock::now()) {
   heard_.assign(static_cast<size_t>(size()), Clock::time_point{});
-  if (size() == 1) return;
-  transport_.open();
-  thread_ = std::thread([this] { run(); });
+  if (size() > 1) {
+    transport_.open();
+    thread_ = std::thread([this] { run(); });
+  }
+  end_at_finalize(*this);
 }
 
 Engine::~Engine() {
+  forget(*this);
+  if (over_) return;
   {
     const Lock lock(mutex_);
     stop_ = true;
@@ -47,6 +53,23 @@ Engine::~Engine() {
   work_.notify_one();
   if (thread_.joinable()) thread_.join();
   transport_.close(clean_);
+}
+
+// The MPI communicator is not given back: MPI_Finalize does that, and is under way.
+void Engine::shut_down() noexcept {
+  constexpr const char* kWhy = "MPI_Finalize was called in this process, and ended its communicators";
+  {
+    Lock lock(mutex_);
+    for (const auto& [id, context] : contexts_) say_goodbye(*context, kWhy);
+    if (thread_.joinable()) quiet_.wait_for(lock, kFarewell, [this] { return has_said_all(); });
+    for (const auto& [id, context] : contexts_)
+      if (!context->failure) context->failure = {Code::aborted, kWhy};
+    stop_ = over_ = true;
+  }
+  work_.notify_one();
+  if (thread_.joinable()) thread_.join();
+  transport_.close(false);
+  break_down(kWhy);
 }
 
 Context& Engine::open(uint64_t id, int rank, std::vector<int> peers) {
@@ -60,15 +83,27 @@ Context& Engine::open(uint64_t id, int rank, std::vector<int> peers) {
   return *context;
 }
 
-void Engine::close(Context& context) noexcept {
-  Lock lock(mutex_);
-  if (!context.open.empty()) end(context, {Code::aborted, "the communicator was destroyed"});
+// Tells the others that this rank leaves it, and ends what is under way.
+void Engine::say_goodbye(Context& context, const char* why) {
+  if (!context.open.empty()) end(context, {Code::aborted, why});
   Header header;
   header.type = MessageType::leave;
   header.sequence = context.next;
   tell_all(context, header, "");
+}
+
+bool Engine::has_said_all() const {
+  const auto open = [](const auto& entry) { return !entry.second->open.empty(); };
+  return broken_ || (std::none_of(contexts_.begin(), contexts_.end(), open) && outbox_.empty() && transport_.quiet());
+}
+
+void Engine::close(Context& context) noexcept {
+  Lock lock(mutex_);
   const auto gone = [&] { return broken_ || (context.open.empty() && outbox_.empty() && transport_.quiet()); };
-  if (thread_.joinable() && !quiet_.wait_for(lock, kFarewell, gone)) give_up_finalizing();
+  if (!over_) {
+    say_goodbye(context, "the communicator was destroyed");
+    if (thread_.joinable() && !quiet_.wait_for(lock, kFarewell, gone)) give_up_finalizing();
+  }
   if (context.failure && (context.failure->code == Code::timeout || context.failure->code == Code::peer_failed))
     note_lost_rank();
   clean_ = clean_ && context.all_gone() && !context.failure;
@@ -96,7 +131,7 @@ Operation& Engine::post(Context& context, const Offer& offer) {
   operation.context = &context;
   operation.sequence = context.next++;
   operation.offer = offer;
-  operation.posted = Clock::now();
+  operation.posted = operation.progressed = Clock::now();
   plan(operation, context.size());
   fill_pairs(operation, context.rank, context.size());
   if (context.size() == 1) {
@@ -162,9 +197,9 @@ bool Engine::test(Operation& operation) {
     if (operation.failed) throw Error(operation.failure.code, title(operation) + ": " + operation.failure.text);
     return true;
   }
-  const int64_t limit = operation.offer.timeout_ns;
-  if (limit > 0 && Clock::now() >= std::max(operation.posted, last_sign(operation)) + std::chrono::nanoseconds(limit))
-    time_out(operation, limit);
+  if (operation.failed) return false;
+  const Lateness late = lateness(operation, operation.posted, operation.offer.timeout_ns);
+  if (!late.why.empty()) time_out(operation, late.why);
   return false;
 }
 
@@ -175,19 +210,41 @@ Clock::time_point Engine::last_sign(const Operation& operation) const {
   return last;
 }
 
+Engine::Lateness Engine::lateness(const Operation& operation, Clock::time_point start, int64_t limit) const {
+  const auto now = Clock::now();
+  if (limit < 0) return lateness(operation, start);
+  const auto end = limit == 0 ? later(now, kLongest) : later(std::max(start, last_sign(operation)), limit);
+  return {now < end ? "" : "waited " + seconds_text(limit) + " for " + ranks_text(operation.missing()), end};
+}
+
+// By the communicator's own limits.
+Engine::Lateness Engine::lateness(const Operation& operation, Clock::time_point start) const {
+  std::vector<int> silent, absent;
+  const std::vector<int> missing = operation.missing();
+  for (const int rank : missing) {
+    if (signs_.silent(static_cast<size_t>(operation.context->peer(rank)))) silent.push_back(rank);
+    if (!operation.pairs[static_cast<size_t>(rank)].met) absent.push_back(rank);
+  }
+  if (!silent.empty()) return {silence_text(ranks_text(silent), limits_.timeout_ns), {}};
+  const auto now = Clock::now();
+  const auto end =
+      limits_.stall_ns == 0 ? later(now, kLongest) : later(std::max(start, operation.progressed), limits_.stall_ns);
+  if (now >= end) return {stall_text(ranks_text(absent.empty() ? missing : absent), limits_.stall_ns, absent.empty()), {}};
+  return {"", std::min(end, now + signs_.interval())};
+}
+
 void Engine::wait(Operation& operation, int64_t timeout_ns) {
   Lock lock(mutex_);
-  constexpr int64_t kLongest = 1'000'000'000'000'000'000;  // 30 years: the clock does not overflow
-  const int64_t limit = std::min(timeout_ns < 0 ? operation.offer.timeout_ns : timeout_ns, kLongest);
+  const int64_t limit = timeout_ns < 0 ? operation.offer.timeout_ns : timeout_ns;
   const Clock::time_point start = Clock::now();
   while (!operation.done) {
-    if (limit == 0 || operation.failed) {
+    if (operation.failed) {
       changed_.wait(lock);
       continue;
     }
-    const auto deadline = std::max(start, last_sign(operation)) + std::chrono::nanoseconds(limit);
-    if (Clock::now() >= deadline) time_out(operation, limit);
-    changed_.wait_until(lock, deadline);
+    const Lateness late = lateness(operation, start, limit);
+    if (!late.why.empty()) time_out(operation, late.why);
+    changed_.wait_until(lock, late.ask_again);
   }
   const bool failed = operation.failed;
   const Failure failure = operation.failure;
@@ -201,16 +258,15 @@ void Engine::give_back(Operation& operation) {
 }
 
 // All of its ranks are told, with the same code.
-void Engine::time_out(Operation& operation, int64_t limit) {
+void Engine::time_out(Operation& operation, const std::string& why) {
   Context& context = *operation.context;
   if (context.failure) return;
-  const std::string text = "waited " + seconds_text(limit) + " for " + ranks_text(operation.missing());
   Header header;
   header.type = MessageType::abort;
   header.code = static_cast<int32_t>(Code::timeout);
-  tell_all(context, header, "rank " + std::to_string(context.rank) + " gave up: " + title(operation) + ": " + text);
-  end(context, {Code::timeout, text});
-  throw Error(Code::timeout, title(operation) + ": " + text);
+  tell_all(context, header, "rank " + std::to_string(context.rank) + " gave up: " + title(operation) + ": " + why);
+  end(context, {Code::timeout, why});
+  throw Error(Code::timeout, title(operation) + ": " + why);
 }
 
 }  // namespace onebit::mpi

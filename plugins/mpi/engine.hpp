@@ -8,9 +8,11 @@
 // Protocol. A rank that comes to a collective tells every peer what it brings and what it expects, little payload inline. Where
 //   both have come and agree, larger payload follows in messages of its own; so nothing is sent that its receiver does not
 //   expect, and whoever is late is known by name.
+// Life.     The thread sends heartbeats, whatever this rank does. A rank is given up when its process is silent for
+//   Limits::timeout_ns; one that lives has Limits::stall_ns to come, or to move a piece of payload.
 // Failures. A mismatch or a refused call ends one operation. abort, a timeout or an error of MPI ends the communicator. Payload
 //   that is under way then may stay so for ever: after a second its buffers are given up, and the process must not call
-//   MPI_Finalize any more (process.hpp).
+//   MPI_Finalize any more (process.hpp). Before MPI_Finalize ends MPI, shut_down ends the thread, if nobody did so before.
 #pragma once
 
 #include <mpi.h>
@@ -29,6 +31,7 @@
 #include <vector>
 
 #include "context.hpp"
+#include "onebit/collectives/limits.hpp"
 #include "onebit/services.hpp"
 #include "operation.hpp"
 #include "transport.hpp"
@@ -38,7 +41,7 @@ namespace onebit::mpi {
 class Engine final : private Listener {
  public:
   // Takes the MPI communicator over.
-  Engine(MPI_Comm comm, const Services& services);
+  Engine(MPI_Comm comm, const Services& services, const Limits& limits);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -56,14 +59,25 @@ class Engine final : private Listener {
   // Takes the operation back, unless it throws Code::timeout.
   void wait(Operation& operation, int64_t timeout_ns);
   void abort(Context& context, std::string_view reason);
+  // The last moment at which MPI may be called: the end of every communicator, and of the thread.
+  void shut_down() noexcept;
 
  private:
   using Lock = std::unique_lock<std::mutex>;
 
   // engine.cpp: on the threads of callers
   Operation& take_spare();
+  // Why a wait is over, "" while it is not, and when to ask again.
+  struct Lateness {
+    std::string why;
+    Clock::time_point ask_again;
+  };
+  Lateness lateness(const Operation& operation, Clock::time_point start, int64_t limit) const;
+  Lateness lateness(const Operation& operation, Clock::time_point start) const;
   Clock::time_point last_sign(const Operation& operation) const;
-  void time_out(Operation& operation, int64_t limit);
+  void time_out(Operation& operation, const std::string& why);
+  void say_goodbye(Context& context, const char* why);
+  bool has_said_all() const;
   void end(Context& context, Failure failure);
   void tell_all(const Context& context, Header header, const std::string& text);
   void give_back(Operation& operation);
@@ -73,6 +87,8 @@ class Engine final : private Listener {
   void move();
   void break_down(const std::string& reason);
   void pause(Lock& lock);
+  void beat();
+  void pump(Operation& operation, int rank);
   void start_posted(Lock& lock);
   void start(Lock& lock, Operation& operation);
   void announce(Operation& operation);
@@ -94,6 +110,7 @@ class Engine final : private Listener {
   std::condition_variable work_, changed_, quiet_;
   bool stop_ = false;
   bool broken_ = false;  // the thread has ended
+  bool over_ = false;    // and MPI may not be called any more
   bool clean_ = true;    // nobody can send anything to this engine any more
   std::map<uint64_t, std::unique_ptr<Context>> contexts_;
   std::set<uint64_t> closed_;
@@ -103,7 +120,9 @@ class Engine final : private Listener {
   std::vector<Operation*> moved_;                                  // something of them was delivered
   std::vector<Context*> ended_;                                    // to be swept
   std::vector<std::pair<Operation*, Clock::time_point>> failing_;  // payload under way, given up at that time
-  std::vector<Clock::time_point> heard_;                           // by MPI rank: when something came from it
+  const Limits limits_;
+  SignsOfLife signs_;                     // by MPI rank, as are
+  std::vector<Clock::time_point> heard_;  // when anything but a heartbeat came from it
   std::vector<std::unique_ptr<Operation>> operations_;
   std::vector<Operation*> spare_;
   int open_operations_ = 0;

@@ -16,6 +16,7 @@ using namespace std::chrono_literals;
 constexpr auto kShortestNap = 20us, kLongestNap = 200us;
 constexpr auto kIdleNap = 2ms;  // nothing is under way: MPI may still have to push out what others wait for
 constexpr auto kPatience = 1s;  // for payload of an operation that has failed
+constexpr int kPieces = 4;      // of payload under way in one direction
 
 int64_t nanoseconds(Clock::time_point at) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(at.time_since_epoch()).count();
@@ -40,6 +41,8 @@ void Engine::move() {
     const bool moved = transport_.collect();
     lock.lock();
     transport_.deliver(*this);
+    signs_.look(Clock::now());
+    beat();
     while (!moved_.empty()) {
       Operation& operation = *moved_.back();
       moved_.pop_back();
@@ -52,6 +55,17 @@ void Engine::move() {
       pause(lock);
     }
   }
+}
+
+// To those that may wait for this rank.
+void Engine::beat() {
+  if (!signs_.due(Clock::now())) return;
+  std::set<int> peers;
+  for (const auto& [id, context] : contexts_)
+    for (int rank = 0; rank < context->size(); ++rank)
+      if (rank != context->rank && context->left[static_cast<size_t>(rank)] == Context::kNever)
+        peers.insert(context->peer(rank));
+  for (const int peer : peers) transport_.beat(peer);
 }
 
 // Nothing moves any more: every communicator ends, and so does what is under way on it.
@@ -140,14 +154,36 @@ void Engine::meet(Operation& operation, int rank, const Header& header, const Me
   const std::string wrong = mismatch(operation, context.rank, header, rank, parts_hash(operation, context.size()));
   if (!wrong.empty()) return fail(operation, {Code::state_mismatch, wrong}, true);
   Pair& pair = operation.pairs[static_cast<size_t>(rank)];
-  const int peer = context.peer(rank);
   pair.met = true;
+  operation.progressed = Clock::now();
   if (header.tail > 0) {
     copy_bytes(pair.receive, message.tail(), header.tail);
-  } else if (pair.receives > 0) {
-    pair.under_way += transport_.receive(peer, header.tag, pair.receive, pair.receives, operation, rank);
+  } else {
+    pair.receiving = {0, pair.receives, header.tag, 0};
   }
-  if (pair.tag > 0) pair.under_way += transport_.send(peer, pair.tag, pair.send, pair.sends, operation, rank);
+  if (pair.tag > 0) pair.sending = {0, pair.sends, pair.tag, 0};
+  pump(operation, rank);
+}
+
+// Gives MPI the next pieces of payload, in their order, so that a few are always under way.
+void Engine::pump(Operation& operation, int rank) {
+  Pair& pair = operation.pairs[static_cast<size_t>(rank)];
+  const int peer = operation.context->peer(rank);
+  const auto next = [](Flow& flow) {
+    const int64_t bytes = std::min(flow.left, Transport::kPiece);
+    flow.left -= bytes;
+    flow.moved += bytes;
+    ++flow.under_way;
+    return bytes;
+  };
+  for (Flow& flow = pair.receiving; flow.left > 0 && flow.under_way < kPieces;) {
+    char* const to = pair.receive + flow.moved;
+    transport_.receive(peer, flow.tag, to, next(flow), operation, rank);
+  }
+  for (Flow& flow = pair.sending; flow.left > 0 && flow.under_way < kPieces;) {
+    const char* const from = pair.send + flow.moved;
+    transport_.send(peer, flow.tag, from, next(flow), operation, rank);
+  }
 }
 
 void Engine::advance(Lock& lock, Operation& operation) {
@@ -191,6 +227,7 @@ void Engine::fail(Operation& operation, const Failure& failure, bool tell) {
     header.code = static_cast<int32_t>(failure.code);
     tell_all(*operation.context, header, failure.text);
   }
+  for (Pair& pair : operation.pairs) pair.sending.left = pair.receiving.left = 0;
   transport_.cancel(operation);
   failing_.emplace_back(&operation, Clock::now() + kPatience);
   moved_.push_back(&operation);
@@ -226,9 +263,16 @@ void Engine::sweep() {
 }
 
 void Engine::on_payload(Operation& operation, int peer, int rank, bool received) {
-  --operation.pairs[static_cast<size_t>(rank)].under_way;
-  if (received) heard_[static_cast<size_t>(peer)] = Clock::now();
-  if (!operation.done) moved_.push_back(&operation);
+  Pair& pair = operation.pairs[static_cast<size_t>(rank)];
+  --(received ? pair.receiving : pair.sending).under_way;
+  operation.progressed = Clock::now();
+  if (received) {
+    heard_[static_cast<size_t>(peer)] = operation.progressed;
+    signs_.hear(static_cast<size_t>(peer), operation.progressed);
+  }
+  if (operation.done) return;
+  if (!operation.failed) pump(operation, rank);
+  moved_.push_back(&operation);
 }
 
 void Engine::on_error(int peer, int code) {
@@ -239,7 +283,8 @@ void Engine::on_error(int peer, int code) {
 }
 
 void Engine::on_message(int peer, Message& message) {
-  heard_[static_cast<size_t>(peer)] = Clock::now();
+  const auto now = Clock::now();
+  signs_.hear(static_cast<size_t>(peer), now);
   const Header header = message.header();
   if (header.magic != Header::current_magic) {
     for (const auto& [id, context] : contexts_)
@@ -247,6 +292,8 @@ void Engine::on_message(int peer, Message& message) {
           {Code::state_mismatch, "rank " + std::to_string(peer) + " of MPI's communicator runs another version of plugin mpi"});
     return;
   }
+  if (header.type == MessageType::beat) return;
+  heard_[static_cast<size_t>(peer)] = now;
   if (const auto found = contexts_.find(header.context); found != contexts_.end()) return handle(*found->second, message);
   if (closed_.count(header.context) == 0) unknown_[header.context].push_back(std::move(message));
 }
@@ -259,6 +306,8 @@ void Engine::handle(Context& context, Message& message) {
       return handle_post(context, header, message);
     case MessageType::abort:
       return end(context, {static_cast<Code>(header.code), message.text()});
+    case MessageType::beat:
+      return;
     case MessageType::leave:
       context.left[static_cast<size_t>(header.origin)] = header.sequence;
       const std::map<uint64_t, Operation*> open = context.open;

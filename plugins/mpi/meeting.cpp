@@ -6,6 +6,7 @@
 #include <string>
 #include <thread>
 
+#include "onebit/collectives/limits.hpp"
 #include "onebit/error.hpp"
 #include "process.hpp"
 
@@ -44,7 +45,8 @@ MPI_Comm duplicate(MPI_Comm comm, int64_t timeout_ns) {
     if (done != 0) break;
     if (std::chrono::steady_clock::now() >= end) {
       give_up_finalizing();
-      throw Error(Code::timeout, "not all ranks came to create it in time (communicator.timeout)");
+      throw Error(Code::timeout,
+                  "not all ranks came to create it within " + seconds_text(timeout_ns) + " (communicator.timeout)");
     }
     std::this_thread::sleep_for(std::chrono::microseconds(100));
   }

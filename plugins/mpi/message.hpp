@@ -19,10 +19,11 @@ enum class MessageType : uint32_t {
   fail,      // "this collective has failed here": the others must not wait for it
   abort,     // "this communicator has failed here"
   leave,     // "I have destroyed this communicator": from collective `sequence` on
+  beat,      // "my process lives"
 };
 
 struct Header {
-  static constexpr uint32_t current_magic = 0x0B170001;  // another byte order or version reads as another number
+  static constexpr uint32_t current_magic = 0x0B170002;  // another byte order or version reads as another number
   uint32_t magic = current_magic;
   MessageType type = MessageType::post;
   uint64_t context = 0;   // which communicator

@@ -15,7 +15,7 @@ void Operation::reset() {
 }
 
 int Operation::under_way() const {
-  return std::accumulate(pairs.begin(), pairs.end(), 0, [](int sum, const Pair& pair) { return sum + pair.under_way; });
+  return std::accumulate(pairs.begin(), pairs.end(), 0, [](int sum, const Pair& pair) { return sum + pair.under_way(); });
 }
 
 bool Operation::finished() const { return missing().empty(); }

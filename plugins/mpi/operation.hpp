@@ -21,6 +21,13 @@ struct Failure {
   std::string text;
 };
 
+// Payload in one direction, piece after piece: a few are under way.
+struct Flow {
+  int64_t moved = 0, left = 0;  // bytes that MPI was asked to move, and those to come
+  int32_t tag = 0;
+  int under_way = 0;  // MPI requests
+};
+
 // What goes to and comes from one peer in the phase under way.
 struct Pair {
   const char* send = nullptr;
@@ -28,17 +35,18 @@ struct Pair {
   int64_t sends = 0, receives = 0;
   int32_t tag = 0;             // of the payload to the peer
   bool met = false;            // its post for this phase has come, and fits
-  int under_way = 0;           // MPI requests of payload
+  Flow sending, receiving;     // of payload that was not inline
   std::vector<Message> early;  // posts of a later phase
-  bool finished() const { return met && under_way == 0; }
+  int under_way() const { return sending.under_way + receiving.under_way; }
+  bool finished() const { return met && under_way() == 0 && sending.left == 0 && receiving.left == 0; }
 };
 
 class Context;
 
 // What a caller brings; pointers stay valid until the request is taken back.
 struct Offer : CollectiveSignature {
-  int64_t timeout_ns = 0;  // resolved: 0 is no limit
-  int64_t bytes = 0;       // of a tensor
+  int64_t timeout_ns = -1;  // 0: no limit; < 0: the communicator's two
+  int64_t bytes = 0;        // of a tensor
   const char* in = nullptr;
   char* out = nullptr;
   const Part* in_parts = nullptr;
@@ -54,9 +62,9 @@ struct Operation final : Request {
   std::vector<char> gathered;  // all_reduce: the other ranks' elements
   Failure failure;
   bool failed = false;
-  bool done = false;     // nothing of it is under way, and nothing will be
-  bool started = false;  // the others know of it
-  Clock::time_point posted{};
+  bool done = false;                         // nothing of it is under way, and nothing will be
+  bool started = false;                      // the others know of it
+  Clock::time_point posted{}, progressed{};  // progressed: when a peer came, or its bytes moved
 
   void reset();
   int under_way() const;

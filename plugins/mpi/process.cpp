@@ -3,13 +3,19 @@
 // started again. One that failed ends the whole job, for the other ranks would wait for it.
 #include "process.hpp"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
 #include <thread>
+#include <utility>
+#include <vector>
 
+#include "engine.hpp"
 #include "onebit/error.hpp"
 
 namespace onebit::mpi {
@@ -20,6 +26,18 @@ using namespace std::chrono_literals;
 constexpr auto kGrace = 500ms;         // for the other ranks to tell of the failure in their own words
 constexpr auto kPatienceAtExit = 60s;  // for the other ranks to come to MPI_Finalize
 std::atomic<bool> unfinished{false}, lost_rank{false};
+
+// The process that may call MPI; a fork of it may not.
+pid_t process = 0;
+
+struct Engines {
+  std::mutex mutex;
+  std::vector<Engine*> all;
+};
+Engines& engines() {
+  static Engines& immortal = *new Engines;  // at exit they may outlive what is static
+  return immortal;
+}
 
 const char* name_of_level(int level) {
   switch (level) {
@@ -50,8 +68,8 @@ void finalize() {
 
 void at_exit(int status, void*) {
   int finalized = 0;
-  MPI_Finalized(&finalized);
-  if (finalized != 0) return;
+  if (::getpid() == process) MPI_Finalized(&finalized);
+  if (finalized != 0 || ::getpid() != process) return;
   if (!unfinished && !(lost_rank && status != 0)) return finalize();
   std::this_thread::sleep_for(kGrace);
   MPI_Abort(MPI_COMM_WORLD, status != 0 ? status : 1);
@@ -62,6 +80,29 @@ void at_exit(int status, void*) {
 // line of 100 Mbit/s, and 0.49 of 1 Gbit/s; by "send" 0.90 and 0.95. (Of 40 Gbit/s, where copies count, 0.9 of put's.) A
 // setting of the user's comes first; other MPI libraries take no notice.
 void prefer_send() { ::setenv("OMPI_MCA_btl_tcp_flags", "send", 0); }
+
+// MPI deletes what is attached to MPI_COMM_SELF first of all in MPI_Finalize, while it still works.
+int on_finalize(MPI_Comm, int, void*, void*) {
+  if (::getpid() != process) return MPI_SUCCESS;
+  const std::lock_guard lock(engines().mutex);
+  for (Engine* engine : engines().all) engine->shut_down();
+  return MPI_SUCCESS;
+}
+
+void attach_to_self() {
+  int key = MPI_KEYVAL_INVALID;
+  check(MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, on_finalize, &key, nullptr), "MPI_Comm_create_keyval");
+  check(MPI_Comm_set_attr(MPI_COMM_SELF, key, nullptr), "MPI_Comm_set_attr");
+}
+
+uint64_t name_hash() {
+  char name[MPI_MAX_PROCESSOR_NAME] = "";
+  int length = 0;
+  check(MPI_Get_processor_name(name, &length), "MPI_Get_processor_name");
+  uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
+  for (int i = 0; i < length; ++i) hash = (hash ^ static_cast<unsigned char>(name[i])) * 0x100000001b3U;
+  return hash;
+}
 
 // Answers the thread level.
 int initialize() {
@@ -79,6 +120,9 @@ int initialize() {
 void start() {
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
+  if (process == 0) process = ::getpid();
+  if (process != ::getpid())
+    throw Error(Code::unavailable, "MPI was started in process " + std::to_string(process) + ", of which this one is a fork");
   int initialized = 0, finalized = 0, level = MPI_THREAD_SINGLE;
   MPI_Initialized(&initialized);
   MPI_Finalized(&finalized);
@@ -94,6 +138,20 @@ void start() {
                     name_of_level(level) +
                     (initialized != 0 ? ": start it with MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided)"
                                       : ": this MPI library was built without support for threads"));
+  static bool attached = false;
+  if (!std::exchange(attached, true)) attach_to_self();
+  (void)machine();
+}
+
+void end_at_finalize(Engine& engine) {
+  const std::lock_guard lock(engines().mutex);
+  engines().all.push_back(&engine);
+}
+
+void forget(Engine& engine) noexcept {
+  const std::lock_guard lock(engines().mutex);
+  auto& all = engines().all;
+  all.erase(std::remove(all.begin(), all.end(), &engine), all.end());
 }
 
 void give_up_finalizing() { unfinished = true; }
@@ -111,12 +169,8 @@ void check(int code, const char* call) {
 }
 
 uint64_t machine() {
-  char name[MPI_MAX_PROCESSOR_NAME] = "";
-  int length = 0;
-  check(MPI_Get_processor_name(name, &length), "MPI_Get_processor_name");
-  uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
-  for (int i = 0; i < length; ++i) hash = (hash ^ static_cast<unsigned char>(name[i])) * 0x100000001b3U;
-  return hash;
+  static const uint64_t number = name_hash();
+  return number;
 }
 
 }  // namespace onebit::mpi

@@ -3,6 +3,7 @@
 #include "transport.hpp"
 
 #include <algorithm>
+#include <mutex>
 #include <utility>
 
 #include "process.hpp"
@@ -10,8 +11,7 @@
 namespace onebit::mpi {
 namespace {
 
-constexpr int kControl = 0;                   // the tag of control messages; payload has 1 and above
-constexpr int64_t kPiece = int64_t{1} << 30;  // MPI counts in int
+constexpr int kControl = 0;  // the tag of control messages; payload has 1 and above
 
 }  // namespace
 
@@ -24,6 +24,7 @@ Transport::Transport(MPI_Comm comm) : comm_(comm) {
   check(MPI_Comm_get_attr(comm_, MPI_TAG_UB, &value, &found), "MPI_Comm_get_attr");
   last_tag_ = found != 0 ? *static_cast<int*>(value) : 32767;
   tags_.assign(static_cast<size_t>(size_), 0);
+  beating_.assign(static_cast<size_t>(size_), false);
 }
 
 void Transport::open() {
@@ -38,6 +39,16 @@ void Transport::close(bool release) {
     MPI_Wait(&requests_[i], MPI_STATUS_IGNORE);
   }
   if (release) MPI_Comm_free(&comm_);
+  keep_unsent();
+}
+
+// MPI may still read what has not left yet, to a rank that is stopped, say.
+void Transport::keep_unsent() {
+  static std::mutex mutex;
+  static auto& kept = *new std::vector<std::vector<char>>;  // reachable, so no leak to a leak checker
+  const std::lock_guard lock(mutex);
+  for (Task& task : tasks_)
+    if (task.purpose == Purpose::tell || task.purpose == Purpose::beat) kept.push_back(std::move(task.message.bytes));
 }
 
 void Transport::add(MPI_Request request, Task task) {
@@ -65,28 +76,29 @@ int32_t Transport::next_tag(int peer) {
   return tag = tag == last_tag_ ? 1 : tag + 1;
 }
 
-template <class Start>
-int Transport::in_pieces(int64_t bytes, Start&& start) {
-  int count = 0;
-  for (int64_t first = 0; first < bytes; first += kPiece, ++count)
-    start(first, static_cast<int>(std::min(kPiece, bytes - first)));
-  return count;
+void Transport::beat(int peer) {
+  if (beating_[static_cast<size_t>(peer)]) return;
+  Header header;
+  header.type = MessageType::beat;
+  Message message = blank();
+  message.write(header, nullptr, 0);
+  MPI_Request request = MPI_REQUEST_NULL;
+  check(MPI_Isend(message.bytes.data(), static_cast<int>(message.size()), MPI_BYTE, peer, kControl, comm_, &request),
+        "MPI_Isend");
+  beating_[static_cast<size_t>(peer)] = true;
+  add(request, {Purpose::beat, peer, 0, nullptr, std::move(message)});
 }
 
-int Transport::send(int peer, int32_t tag, const char* from, int64_t bytes, Operation& operation, int rank) {
-  return in_pieces(bytes, [&](int64_t first, int size) {
-    MPI_Request request = MPI_REQUEST_NULL;
-    check(MPI_Isend(from + first, size, MPI_BYTE, peer, tag, comm_, &request), "MPI_Isend");
-    add(request, {Purpose::send, peer, rank, &operation, Message(0)});
-  });
+void Transport::send(int peer, int32_t tag, const char* from, int64_t bytes, Operation& operation, int rank) {
+  MPI_Request request = MPI_REQUEST_NULL;
+  check(MPI_Isend(from, static_cast<int>(bytes), MPI_BYTE, peer, tag, comm_, &request), "MPI_Isend");
+  add(request, {Purpose::send, peer, rank, &operation, Message(0)});
 }
 
-int Transport::receive(int peer, int32_t tag, char* to, int64_t bytes, Operation& operation, int rank) {
-  return in_pieces(bytes, [&](int64_t first, int size) {
-    MPI_Request request = MPI_REQUEST_NULL;
-    check(MPI_Irecv(to + first, size, MPI_BYTE, peer, tag, comm_, &request), "MPI_Irecv");
-    add(request, {Purpose::receive, peer, rank, &operation, Message(0)});
-  });
+void Transport::receive(int peer, int32_t tag, char* to, int64_t bytes, Operation& operation, int rank) {
+  MPI_Request request = MPI_REQUEST_NULL;
+  check(MPI_Irecv(to, static_cast<int>(bytes), MPI_BYTE, peer, tag, comm_, &request), "MPI_Irecv");
+  add(request, {Purpose::receive, peer, rank, &operation, Message(0)});
 }
 
 void Transport::cancel(const Operation& operation) {
@@ -128,10 +140,9 @@ void Transport::deliver(Listener& listener) {
 }
 
 void Transport::deliver(Listener& listener, Task& task, int code) {
-  if (task.purpose == Purpose::tell) {
-    --telling_;
-    spare_.push_back(std::move(task.message));
-  }
+  if (task.purpose == Purpose::tell) --telling_;
+  if (task.purpose == Purpose::beat) beating_[static_cast<size_t>(task.peer)] = false;
+  if (task.purpose == Purpose::tell || task.purpose == Purpose::beat) spare_.push_back(std::move(task.message));
   if (task.operation != nullptr) listener.on_payload(*task.operation, task.peer, task.rank, task.purpose == Purpose::receive);
   if (code != MPI_SUCCESS) return listener.on_error(task.peer, code);
   if (task.purpose != Purpose::listen) return;

@@ -30,6 +30,8 @@ class Listener {
 
 class Transport {
  public:
+  static constexpr int64_t kPiece = int64_t{1} << 22;  // a sign of life each, and little that waits in front of others
+
   // Takes the communicator over.
   explicit Transport(MPI_Comm comm);
   Transport(const Transport&) = delete;
@@ -47,9 +49,11 @@ class Transport {
   void tell(int peer, Message message);
   // A tag for payload to this peer.
   int32_t next_tag(int peer);
-  // Payload; answers how many MPI messages it takes, each of which is told to on_payload.
-  int send(int peer, int32_t tag, const char* from, int64_t bytes, Operation& operation, int rank);
-  int receive(int peer, int32_t tag, char* to, int64_t bytes, Operation& operation, int rank);
+  // Payload, at most kPiece bytes, in the same order on both sides; on_payload is told.
+  void send(int peer, int32_t tag, const char* from, int64_t bytes, Operation& operation, int rank);
+  void receive(int peer, int32_t tag, char* to, int64_t bytes, Operation& operation, int rank);
+  // Unless the one before has not left yet: a peer that takes nothing gets no more of them.
+  void beat(int peer);
   // Gives up what this operation waits to receive, as far as nothing of it has come; what has ended is told to on_payload.
   void cancel(const Operation& operation);
 
@@ -60,7 +64,7 @@ class Transport {
   bool quiet() const { return telling_ == 0; }
 
  private:
-  enum class Purpose : uint8_t { listen, tell, send, receive };
+  enum class Purpose : uint8_t { listen, tell, beat, send, receive };
   struct Task {
     Purpose purpose;
     int peer = 0;
@@ -69,17 +73,17 @@ class Transport {
     Message message;
   };
 
+  void keep_unsent();
   void add(MPI_Request request, Task task);
   void listen(int peer, Message message);
   void deliver(Listener& listener, Task& task, int code);
-  template <class Start>
-  int in_pieces(int64_t bytes, Start&& start);
 
   MPI_Comm comm_;
   int rank_ = 0, size_ = 0;
   int32_t last_tag_ = 0;       // MPI's largest
   std::vector<int32_t> tags_;  // by peer: the last one used
   int telling_ = 0;
+  std::vector<bool> beating_;          // by peer: a heartbeat is on its way
   std::vector<MPI_Request> requests_;  // parallel to tasks_
   std::vector<Task> tasks_;
   std::vector<int> done_;

@@ -2,8 +2,6 @@
 // Each collective: check what this rank brings, and post it.
 #include "communicator.hpp"
 
-#include <algorithm>
-
 #include "meeting.hpp"
 #include "onebit/collectives/collective_arguments.hpp"
 #include "onebit/cuda.hpp"
@@ -19,13 +17,11 @@ void bring(Operation& operation, const Tensor& tensor, const Elements& elements)
   operation.bytes = elements.bytes;
 }
 
-int64_t timeout_of(const Options& options) { return std::max(int64_t{1}, static_cast<int64_t>(options.real("timeout") * 1e9)); }
-
 }  // namespace
 
 Slice<const onebit_schema> NcclCommunicator::options() {
   static const onebit_schema schema[] = {
-      real_option("timeout", "300", 1e-3, 1e9, "seconds that a collective may take before it is given up with an error"),
+      timeout_option(), stall_option(),
       text_option("library", "\"\"", "", "file of the NCCL library; \"\": the one that is loaded already, else libnccl.so.2"),
       text_option("address", "\"\"", "",
                   "IP address at which the other ranks reach rank 0, to agree on collectives; \"\": any of its machine's")};
@@ -38,20 +34,20 @@ void NcclCommunicator::probe() {
 }
 
 NcclCommunicator::NcclCommunicator(const Services& services, const Options& options, const Rendezvous& rendezvous)
-    : timeout_ns_(timeout_of(options)),
+    : limits_(Limits::of(options)),
       address_(options.text("address")),
       library_(nccl::library(std::string(options.text("library")))),
-      engine_(std::make_unique<Engine>(library_, meet(rendezvous, address_, timeout_ns_), timeout_ns_)) {
+      engine_(std::make_unique<Engine>(library_, meet(rendezvous, address_, limits_.timeout_ns), limits_)) {
   services.log(LogLevel::info, kName,
                "NCCL " + version_text(library_.version) + " (" + library_.file + "), rank " + std::to_string(rank()) + " of " +
                    std::to_string(size()) + " on CUDA device " + std::to_string(engine_->device()));
 }
 
-NcclCommunicator::NcclCommunicator(const Library& library, Connection connection, std::string address, int64_t timeout_ns)
-    : timeout_ns_(timeout_ns),
+NcclCommunicator::NcclCommunicator(const Library& library, Connection connection, std::string address, const Limits& limits)
+    : limits_(limits),
       address_(std::move(address)),
       library_(library),
-      engine_(std::make_unique<Engine>(library, std::move(connection), timeout_ns)) {}
+      engine_(std::make_unique<Engine>(library, std::move(connection), limits)) {}
 
 template <class F>
 Request* NcclCommunicator::start(Collective kind, const Call& call, F&& fill) {
@@ -124,9 +120,9 @@ void NcclCommunicator::barrier(const Call& call) { engine_->exchange(Collective:
 
 std::unique_ptr<Communicator> NcclCommunicator::split(int color, int key) {
   const OnDevice on(engine_->device());
-  Connection part = divide(*engine_, color, key, address_, timeout_ns_);
+  Connection part = divide(*engine_, color, key, address_, limits_.timeout_ns);
   if (part.size == 0) return nullptr;
-  return std::make_unique<NcclCommunicator>(library_, std::move(part), address_, timeout_ns_);
+  return std::make_unique<NcclCommunicator>(library_, std::move(part), address_, limits_);
 }
 
 Operation& NcclCommunicator::own(Request* request) const {

@@ -22,7 +22,7 @@ class NcclCommunicator final : public Communicator {
  public:
   // Returns when all ranks are connected.
   NcclCommunicator(const Services& services, const Options& options, const Rendezvous& rendezvous);
-  NcclCommunicator(const Library& library, Connection connection, std::string address, int64_t timeout_ns);
+  NcclCommunicator(const Library& library, Connection connection, std::string address, const Limits& limits);
   static Slice<const onebit_schema> options();
   static void probe();
 
@@ -47,7 +47,7 @@ class NcclCommunicator final : public Communicator {
   Tensor as_host(const char* name, const Tensor& tensor) const;
   Operation& own(Request* request) const;
 
-  int64_t timeout_ns_;
+  const Limits limits_;
   std::string address_;
   const Library& library_;
   std::unique_ptr<Engine> engine_;

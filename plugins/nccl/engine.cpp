@@ -28,14 +28,15 @@ struct Greeting {
 
 }  // namespace
 
-Engine::Engine(const Library& library, Connection connection, int64_t timeout_ns)
+Engine::Engine(const Library& library, Connection connection, const Limits& limits)
     : rank_(connection.rank),
       size_(connection.size),
-      timeout_ns_(timeout_ns),
+      limits_(limits),
       library_(library),
       mover_(library, rank_, size_),
       hub_(std::move(connection.hub)),
       link_(std::move(connection.link)),
+      hub_signs_(1, size_ > 1 ? limits.timeout_ns : 0, Clock::now()),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (wake_ < 0) throw Error(Code::unavailable, std::string("create: eventfd: ") + std::strerror(errno), errno);
   watcher_ = std::thread([this] { run_watcher(); });
@@ -86,7 +87,7 @@ void Engine::connect() {
                                             version_text(greeting.version) + ", rank " + std::to_string(rank_) + " has " +
                                             version_text(library_.version) + " (" + library_.file + "): all need the same");
   }
-  const auto end = after(timeout_ns_);
+  const auto end = after(limits_.timeout_ns);
   try {
     mover_.connect(greeting.id, [&] {
       const Lock lock(mutex_);
@@ -119,7 +120,9 @@ Operation& Engine::begin(Collective kind, const Call& call) {
   operation.reset(last_ + 1);
   operation.signature.kind = kind;
   operation.signature.tag = call.tag;
-  operation.timeout_ns = call.timeout_ns < 0 ? timeout_ns_ : call.timeout_ns;
+  const bool meeting = size_ > 1 && operation.sequence <= kCreateOperations;
+  operation.limit = call.timeout_ns >= 0 ? Limit::call : meeting ? Limit::meeting : Limit::stall;
+  operation.timeout_ns = call.timeout_ns >= 0 ? call.timeout_ns : meeting ? limits_.timeout_ns : limits_.stall_ns;
   if (failure_of(operation) != nullptr) raise(operation);
   free_.pop_back();
   current_.push_back(&operation);
@@ -197,7 +200,10 @@ void Engine::check_held(const Operation& operation) const {
 // From now on, unless it was already told; a limit of its own, from 0 on, in any case.
 void Engine::limit(Operation& operation, int64_t timeout_ns) {
   if (timeout_ns < 0 && operation.deadline != Operation::kNever) return;
-  if (timeout_ns >= 0) operation.timeout_ns = timeout_ns;
+  if (timeout_ns >= 0) {
+    operation.timeout_ns = timeout_ns;
+    operation.limit = Limit::call;
+  }
   operation.deadline = operation.timeout_ns > 0 ? after(operation.timeout_ns) : Operation::kNever;
   operation.told_late = false;
   if (asleep_) wake();
@@ -282,7 +288,7 @@ void Engine::leave(Lock& lock) {
   bye.sequence = last_;
   link_.send(bye);
   wake();
-  changed_.wait_for(lock, std::chrono::nanoseconds(timeout_ns_), [&] { return quiet_ || hub_is_gone_ || failed(); });
+  changed_.wait_for(lock, std::chrono::nanoseconds(limits_.timeout_ns), [&] { return quiet_ || hub_is_gone_ || failed(); });
 }
 
 }  // namespace onebit::nccl

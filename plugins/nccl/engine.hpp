@@ -10,6 +10,9 @@
 //   issues what was cleared later; the watcher listens to the hub, looks for what is finished, for limits that have
 //   passed and for NCCL's errors, and is the one that aborts NCCL. NCCL is called outside of the mutex, by one thread at
 //   a time but for abort.
+// Life.  The watcher sends heartbeats to the hub, and hears the hub's; who is silent for Limits::timeout_ns is given up. What
+// is
+//   waited for may take Limits::stall_ns, unless its call says otherwise.
 // Failures.  The first is kept; every operation that it concerns, and every later call, answers it. wait does not block
 //   until an operation is finished: its stream does. So what fails after wait is told by the next call.
 // Leaving.  A rank that is destroyed waits until the others are done with what it was part of; those that want more of it
@@ -51,7 +54,7 @@ struct Connection {
 class Engine {
  public:
   // Returns when all ranks are connected; on the current device.
-  Engine(const Library& library, Connection connection, int64_t timeout_ns);
+  Engine(const Library& library, Connection connection, const Limits& limits);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -108,6 +111,7 @@ class Engine {
   void look_at_limits();
   void listen(Lock& lock);
   int patience() const;
+  void look_for_silence();
   void lose_hub();
   void hear(const Message& message, std::string_view body);
   void clear(uint64_t sequence, std::string_view blobs);
@@ -120,7 +124,7 @@ class Engine {
   void wake();
 
   const int rank_, size_;
-  const int64_t timeout_ns_;
+  const Limits limits_;
   const Library& library_;
   Mover mover_;
   std::unique_ptr<Hub> hub_;
@@ -135,6 +139,7 @@ class Engine {
   uint64_t done_ = 0;                       // all up to this are done
   uint64_t asked_ = 0, reported_ = 0;       // up to which the hub has asked for a report, and has one
   std::optional<Failure> failure_;
+  SignsOfLife hub_signs_;
   bool hub_is_gone_ = false, hub_has_left_ = false, quiet_ = false;
   bool issuing_ = false, ended_ = false, stopping_ = false, asleep_ = false;
   Clock::time_point next_look_{};  // for NCCL's errors

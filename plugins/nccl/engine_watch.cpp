@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <sstream>
 
 #include "engine.hpp"
 #include "operation_title.hpp"
@@ -20,12 +19,6 @@ constexpr auto kLookForErrors = 20ms;  // between questions to NCCL
 constexpr auto kGrace = 2s;            // for the hub to say who is missing
 constexpr auto kAbortGrace = 200ms;    // for a thread to come back from NCCL before NCCL is aborted under it
 constexpr auto kLastWords = 1s;        // for the network to take what is left to say
-
-std::string seconds_text(int64_t ns) {
-  std::ostringstream text;
-  text << static_cast<double>(ns) * 1e-9 << " s";
-  return text.str();
-}
 
 }  // namespace
 
@@ -47,6 +40,7 @@ void Engine::run_watcher() {
 
 void Engine::look_after(Lock& lock) {
   find_finished();
+  look_for_silence();
   look_at_limits();
   if (patience() == kLook && Clock::now() >= next_look_) {
     next_look_ = Clock::now() + kLookForErrors;
@@ -80,6 +74,19 @@ void Engine::find_finished() {
   if (changed) changed_.notify_all();
 }
 
+void Engine::look_for_silence() {
+  const auto now = Clock::now();
+  if (size_ == 1 || hub_is_gone_) return;
+  hub_signs_.look(now);
+  if (rank_ != 0 && hub_signs_.silent(0))
+    fail_here(Code::timeout, "rank " + std::to_string(rank_) + ' ' + silence_text("rank 0", limits_.timeout_ns));
+  if (!hub_signs_.due(now) || link_.has_unsent()) return;
+  Message beat;
+  beat.type = Type::beat;
+  beat.rank = rank_;
+  link_.send(beat);
+}
+
 void Engine::look_at_limits() {
   const auto now = Clock::now();
   for (Operation* operation : current_) {
@@ -89,27 +96,27 @@ void Engine::look_at_limits() {
         seconds_text(operation->timeout_ns) + " in " + title(operation->signature.kind, operation->sequence);
     if (operation->told_late || size_ == 1 || hub_is_gone_)
       return fail_here(Code::timeout, "rank " + std::to_string(rank_) + " waited " + waited +
-                                          (size_ == 1 ? "" : ", and rank 0 does not say for whom"));
+                                          (size_ == 1 ? "" : ", and rank 0 does not say for whom") + advice(operation->limit));
     operation->told_late = true;
     operation->deadline = now + kGrace;
     Message late;
     late.type = Type::late;
     late.rank = rank_;
     late.sequence = operation->sequence;
+    late.code = static_cast<int32_t>(operation->limit);
     link_.send(late, waited);
     return;
   }
 }
 
-// How long to wait for the hub's next word before there is something else to look at, in ms; -1: for ever.
+// How long to wait for the hub's next word before there is something else to look at, in ms.
 int Engine::patience() const {
-  auto soonest = Operation::kNever;
+  auto soonest = hub_signs_.next(Clock::now());
   for (const Operation* operation : current_) {
     if (failure_of(*operation) != nullptr) break;  // and all after it
     if (operation->state == State::issued) return kLook;
     if (operation->state == State::waiting) soonest = std::min(soonest, operation->deadline);
   }
-  if (soonest == Operation::kNever) return -1;
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(soonest - Clock::now()).count();
   return static_cast<int>(std::clamp<int64_t>(left + 1, 1, 10'000));
 }
@@ -131,6 +138,7 @@ void Engine::listen(Lock& lock) {
   if ((polled[1].revents & POLLOUT) != 0) link_.flush();
   if ((polled[1].revents & ~POLLOUT) == 0) return;
   const bool alive = link_.receive();
+  hub_signs_.hear(0, Clock::now());
   Message message;
   std::string_view body;
   while (link_.next(message, body)) hear(message, body);

@@ -30,10 +30,12 @@ Message of(Type type, int rank, uint64_t sequence = 0) {
 
 }  // namespace
 
-Hub::Hub(Listener listener)
+Hub::Hub(Listener listener, int64_t timeout_ns)
     : listener_(std::move(listener)),
       roll_(listener_.place().ranks),
       seats_(static_cast<size_t>(roll_.ranks())),
+      timeout_ns_(timeout_ns),
+      signs_(seats_.size(), timeout_ns, Clock::now()),
       stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (stop_ < 0) throw Error(Code::unavailable, std::string("create: eventfd: ") + std::strerror(errno), errno);
   thread_ = std::thread([this] { run(); });
@@ -66,7 +68,7 @@ bool Hub::wait() {
   for (const Seat& seat : seats_) add(seat.link);  // poll passes over closed ones, of -1
   const size_t known = visitors_.size();
   for (const Link& visitor : visitors_) add(visitor);
-  if (::poll(polled_.data(), polled_.size(), -1) < 0) return true;
+  if (::poll(polled_.data(), polled_.size(), patience()) < 0) return true;
   if (polled_[0].revents != 0) return false;
   for (size_t rank = 0; rank < seats_.size(); ++rank) {
     const short events = polled_[2 + rank].revents;
@@ -77,7 +79,30 @@ bool Hub::wait() {
     if (polled_[2 + seats_.size() + i].revents != 0 && !introduce(visitors_[i]))
       visitors_.erase(visitors_.begin() + static_cast<ptrdiff_t>(i));
   if (polled_[1].revents != 0) welcome();
+  look_for_silence();
   return !seats_[0].gone;
+}
+
+// ms until heartbeats are due
+int Hub::patience() const {
+  const auto now = Clock::now();
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(signs_.next(now) - now).count();
+  return static_cast<int>(std::clamp<int64_t>(left + 1, 1, 10'000));
+}
+
+// Rank 0 is of this process. Who leaves may be silent, and who takes nothing gets no heartbeats on top.
+void Hub::look_for_silence() {
+  const auto now = Clock::now();
+  signs_.look(now);
+  const bool due = signs_.due(now);
+  for (size_t rank = 0; rank < seats_.size(); ++rank) {
+    Seat& seat = seats_[rank];
+    if (!seat.joined || seat.gone) continue;
+    const int number = static_cast<int>(rank);
+    if (due && !seat.link.has_unsent()) seat.link.send(of(Type::beat, number));
+    if (rank > 0 && seat.left == 0 && signs_.silent(rank))
+      fail(Code::timeout, number, "rank 0 " + silence_text("rank " + std::to_string(number), timeout_ns_));
+  }
 }
 
 void Hub::welcome() {
@@ -104,6 +129,7 @@ bool Hub::introduce(Link& link) {
   Seat& seat = seats_[static_cast<size_t>(hello.rank)];
   if (seat.joined || failed_) return false;
   seat.joined = true;
+  signs_.hear(static_cast<size_t>(hello.rank), Clock::now());
   seat.link = std::move(link);
   seat.link.send(of(Type::welcome, hello.rank));
   if (std::all_of(seats_.begin(), seats_.end(), [](const Seat& s) { return s.joined; })) listener_.close();
@@ -113,6 +139,7 @@ bool Hub::introduce(Link& link) {
 void Hub::listen_to(int rank) {
   Link& link = seats_[static_cast<size_t>(rank)].link;
   const bool alive = link.receive();
+  signs_.hear(static_cast<size_t>(rank), Clock::now());
   Message message;
   std::string_view body;
   while (link.next(message, body)) take(rank, message, body);
@@ -136,6 +163,8 @@ void Hub::take(int rank, const Message& message, std::string_view body) {
       return take_bye(rank, message.sequence);
     case Type::failure:
       return fail(static_cast<Code>(message.code), rank, std::string(body));
+    case Type::beat:
+      return;
     default:
       return lose(rank);
   }
@@ -191,7 +220,9 @@ void Hub::take_late(int rank, const Message& message, std::string_view body) {
     why += ": all ranks came, but what moves the bytes did not finish";
   } else {
     why += " for " + ranks_text(missing) + ", which did not arrive";
+    if (static_cast<Limit>(message.code) == Limit::stall) why += ", though alive";
   }
+  why += advice(static_cast<Limit>(message.code));
   fail(Code::timeout, rank, why);
 }
 

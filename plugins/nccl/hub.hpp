@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rank 0's thread that all ranks of a communicator are connected to, rank 0 too. It keeps the roll, answers who is missing, and
-// tells everybody how the communicator ended: the first failure is everybody's.
+// tells everybody how the communicator ended: the first failure is everybody's. It sends heartbeats to all, and gives up ranks
+// from which none come.
 //
 // It lives until rank 0's connection closes, and has then told all it knows.
 #pragma once
@@ -13,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "onebit/collectives/limits.hpp"
 #include "place.hpp"
 #include "roll.hpp"
 
@@ -20,7 +22,8 @@ namespace onebit::nccl {
 
 class Hub {
  public:
-  explicit Hub(Listener listener);
+  // timeout_ns: the silence after which a rank counts as dead.
+  Hub(Listener listener, int64_t timeout_ns);
   ~Hub();
   Hub(const Hub&) = delete;
   Hub& operator=(const Hub&) = delete;
@@ -39,6 +42,8 @@ class Hub {
 
   void run();
   bool wait();
+  int patience() const;
+  void look_for_silence();
   void welcome();
   bool introduce(Link& link);
   void listen_to(int rank);
@@ -58,6 +63,8 @@ class Hub {
   Listener listener_;
   Roll roll_;
   std::vector<Seat> seats_;
+  const int64_t timeout_ns_;
+  SignsOfLife signs_;           // by rank
   std::vector<Link> visitors_;  // connected, not introduced
   std::vector<pollfd> polled_;
   std::string blobs_;  // of one go

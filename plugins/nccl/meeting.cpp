@@ -21,16 +21,15 @@ std::string text_of(const Rendezvous& rendezvous) {
 }
 
 // Rank 0 sits at its own table: the hub knows all ranks alike.
-Connection open(int ranks, const std::string& address, Clock::time_point end,
-                const std::function<void(const Place&)>& publish) {
+Connection open(int ranks, const std::string& address, int64_t timeout_ns, const std::function<void(const Place&)>& publish) {
   Listener listener(ranks, address);
   const Place place = listener.place();
   Connection made;
   made.size = ranks;
-  made.hub = std::make_unique<Hub>(std::move(listener));
+  made.hub = std::make_unique<Hub>(std::move(listener), timeout_ns);
   try {
     publish(place);
-    made.link = knock(place, 0, ranks, end);
+    made.link = knock(place, 0, ranks, Clock::now() + std::chrono::nanoseconds(timeout_ns));
     if (!made.link) throw Error(Code::unavailable, "rank 0 can't reach the port that it listens at itself");
   } catch (...) {
     made.hub->give_up();
@@ -40,8 +39,8 @@ Connection open(int ranks, const std::string& address, Clock::time_point end,
 }
 
 [[noreturn]] void miss_rank_zero(const Rendezvous& rendezvous, int64_t timeout_ns) {
-  throw Error(Code::timeout, text_of(rendezvous) + ": waited " + std::to_string(static_cast<double>(timeout_ns) * 1e-9) +
-                                 " s for rank 0, which did not arrive, or can't be reached from here");
+  throw Error(Code::timeout, text_of(rendezvous) + ": waited " + seconds_text(timeout_ns) +
+                                 " for rank 0, which did not arrive, or can't be reached from here" + raise_timeout);
 }
 
 Place read_place(const Rendezvous& rendezvous, Clock::time_point end, int64_t timeout_ns) {
@@ -111,21 +110,19 @@ Connection meet(const Rendezvous& rendezvous, const std::string& address, int64_
     made.link = find(rendezvous, timeout_ns);
     return made;
   }
-  const auto end = Clock::now() + std::chrono::nanoseconds(timeout_ns);
-  return open(size, address, end, [&](const Place& place) { rendezvous.put(kKey, &place, sizeof place); });
+  return open(size, address, timeout_ns, [&](const Place& place) { rendezvous.put(kKey, &place, sizeof place); });
 }
 
 Connection divide(Engine& engine, int color, int key, const std::string& address, int64_t timeout_ns) {
   const Wish wish = {color, key};
   const std::vector<int> members = members_of(engine.exchange(Collective::split, Call(), bytes_of(wish)), color);
-  const auto end = Clock::now() + std::chrono::nanoseconds(timeout_ns);
   Connection made;
   made.size = color < 0 ? 0 : static_cast<int>(members.size());
   made.rank = static_cast<int>(std::find(members.begin(), members.end(), engine.rank()) - members.begin());
   const bool leads = made.size > 1 && made.rank == 0;
   std::vector<std::string> places;
   if (leads)
-    made = open(made.size, address, end,
+    made = open(made.size, address, timeout_ns,
                 [&](const Place& place) { places = engine.exchange(Collective::split, Call(), bytes_of(place)); });
   else
     places = engine.exchange(Collective::split, Call());
@@ -133,7 +130,7 @@ Connection divide(Engine& engine, int color, int key, const std::string& address
   Place place;
   const std::string& said = places[static_cast<size_t>(members.front())];
   if (said.size() == sizeof place) std::memcpy(&place, said.data(), sizeof place);
-  made.link = knock(place, made.rank, made.size, end);
+  made.link = knock(place, made.rank, made.size, Clock::now() + std::chrono::nanoseconds(timeout_ns));
   if (!made.link)
     throw Error(Code::peer_failed, "split: rank " + std::to_string(members.front()) + ", which leads color " +
                                        std::to_string(color) + ", can't be reached from rank " + std::to_string(engine.rank()));

@@ -17,7 +17,7 @@ enum class Type : uint32_t {
   hello = 1,  // the first of a connection: rank, code: how many ranks it expects; body: the place's token
   post,       // rank comes to operation `sequence`; body: its blob
   parts,      // the sizes of `sequence` as rank has them; body: bytes that it sends to each rank, then those it gets from each
-  late,       // rank has waited too long for `sequence`; body: in words how long
+  late,       // rank has waited too long for `sequence`; body: in words how long; code: a Limit
   done,       // rank has finished all operations up to `sequence`
   bye,        // rank leaves, and was part of all operations up to `sequence`
   // from the hub
@@ -28,9 +28,13 @@ enum class Type : uint32_t {
   quiet,    // all are done with what a leaving rank was part of: it can go
   // both ways
   failure,  // the end: code and rank; body: why
+  beat,     // the process lives
 };
 
-constexpr uint32_t kMagic = 0x31434e4f;  // "ONC1": changes with the layout below
+// What a rank waited for too long by: the limit of a call, communicator.stall, or communicator.timeout when ranks meet.
+enum class Limit : int32_t { call, stall, meeting };
+
+constexpr uint32_t kMagic = 0x32434e4f;  // "ONC2": changes with the layout below
 
 struct Message {
   uint32_t magic = kMagic;

@@ -47,6 +47,12 @@ Part share_of(int64_t count, int64_t element, int rank, int size) {
   return {begin(rank), begin(rank + 1) - begin(rank)};
 }
 
+// At the exit of a process with a static session CUDA may end first, and NCCL with it: there is nothing left to free then.
+bool cuda_is_gone() {
+  int device = 0;
+  return cudaGetDevice(&device) == cudaErrorCudartUnloading;
+}
+
 }  // namespace
 
 OnDevice::OnDevice(int device) {
@@ -66,6 +72,7 @@ Mover::Mover(const Library& library, int rank, int size) : library_(library), ra
 }
 
 Mover::~Mover() {
+  if (cuda_is_gone()) return;
   abort();
   free_scratch();
   cudaStreamDestroy(stream_);
@@ -123,7 +130,7 @@ std::optional<Error> Mover::asynchronous_error() const {
 }
 
 void Mover::abort() noexcept {
-  if (const Comm comm = comm_.exchange(nullptr); comm != nullptr) library_.api.comm_abort(comm);
+  if (const Comm comm = comm_.exchange(nullptr); comm != nullptr && !cuda_is_gone()) library_.api.comm_abort(comm);
 }
 
 void Mover::issue(Operation& operation) {

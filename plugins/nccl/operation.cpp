@@ -48,6 +48,7 @@ void Operation::reset(uint64_t number) {
   state = State::waiting;
   held = cleared = on_device = told_late = false;
   sequence = number;
+  limit = Limit::call;
   signature = {};
   deadline = kNever;
   caller = nullptr;

@@ -46,6 +46,7 @@ struct Operation final : Request {
   bool cleared = false;    // all ranks are known to mean the same: NCCL may see it
   bool on_device = false;  // else it is but words between hosts: barrier, split
   bool told_late = false;
+  Limit limit = Limit::call;  // which one timeout_ns is
   uint64_t sequence = 0;
   uint64_t own = 0;  // of its Sizes
   CollectiveSignature signature{};

@@ -4,6 +4,7 @@
 
 #include "meeting.hpp"
 #include "onebit/collectives/collective_arguments.hpp"
+#include "onebit/collectives/limits.hpp"
 #include "world.hpp"
 
 namespace onebit::threads {
@@ -17,31 +18,23 @@ void bring(Offer& offer, const Tensor& tensor, const Elements& elements) {
   offer.bytes = elements.bytes;
 }
 
-int64_t timeout_of(const Options& options) {
-  const double seconds = options.real("timeout");
-  if (!(seconds > 0 && seconds <= 1e9))
-    throw Error(Code::invalid_argument,
-                "option 'timeout' is " + std::to_string(seconds) + " s; it must be above 0, and at most 1e9");
-  return std::max(int64_t{1}, static_cast<int64_t>(seconds * 1e9));
-}
-
 }  // namespace
 
 Slice<const onebit_schema> ThreadsCommunicator::options() {
   static const onebit_schema schema[] = {
-      real_option("timeout", "300", 1e-3, 1e9, "seconds that a rank waits for the others before it gives up with an error"),
+      timeout_option(), stall_option(),
       integer_option("machines", "1", 1, 1e6,
                      "number of machines to simulate, to try exchange.topology = \"hierarchical\" in one process")};
   return {schema, std::size(schema)};
 }
 
 ThreadsCommunicator::ThreadsCommunicator(const Services&, const Options& options, const Rendezvous& rendezvous)
-    : timeout_ns_(timeout_of(options)), seat_(meet(rendezvous, timeout_ns_)) {
+    : stall_ns_(Limits::of(options).stall_ns), seat_(meet(rendezvous, Limits::of(options).timeout_ns)) {
   machine_ = static_cast<uint64_t>(rank() * options.integer("machines") / size());
 }
 
-ThreadsCommunicator::ThreadsCommunicator(Seat seat, int64_t timeout_ns, uint64_t machine)
-    : timeout_ns_(timeout_ns), machine_(machine), seat_(std::move(seat)) {}
+ThreadsCommunicator::ThreadsCommunicator(Seat seat, int64_t stall_ns, uint64_t machine)
+    : stall_ns_(stall_ns), machine_(machine), seat_(std::move(seat)) {}
 
 int ThreadsCommunicator::size() const { return seat_.world().size(); }
 
@@ -51,7 +44,8 @@ Post* ThreadsCommunicator::start(Kind kind, const Call& call, F&& fill) {
   Offer offer;
   offer.kind = kind;
   offer.tag = call.tag;
-  offer.timeout_ns = call.timeout_ns < 0 ? timeout_ns_ : call.timeout_ns;
+  offer.by_stall = call.timeout_ns < 0;
+  offer.timeout_ns = offer.by_stall ? stall_ns_ : call.timeout_ns;
   try {
     check_call(kName, call);
     fill(offer);
@@ -117,7 +111,7 @@ std::unique_ptr<Communicator> ThreadsCommunicator::split(int color, int key) {
   });
   Seat seat = seat_.world().wait(*post, -1);
   if (!seat) return nullptr;
-  return std::make_unique<ThreadsCommunicator>(std::move(seat), timeout_ns_, machine_);
+  return std::make_unique<ThreadsCommunicator>(std::move(seat), stall_ns_, machine_);
 }
 
 Post& ThreadsCommunicator::own(Request* request) const {

@@ -15,7 +15,7 @@ class ThreadsCommunicator final : public Communicator {
 
   // Returns when all ranks have arrived.
   ThreadsCommunicator(const Services&, const Options& options, const Rendezvous& rendezvous);
-  ThreadsCommunicator(Seat seat, int64_t timeout_ns, uint64_t machine);
+  ThreadsCommunicator(Seat seat, int64_t stall_ns, uint64_t machine);
   static Slice<const onebit_schema> options();
 
   int rank() const override { return seat_.rank(); }
@@ -38,7 +38,7 @@ class ThreadsCommunicator final : public Communicator {
   Post* start(Kind kind, const Call& call, F&& fill);
   Post& own(Request* request) const;
 
-  int64_t timeout_ns_;
+  int64_t stall_ns_;
   uint64_t machine_ = 0;
   Seat seat_;
 };

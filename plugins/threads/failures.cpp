@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // How operations and worlds come to their end, and what each rank is told about it.
-#include <sstream>
-
 #include "world.hpp"
 
 namespace onebit::threads {
@@ -10,12 +8,6 @@ std::string ranks_text(const std::vector<int>& ranks) {
   std::string text = ranks.size() == 1 ? "rank " : "ranks ";
   for (size_t i = 0; i < ranks.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(ranks[i]);
   return text;
-}
-
-std::string seconds_text(int64_t ns) {
-  std::ostringstream text;
-  text << static_cast<double>(ns) * 1e-9 << " s";
-  return text.str();
 }
 
 void World::fail(Operation& op, Failure failure) noexcept {
@@ -41,14 +33,15 @@ void World::fail(Failure failure) noexcept {
 
 // The waiting rank is free to let go of its buffers after this, so the operation must not come to life when the others arrive:
 // the world ends, and the late ones are told why.
-void World::time_out(const Post& post, int64_t timeout_ns) {
+void World::time_out(const Post& post, int64_t timeout_ns, bool by_stall) {
   const Operation& op = *post.operation;
   std::vector<int> missing;
   for (int rank = 0; rank < size_; ++rank)
     if (!op.posts[rank].arrived) missing.push_back(rank);
   fail({Code::timeout, post.rank,
         "rank " + std::to_string(post.rank) + " waited " + seconds_text(timeout_ns) + " in " +
-            title(post.offer.kind, op.sequence) + " for " + ranks_text(missing) + ", which did not arrive"});
+            title(post.offer.kind, op.sequence) + " for " + ranks_text(missing) + ", which did not arrive" +
+            (by_stall ? std::string(", though alive") + raise_stall : "")});
 }
 
 void World::abort(int rank, std::string_view reason) {

@@ -103,7 +103,7 @@ Seat open_world(const Rendezvous& rendezvous, int64_t timeout_ns) {
 [[noreturn]] void miss_rank_zero(const Rendezvous& rendezvous, int64_t timeout_ns) {
   throw Error(Code::timeout, "create on rank " + std::to_string(rendezvous.rank()) + " of " +
                                  std::to_string(rendezvous.size()) + ": waited " + seconds_text(timeout_ns) +
-                                 " for rank 0, which did not arrive");
+                                 " for rank 0, which did not arrive" + raise_timeout);
 }
 
 Ticket read_ticket(const Rendezvous& rendezvous, int64_t left_ns, int64_t timeout_ns) {

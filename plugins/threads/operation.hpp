@@ -23,6 +23,7 @@ using Kind = Collective;
 // What one rank brings to a collective; the fields that its kind has no use for keep these values.
 struct Offer : CollectiveSignature {
   int64_t timeout_ns = 0;  // resolved: 0 is no limit
+  bool by_stall = false;   // it is the communicator's
   int64_t bytes = 0;       // of a tensor
   const char* in = nullptr;
   char* out = nullptr;

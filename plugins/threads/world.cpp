@@ -54,7 +54,7 @@ void World::gather(int rank, int64_t timeout_ns) {
       if (!joined_[other]) missing.push_back(other);
     fail({Code::timeout, rank,
           "rank " + std::to_string(rank) + " waited " + seconds_text(timeout_ns) + " in create for " + ranks_text(missing) +
-              ", which did not arrive"});
+              ", which did not arrive" + raise_timeout});
   }
   if (joined_count_ < size_) raise(failure_, "create", rank);  // one that came and left again is a matter for later
 }
@@ -151,7 +151,7 @@ bool World::test(Post& post) {
   if (op.state == State::ready && !post.helped) help(lock, post);
   if (op.state == State::posting && post.offer.timeout_ns > 0) {
     if (post.first_test == Clock::time_point{}) post.first_test = Clock::now();
-    if (Deadline(post.first_test, post.offer.timeout_ns).passed()) time_out(post, post.offer.timeout_ns);
+    if (Deadline(post.first_test, post.offer.timeout_ns).passed()) time_out(post, post.offer.timeout_ns, post.offer.by_stall);
   }
   if (!op.settled()) return false;
   if (op.state == State::failed) raise(*op.failure, title(post.offer.kind, op.sequence), post.rank);
@@ -172,7 +172,7 @@ Seat World::wait(Post& post, int64_t timeout_ns) {
     } else if (op.state != State::posting) {
       op.changed.wait(lock);  // others are about to finish what they claimed
     } else if (!deadline.wait(op.changed, lock) && op.state == State::posting) {
-      time_out(post, limit);
+      time_out(post, limit, timeout_ns < 0 && post.offer.by_stall);
     }
   }
   return take(post);

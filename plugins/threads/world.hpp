@@ -6,6 +6,7 @@
 // Threads.  One mutex guards all but the claiming of work. Copying is done outside of it, counted in Operation::running: an
 //   operation that failed lets nobody go before running is 0, so no buffer is touched after its owner has left wait.
 // Memory.  Operations live in a ring that grows with the number in flight, and are used again: nothing is allocated in a step.
+// Life.      Ranks are threads of one process, which live and die together: a rank that does not come is late, not dead.
 // Failures.  A mismatch or a refused call ends one operation, for every rank. abort, a rank that leaves, or a timeout ends the
 //   world: every operation that is not complete, and all later calls. The first failure stays.
 #pragma once
@@ -18,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "onebit/collectives/limits.hpp"
 #include "operation.hpp"
 
 namespace onebit::threads {
@@ -77,7 +79,7 @@ class World : public std::enable_shared_from_this<World> {
 
   void fail(Operation& operation, Failure failure) noexcept;
   void fail(Failure failure) noexcept;
-  void time_out(const Post& post, int64_t timeout_ns);
+  void time_out(const Post& post, int64_t timeout_ns, bool by_stall);
   [[noreturn]] void raise(const Failure& failure, const std::string& title, int rank) const;
 
   const int size_;
@@ -95,8 +97,6 @@ class World : public std::enable_shared_from_this<World> {
 
 // "rank 2", "ranks 2, 3"
 std::string ranks_text(const std::vector<int>& ranks);
-// "0.25 s"
-std::string seconds_text(int64_t ns);
 
 // split.cpp: gives every post of a split its seat in the world of its color.
 void divide(Operation& operation);

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "onebit/abi.h"
@@ -71,6 +72,8 @@ class Registry {
   ~Registry();
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
+  // The same registry once more: what it holds lives as long as one of the two. A session keeps one.
+  Registry shared() const { return Registry(impl_, Same()); }
 
   // Loads one file, or throws with the reason. Loading a file that is already loaded does nothing. May be called from any
   // thread, as may all that follows. The answer lives as long as the registry. observer: told what begins.
@@ -111,7 +114,9 @@ class Registry {
 
  private:
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  struct Same {};
+  Registry(std::shared_ptr<Impl> impl, Same) : impl_(std::move(impl)) {}
+  std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace onebit

@@ -18,7 +18,7 @@
 
 namespace onebit {
 
-// For ranks that are threads: one for all ranks of a process; must outlive their sessions.
+// For ranks that are threads: one for all ranks of a process. It may go when their sessions are made (see session.hpp).
 class LocalRendezvous {
  public:
   explicit LocalRendezvous(int ranks);

@@ -34,7 +34,10 @@ StagedCommunicator::~StagedCommunicator() {
   thread_.join();
   inner_.reset();  // before the memory that it moves
   for (Stage& stage : stages_) {
-    if (stage.busy != nullptr) device_->wait(stage.busy);
+    try {
+      if (stage.busy != nullptr) device_->wait(stage.busy);
+    } catch (const Error&) {  // at the process's exit CUDA may be gone
+    }
     device_->release(stage.memory);
   }
 }

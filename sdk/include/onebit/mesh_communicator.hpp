@@ -4,8 +4,8 @@
 //   class Tcp final : public onebit::MeshCommunicator {
 //    public:
 //     Tcp(const Services& services, const Options& options, const Rendezvous& rendezvous)
-//         : MeshCommunicator("tcp", services, options.real("timeout"), std::make_unique<TcpMesh>(options, rendezvous)) {}
-//     static Slice<const onebit_schema> options() { ... }
+//         : MeshCommunicator("tcp", services, Limits::of(options), std::make_unique<TcpMesh>(options, rendezvous)) {}
+//     static Slice<const onebit_schema> options() { ... }  // timeout_option(), stall_option(), and its own
 //   };
 //   ONEBIT_PLUGIN("tcp", "1.0.0", onebit::component<Tcp>("tcp"))
 //
@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "onebit/collectives/collective_arguments.hpp"
+#include "onebit/collectives/limits.hpp"
 #include "onebit/communicator.hpp"
 #include "onebit/mesh.hpp"
 #include "onebit/mesh/calls.hpp"
@@ -33,16 +34,18 @@ namespace onebit {
 
 class MeshCommunicator : public Communicator {
  public:
-  // name: the component's, for words. timeout_s: seconds without a sign of life from another rank before one that waits for it
-  // gives up, unless a call says otherwise; 0: never.
-  MeshCommunicator(std::string name, const Services& services, double timeout_s, std::unique_ptr<Mesh> mesh)
-      : name_(std::move(name)),
-        timeout_ns_(timeout_s > 0 ? std::max(int64_t{1}, static_cast<int64_t>(std::min(timeout_s, 1e9) * 1e9)) : 0),
-        engine_(std::make_shared<mesh::Engine>(std::move(mesh), services)) {
+  // name: the component's, for words. limits: of the waits of calls that name none of their own. A thread of this class sends
+  // heartbeats while the rank computes, unless limits.timeout_ns is 0.
+  MeshCommunicator(std::string name, const Services& services, const Limits& limits, std::unique_ptr<Mesh> mesh)
+      : name_(std::move(name)), engine_(std::make_shared<mesh::Engine>(std::move(mesh), services, limits)) {
     std::vector<int> ranks;
     for (int rank = 0; rank < engine_->mesh().size(); ++rank) ranks.push_back(rank);
     context_ = &engine_->open(kAllRanks, engine_->mesh().rank(), std::move(ranks));
   }
+  // With a timeout in seconds alone, and a stall of 1800 s; 0: neither.
+  MeshCommunicator(std::string name, const Services& services, double timeout_s, std::unique_ptr<Mesh> mesh)
+      : MeshCommunicator(std::move(name), services, timeout_s > 0 ? Limits{Limits::nanoseconds(timeout_s)} : Limits{0, 0},
+                         std::move(mesh)) {}
   ~MeshCommunicator() override { engine_->close(*context_); }
 
   int rank() const override { return context_->rank; }
@@ -121,7 +124,7 @@ class MeshCommunicator : public Communicator {
   };
 
   MeshCommunicator(const MeshCommunicator& parent, mesh::Context& context)
-      : name_(parent.name_), timeout_ns_(parent.timeout_ns_), engine_(parent.engine_), context_(&context) {}
+      : name_(parent.name_), engine_(parent.engine_), context_(&context) {}
 
   // A call that this rank can't make counts as its part in the operation, or the other ranks would wait for it.
   template <class F>
@@ -129,7 +132,7 @@ class MeshCommunicator : public Communicator {
     mesh::Offer offer;
     offer.kind = kind;
     offer.tag = call.tag;
-    offer.timeout_ns = call.timeout_ns < 0 ? timeout_ns_ : call.timeout_ns;
+    offer.timeout_ns = call.timeout_ns;
     try {
       check_call(name_.c_str(), call);
       fill(offer);
@@ -177,7 +180,6 @@ class MeshCommunicator : public Communicator {
   }
 
   const std::string name_;
-  const int64_t timeout_ns_;
   const std::shared_ptr<mesh::Engine> engine_;
   mesh::Context* context_ = nullptr;
 };

@@ -193,7 +193,7 @@ class Meeting {
   [[noreturn]] void miss(const std::string& who) const {
     std::ostringstream text;
     text << "rank " << rendezvous_.rank() << " waited " << timeout_s_ << " s in create for " << who
-         << ", which did not come, or can't be reached: see option 'interface'";
+         << ", which did not come, or can't be reached: see options 'interface' and 'timeout'";
     throw Error(Code::timeout, text.str());
   }
 

@@ -69,8 +69,7 @@ class MyPlugin final : public onebit::MeshCommunicator {
   // What [communicator] may say; the host checks it.
   static onebit::Slice<const onebit_schema> options() {
     static const onebit_schema schema[] = {
-        onebit::real_option("timeout", "300", 1e-3, 1e9,
-                            "seconds without a sign of life from another rank before one that waits for it gives up"),
+        onebit::timeout_option(), onebit::stall_option(),
         onebit::text_option("interface", "\"\"", "",
                             "where this rank listens: a network interface (eth0), or a name or address of this machine; empty: "
                             "the first interface that leads to others"),
@@ -79,7 +78,7 @@ class MyPlugin final : public onebit::MeshCommunicator {
     return {schema, std::size(schema)};
   }
   MyPlugin(const onebit::Services& services, const onebit::Options& options, const onebit::Rendezvous& rendezvous)
-      : onebit::MeshCommunicator("my_plugin", services, options.real("timeout"),
+      : onebit::MeshCommunicator("my_plugin", services, onebit::Limits::of(options),
                                  std::make_unique<MyPluginMesh>(options, rendezvous)) {}
 };
 

@@ -254,7 +254,7 @@ void stop_one(bool compressed) {
   replay.run->signal(1, SIGSTOP);
   replay.check_over("rank 1");
   const std::string said = replay.run->said();
-  CHECK_MESSAGE(said.find("waited 10 s") != std::string::npos, said);
+  CHECK_MESSAGE(said.find("nothing was heard for 10 s") != std::string::npos, said);
   CHECK_MESSAGE(said.find(" of 4] onebit: error: ") != std::string::npos, said);
 }
 

@@ -28,11 +28,14 @@ const Registry& registry() {
   return loaded;
 }
 
-Rank make(const onebit_rendezvous& rendezvous, double timeout = 20) {
+Rank make_with(const onebit_rendezvous& rendezvous, const std::string& options) {
   const ComponentInfo& threads = registry().find(Kind::communicator, "threads");
-  const Manifest manifest =
-      Manifest::parse("[communicator]\nplugin = \"threads\"\ntimeout = " + std::to_string(timeout), "test.toml", ".");
+  const Manifest manifest = Manifest::parse("[communicator]\nplugin = \"threads\"\n" + options, "test.toml", ".");
   return registry().make_communicator(threads, ResolvedTable(manifest, "communicator", threads.options, true), rendezvous);
+}
+
+Rank make(const onebit_rendezvous& rendezvous, double timeout = 20) {
+  return make_with(rendezvous, "timeout = " + std::to_string(timeout));
 }
 
 // Runs f(rank) in a thread for each rank; answers what each threw, "" where none did.
@@ -354,7 +357,9 @@ TEST_CASE("threads: create names the ranks that did not come") {
     CHECK(text.find("ranks 2, 3, which did not arrive") != text.npos);
   }
   texts = outcomes(1, [&](int) { make(headless.at(1), 0.05); });
-  CHECK(texts[0] == "communicator 'threads': create on rank 1 of 2: waited 0.05 s for rank 0, which did not arrive");
+  CHECK(texts[0] ==
+        "communicator 'threads': create on rank 1 of 2: waited 0.05 s for rank 0, which did not arrive (if it may take longer, "
+        "raise communicator.timeout)");
 }
 
 TEST_CASE("threads: ranks that expect other numbers of ranks do not form a group") {
@@ -401,4 +406,35 @@ TEST_CASE("threads: a rendezvous that keeps nothing for them is of processes, an
                       std::string::npos,
                   said);
   }
+}
+
+TEST_CASE("threads: a rank that lives may take longer than the timeout, but not than the stall, which the error names") {
+  LocalRendezvous rendezvous(2);
+  std::atomic<bool> told{false};
+  const std::vector<std::string> texts = outcomes(2, [&](int rank) {
+    Rank self = make_with(rendezvous.at(rank), "timeout = 10\nstall = 0.3");
+    const auto wait_for_rank_0 = [&] {
+      while (rank == 1 && !told) std::this_thread::sleep_for(1ms);
+    };
+    wait_for_rank_0();
+    std::string text;
+    try {
+      self->barrier(Call());
+    } catch (const Error& e) {
+      text = e.what();
+    }
+    told = true;
+    conformance::require(
+        text.find("rank 0 waited 0.3 s in barrier (operation 1) for rank 1, which did not arrive, though alive "
+                  "(if it may take longer, raise communicator.stall; 0: no limit)") != text.npos,
+        "other words: " + text);
+  });
+  for (const std::string& text : texts) CHECK(text == "");
+  LocalRendezvous patient(2);
+  for (const std::string& text : outcomes(2, [&](int rank) {
+         Rank self = make_with(patient.at(rank), "timeout = 3\nstall = 0");
+         if (rank == 1) std::this_thread::sleep_for(5s);
+         self->barrier(Call());
+       }))
+    CHECK(text == "");
 }

@@ -184,7 +184,10 @@ TEST_CASE("template's TCP: the words where a rank can't listen") {
   CHECK(std::string(none.what()).find("ports " + number + " to " + number + " are all taken") != std::string::npos);
 }
 
-TEST_CASE("template's TCP: ranks that are processes, of which one is killed in the middle of payload, and named") {
+namespace {
+
+// Three ranks that are processes, of which rank 1 gives itself a signal in the middle of payload.
+test::Outcome strike(const std::string& signal) {
   const HeldPort port;
   std::string script;
   for (int rank = 3; rank-- > 0;) {
@@ -192,13 +195,40 @@ TEST_CASE("template's TCP: ranks that are processes, of which one is killed in t
     script += "env -u ONEBIT_PORT -u TORCHELASTIC_RUN_ID -u TORCHELASTIC_USE_AGENT_STORE RANK=" + number +
               " WORLD_SIZE=3 LOCAL_RANK=" + number +
               " LOCAL_WORLD_SIZE=3 MASTER_ADDR=127.0.0.1 MASTER_PORT=" + std::to_string(port.port()) +
-              " timeout 100 " ONEBIT_BINARY_DIR "/bin/mesh_rank " + kPlugin + " 1 & p" + number + "=$!\n";
+              " timeout -k 1 100 " ONEBIT_BINARY_DIR "/bin/mesh_rank " + kPlugin + " 1 " + signal + " & p" + number + "=$!\n";
   }
-  const test::Outcome outcome = test::run_shell(script + "wait $p0; a=$?; wait $p2; b=$?; wait $p1; exit $((a + b))");
+  const std::string end = signal == "STOP" ? "kill $p1; " : "";
+  return test::run_shell(script + "wait $p0; a=$?; wait $p2; b=$?; " + end + "wait $p1; exit $((a + b))");
+}
+
+}  // namespace
+
+TEST_CASE("template's TCP: ranks that are processes, of which one is killed in the middle of payload, and named") {
+  const test::Outcome outcome = strike("KILL");
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   for (const std::string rank : {"0", "2"}) {
     const std::string who =
         "[rank " + rank + "] code " + std::to_string(ONEBIT_PEER_FAILED) + " in time: communicator 'my_plugin': ";
     CHECK_SAYS(outcome, who + "all_gather (operation 2): rank 1 failed: ");
+  }
+}
+
+TEST_CASE("template's TCP: ranks that are processes, of which one is stopped, and named though its connections are whole") {
+  const test::Outcome outcome = strike("STOP");
+  CHECK_MESSAGE(outcome.status == 0, outcome.text);
+  for (const std::string rank : {"0", "2"}) {
+    CHECK_SAYS(outcome, "[rank " + rank + "] code " + std::to_string(ONEBIT_TIMEOUT) + " in time: communicator 'my_plugin': ");
+    CHECK_SAYS(outcome, "rank 1, of which nothing was heard for 3 s");
+  }
+}
+
+// Its engine has a thread, which neither the end of the process nor a fork of it must wait for in vain.
+TEST_CASE("template's TCP: static sessions, sessions without their registry or rendezvous, and forks end by themselves") {
+  for (const std::string way : {"static", "registry", "rendezvous", "model", "fork"}) {
+    CAPTURE(way);
+    const test::Outcome outcome =
+        test::run_shell("timeout 120 " ONEBIT_BINARY_DIR "/bin/session_lifetimes " + way + " " + kPlugin);
+    CHECK_MESSAGE(outcome.status == 0, outcome.text);
+    CHECK_MESSAGE(outcome.text == "done\n", outcome.text);
   }
 }

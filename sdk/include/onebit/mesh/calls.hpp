@@ -2,7 +2,6 @@
 // The engine as its callers see it: posting, waiting, giving up.
 #pragma once
 
-#include <cstdio>
 #include <utility>
 
 #include "onebit/mesh/drive.hpp"
@@ -10,13 +9,11 @@
 
 namespace onebit::mesh {
 
-inline std::string seconds_text(int64_t ns) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.3g s", static_cast<double>(ns) / 1e9);
-  return text;
-}
-
-inline Engine::Engine(std::unique_ptr<Mesh> mesh, const Services& services) : mesh_(std::move(mesh)), services_(services) {
+inline Engine::Engine(std::unique_ptr<Mesh> mesh, const Services& services, const Limits& limits)
+    : mesh_(std::move(mesh)),
+      services_(services),
+      limits_(limits),
+      signs_(static_cast<size_t>(mesh_->size()), limits.timeout_ns, Clock::now()) {
   const auto ranks = static_cast<size_t>(mesh_->size());
   wires_.resize(ranks);
   watches_.resize(ranks, {false, false});
@@ -172,10 +169,9 @@ inline bool Engine::test(Operation& operation) {
   Lock lock(mutex_);
   check_held(operation);
   if (!operation.done && !driven_) nudge(lock);
-  const int64_t limit = operation.offer.timeout_ns;
-  if (!operation.done && !operation.failed && limit > 0 &&
-      Clock::now() >= later(std::max(operation.posted, last_sign(operation)), limit))
-    time_out(lock, operation, limit);
+  if (!operation.done && !operation.failed)
+    if (const Lateness late = lateness(operation, operation.posted, operation.offer.timeout_ns); !late.why.empty())
+      time_out(lock, operation, late.why);
   if (operation.done && operation.failed)
     throw Error(operation.failure.code, operation.title() + ": " + operation.failure.text);
   return operation.done;
@@ -188,21 +184,43 @@ inline Clock::time_point Engine::last_sign(const Operation& operation) const {
   return last;
 }
 
+inline Engine::Lateness Engine::lateness(const Operation& operation, Clock::time_point start, int64_t limit) const {
+  const auto now = Clock::now();
+  if (limit < 0) return lateness(operation, start);
+  const auto end = limit == 0 ? later(now, kLongest) : later(std::max(start, last_sign(operation)), limit);
+  return {now < end ? "" : "waited " + seconds_text(limit) + " for " + ranks_text(operation.missing()), end};
+}
+
+// By the communicator's own limits.
+inline Engine::Lateness Engine::lateness(const Operation& operation, Clock::time_point start) const {
+  std::vector<int> silent, absent;
+  const std::vector<int> missing = operation.missing();
+  for (const int rank : missing) {
+    if (signs_.silent(static_cast<size_t>(operation.context->peer(rank)))) silent.push_back(rank);
+    if (!operation.pair(rank).met) absent.push_back(rank);
+  }
+  if (!silent.empty()) return {silence_text(ranks_text(silent), limits_.timeout_ns), {}};
+  const auto now = Clock::now();
+  const auto end =
+      limits_.stall_ns == 0 ? later(now, kLongest) : later(std::max(start, operation.progressed), limits_.stall_ns);
+  if (now >= end) return {stall_text(ranks_text(absent.empty() ? missing : absent), limits_.stall_ns, absent.empty()), {}};
+  return {"", std::min(end, now + signs_.interval())};
+}
+
 inline void Engine::wait(Operation& operation, int64_t timeout_ns) {
   Lock lock(mutex_);
   check_held(operation);
   const int64_t limit = timeout_ns < 0 ? operation.offer.timeout_ns : timeout_ns;
   const Clock::time_point start = Clock::now();
   while (!operation.done) {
-    const bool limited = limit > 0 && !operation.failed;
-    const auto deadline = limited ? later(std::max(start, last_sign(operation)), limit) : later(start, kLongest);
-    if (limited && Clock::now() >= deadline) {
-      time_out(lock, operation, limit);
+    const Lateness late = operation.failed ? Lateness{"", later(start, kLongest)} : lateness(operation, start, limit);
+    if (!late.why.empty()) {
+      time_out(lock, operation, late.why);
     } else if (driven_) {
       operation.awaited = true;
-      changed_.wait_until(lock, deadline);
+      changed_.wait_until(lock, late.ask_again);
     } else {
-      drive(lock, deadline, kSpin, [&operation] { return operation.done; });
+      drive(lock, late.ask_again, kSpin, [&operation] { return operation.done; });
     }
   }
   const bool failed = operation.failed;
@@ -216,14 +234,13 @@ inline void Engine::wait(Operation& operation, int64_t timeout_ns) {
 }
 
 // All of its ranks are told, with the same code.
-inline void Engine::time_out(Lock& lock, Operation& operation, int64_t limit) {
+inline void Engine::time_out(Lock& lock, Operation& operation, const std::string& why) {
   Context& context = *operation.context;
-  const std::string text = "waited " + seconds_text(limit) + " for " + ranks_text(operation.missing());
   Header header;
   header.type = MessageType::abort;
   header.code = static_cast<uint64_t>(Code::timeout);
-  tell_all(context, header, "rank " + std::to_string(context.rank) + " gave up: " + operation.title() + ": " + text);
-  end(context, {Code::timeout, text}, false);
+  tell_all(context, header, "rank " + std::to_string(context.rank) + " gave up: " + operation.title() + ": " + why);
+  end(context, {Code::timeout, why}, false);
   nudge(lock);
 }
 

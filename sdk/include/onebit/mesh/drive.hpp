@@ -49,12 +49,24 @@ void Engine::drive(Lock& lock, Clock::time_point deadline, std::chrono::microsec
 inline void Engine::run() {
   Lock lock(mutex_);
   while (!stop_) {
+    beat(lock);
+    const auto until = signs_.next(Clock::now());
     if (driven_ || !busy()) {
-      parked_.wait(lock);
+      parked_.wait_until(lock, until);
     } else {
-      drive(lock, Clock::time_point::max(), {}, [this] { return stop_ || !busy(); });
+      drive(lock, until, {}, [this] { return stop_ || !busy(); });
     }
   }
+}
+
+// A peer that has not taken what was sent before gets no heartbeat on top.
+inline void Engine::beat(Lock& lock) {
+  if (stop_ || !signs_.due(Clock::now())) return;
+  Header header;
+  header.type = MessageType::beat;
+  for (Wire& wire : wires_)
+    if (wire.alive() && !wire.has_to_send()) wire.tell(header, nullptr, 0);
+  nudge(lock);
 }
 
 // Answers whether there may be more to do at once.
@@ -63,9 +75,11 @@ inline bool Engine::step(Lock& lock) {
   const auto on_all = [&](bool (Wire::*move)(Lock&)) {
     for (size_t peer = 0; peer < wires_.size(); ++peer) {
       if (!wires_[peer].alive()) continue;
+      const uint64_t before = wires_[peer].progress();
       try {
         if (!(wires_[peer].*move)(lock)) continue;
-        heard_[peer] = Clock::now();
+        if (wires_[peer].progress() != before) heard_[peer] = Clock::now();
+        if (move == &Wire::pull) signs_.hear(peer, Clock::now());
         moved = true;
       } catch (const Error& why) {
         lose(lock, static_cast<int>(peer), why);
@@ -74,6 +88,7 @@ inline bool Engine::step(Lock& lock) {
     }
   };
   on_all(&Wire::pull);
+  signs_.look(Clock::now());
   while (!moved_.empty()) {
     Operation& operation = *moved_.back();
     moved_.pop_back();

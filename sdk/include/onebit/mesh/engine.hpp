@@ -8,6 +8,8 @@
 // Protocol. A rank that comes to a collective tells every peer what it brings and what it expects, little payload inline. Where
 //   both have come and agree, larger payload follows; so nothing is sent that its receiver does not expect, and whoever is late
 //   is known by name. Messages carry the number of their communicator: those made by split share the streams.
+// Life.    The engine's thread sends heartbeats, whatever this rank does. A rank is given up when its process is silent for
+//   Limits::timeout_ns; one that lives has Limits::stall_ns to come.
 // Failures. A mismatch or a refused call ends one operation, for every rank. abort, a timeout or a lost peer ends the
 //   communicator, and the other ranks are told why.
 #pragma once
@@ -20,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "onebit/collectives/limits.hpp"
 #include "onebit/mesh/context.hpp"
 #include "onebit/mesh/wire.hpp"
 #include "onebit/services.hpp"
@@ -28,7 +31,7 @@ namespace onebit::mesh {
 
 class Engine final : private WireListener {
  public:
-  Engine(std::unique_ptr<Mesh> mesh, const Services& services);
+  Engine(std::unique_ptr<Mesh> mesh, const Services& services, const Limits& limits);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -56,11 +59,18 @@ class Engine final : private WireListener {
     if (!operation.held)
       throw Error(Code::invalid_argument, "the request was given back already: wait may be called once for each");
   }
+  // Why a wait is over, "" while it is not, and when to ask again.
+  struct Lateness {
+    std::string why;
+    Clock::time_point ask_again;
+  };
+  Lateness lateness(const Operation& operation, Clock::time_point start, int64_t limit) const;
+  Lateness lateness(const Operation& operation, Clock::time_point start) const;
   Clock::time_point last_sign(const Operation& operation) const;
   static Clock::time_point later(Clock::time_point start, int64_t ns) {
     return start + std::chrono::nanoseconds(std::min(ns, kLongest));
   }
-  void time_out(Lock& lock, Operation& operation, int64_t limit);
+  void time_out(Lock& lock, Operation& operation, const std::string& why);
   void pass(Lock& lock, Context& context, Code code, const std::string& text);
   void end(Context& context, Failure failure, bool tell);
   void tell_all(const Context& context, Header header, const std::string& text);
@@ -71,6 +81,7 @@ class Engine final : private WireListener {
   template <class Done>
   void drive(Lock& lock, Clock::time_point deadline, std::chrono::microseconds spin, Done&& done);
   void run();
+  void beat(Lock& lock);
   bool step(Lock& lock);
   void sleep(Lock& lock, Clock::time_point deadline);
   void break_down(const std::string& reason) noexcept;
@@ -101,8 +112,10 @@ class Engine final : private WireListener {
   std::mutex mutex_;
   std::condition_variable parked_, changed_;
   bool stop_ = false, driven_ = false, sleeping_ = false;
-  std::vector<Wire> wires_;               // by the Mesh's rank; the own one stays empty
-  std::vector<Clock::time_point> heard_;  // by the Mesh's rank: when bytes came from it, or went to it
+  std::vector<Wire> wires_;  // by the Mesh's rank; the own one stays empty
+  const Limits limits_;
+  SignsOfLife signs_;                     // by the Mesh's rank, as are
+  std::vector<Clock::time_point> heard_;  // when anything but heartbeats came from it, or went to it
   std::vector<Mesh::Watch> watches_;
   std::map<uint64_t, std::unique_ptr<Context>> contexts_;
   std::map<uint64_t, std::vector<Message>> unknown_;  // for contexts that this rank has not opened yet

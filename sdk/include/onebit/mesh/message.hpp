@@ -19,11 +19,12 @@ enum class MessageType : uint32_t {
   fail,      // "this collective has failed here": the others must not wait for it
   abort,     // "this communicator has failed here"
   leave,     // "I have destroyed this communicator": from collective `sequence` on; with what ended it before, if anything
+  beat,      // "my process lives"
 };
 
 // All ranks run the same build on the same kind of machine: `magic` says so.
 struct Header {
-  static constexpr uint32_t current_magic = 0x0B17E501;  // another byte order or version reads as another number
+  static constexpr uint32_t current_magic = 0x0B17E502;  // another byte order or version reads as another number
   uint32_t magic = current_magic;
   MessageType type = MessageType::post;
   uint64_t context = 0;   // which communicator

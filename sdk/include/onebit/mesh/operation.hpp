@@ -29,8 +29,8 @@ struct Failure {
 
 // What a caller brings; pointers stay valid until the request is taken back.
 struct Offer : CollectiveSignature {
-  int64_t timeout_ns = 0;  // resolved: 0 is no limit
-  int64_t bytes = 0;       // of a tensor
+  int64_t timeout_ns = -1;  // 0: no limit; < 0: the communicator's two
+  int64_t bytes = 0;        // of a tensor
   const char* in = nullptr;
   char* out = nullptr;
   const Part* in_parts = nullptr;
@@ -89,10 +89,10 @@ class Operation final : public Request {
   std::vector<char> gathered;  // all_reduce: all ranks' elements
   Failure failure;
   bool failed = false;
-  bool done = false;     // nothing of it is under way, and nothing will be
-  bool held = false;     // the caller has not given it back
-  bool awaited = false;  // somebody is to be told when it is done
-  Clock::time_point posted{};
+  bool done = false;                         // nothing of it is under way, and nothing will be
+  bool held = false;                         // the caller has not given it back
+  bool awaited = false;                      // somebody is to be told when it is done
+  Clock::time_point posted{}, progressed{};  // progressed: when a peer came, or its bytes moved
 
  private:
   struct Slice {
@@ -128,7 +128,7 @@ inline void Operation::begin(Context& owner, uint64_t number, const Offer& what,
   phase = 0;
   failed = done = awaited = false;
   held = true;
-  posted = Clock::now();
+  posted = progressed = Clock::now();
   fill_pairs();
 }
 

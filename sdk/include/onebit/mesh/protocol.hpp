@@ -45,6 +45,7 @@ inline void Engine::meet(Operation& operation, int rank, const Message& message)
   if (pair.met || message.tail.size() != (pair.receives <= kInlineBytes ? static_cast<size_t>(pair.receives) : 0))
     return end(*operation.context, {Code::state_mismatch, "rank " + std::to_string(rank) + " breaks the protocol"}, true);
   pair.met = true;
+  operation.progressed = Clock::now();
   if (!message.tail.empty()) std::memcpy(pair.receive, message.tail.data(), message.tail.size());
   pair.received = static_cast<int64_t>(message.tail.size());
   if (pair.sends > kInlineBytes) {
@@ -141,6 +142,7 @@ inline WireListener::Place Engine::place(int peer, const Header& header) {
 }
 
 inline void Engine::on_control(int peer, Message& message) {
+  if (message.header.type == MessageType::beat) return;
   const auto found = contexts_.find(message.header.context);
   if (found == contexts_.end()) {
     unknown_[message.header.context].push_back(std::move(message));
@@ -161,8 +163,9 @@ inline void Engine::handle(Context& context, const Message& message) {
     case MessageType::leave:
       if (message.header.code != 0) end(context, {static_cast<Code>(message.header.code), message.text()}, false);
       return handle_leave(context, message.header);
-    case MessageType::payload:
-      return;  // goes to its place
+    case MessageType::payload:  // goes to its place
+    case MessageType::beat:
+      return;
   }
 }
 

@@ -82,6 +82,8 @@ class Wire {
     append(&header, sizeof header);
     append(tail, bytes);
   }
+  // Counts all that moved, but for heartbeats and the sending of control messages.
+  uint64_t progress() const { return progress_; }
   // What the operation has for context rank `rank`, in pieces.
   void send(Operation& operation, int rank, const Header& header) { flows_.push_back({&operation, rank, header, 0}); }
   // No byte of the operation's memory is read or written any more, when it is not in use.
@@ -123,6 +125,7 @@ class Wire {
   Operation* piece_of_ = nullptr;  // NULL: zeros
   const char* piece_ = nullptr;
   size_t piece_left_ = 0;
+  uint64_t progress_ = 0;
 
   Message message_;            // that comes
   size_t header_got_ = 0;      // of its bytes
@@ -188,6 +191,8 @@ inline bool Wire::send_some(Lock& lock, size_t& moved) {
   if (control) {
     going_sent_ += sent;
   } else {
+    progress_ += sent;
+    if (sent > 0 && piece_of_ != nullptr) piece_of_->progressed = Clock::now();
     piece_ += dropped ? 0 : sent;
     piece_left_ -= sent;
     if (piece_left_ == 0) end_piece();
@@ -273,10 +278,15 @@ inline void Wire::take(const char* from, size_t bytes) {
   } else if (!payload) {
     message_.tail.insert(message_.tail.end(), from, from + bytes);
   }
+  if (payload) {
+    progress_ += bytes;
+    if (bytes > 0 && into_ != nullptr) into_->progressed = Clock::now();
+  }
   tail_left_ -= bytes;
   if (tail_left_ > 0) return;
   header_got_ = 0;
   if (!payload) {
+    if (message_.header.type != MessageType::beat) ++progress_;
     listener_->on_control(peer_, message_);
   } else if (Operation* operation = std::exchange(into_, nullptr)) {
     listener_->on_received(*operation, peer_);

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a session was when others did not come, or gave up: the step, the tensors, the parameter.
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "support/sessions.hpp"
+
+using namespace onebit;
+using namespace onebit::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+const Tensors model = {std::vector<float>(900, 1), std::vector<float>(3000, 1), std::vector<float>(40, 1)};
+
+// What a rank is told that this does to; "": nothing.
+std::string told(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+// Two ranks whose steps take a while; one of them aborts in the middle of its second.
+std::string abort_after(std::chrono::milliseconds pause) {
+  const std::string toml =
+      "[optimizer]\nplugin = \"descent\"\npause = 0.02\n[exchange]\nbucket_bytes = 4096\n[communicator]\nplugin = \"threads\"";
+  Registry registry;
+  registry.load_folder(Registry::default_folder());
+  registry.load(ONEBIT_BAD_PLUGINS "/descent_1.so");
+  const Configuration configuration(registry, Manifest::parse(toml, "test.toml", "."));
+  LocalRendezvous rendezvous(2);
+  std::string text;
+  host::run_ranks(2, [&](int rank) {
+    Tensors own = model;
+    Session session(registry, configuration, rendezvous.at(rank), parameters_of(own));
+    session.step(pointers(model));
+    std::thread other([&] {
+      std::this_thread::sleep_for(pause);
+      if (rank == 1) session.communicator().abort("enough");
+    });
+    const std::string found = told([&] {
+      for (;;) session.step(pointers(model));
+    });
+    other.join();
+    if (rank == 0) text = found;
+  });
+  return text;
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+// Rank 1 lives, and does not take its second step.
+TEST_CASE("an error of a collective names the step, the rank, and the option of the limit that was reached") {
+  LocalRendezvous rendezvous(2);
+  const Configuration configuration =
+      configure("[optimizer]\nplugin = \"adam\"\n[communicator]\nplugin = \"threads\"\ntimeout = 20\nstall = 0.3\n");
+  std::string text;
+  std::atomic<bool> over{false};
+  host::run_ranks(2, [&](int rank) {
+    Tensors own = model;
+    Session session(plugins(), configuration, rendezvous.at(rank), parameters_of(own));
+    session.step(pointers(model));
+    while (rank == 1 && !over) std::this_thread::sleep_for(1ms);
+    if (rank == 0) text = told([&] { session.step(pointers(model)); });
+    over = true;
+  });
+  CHECK_MESSAGE(contains(text, "rank 0 waited 0.3 s in all_gather"), text);
+  CHECK_MESSAGE(contains(text, "for rank 1, which did not arrive, though alive"), text);
+  CHECK_MESSAGE(contains(text, "raise communicator.stall"), text);
+  CHECK_MESSAGE(contains(text, " (step 2)"), text);
+}
+
+TEST_CASE("an error of a bucket's collective names the bucket, and its tensors") {
+  std::string text;
+  for (int attempt = 0; attempt < 100 && !contains(text, "bucket"); ++attempt)
+    text = abort_after(std::chrono::milliseconds(10 + attempt % 30));
+  CHECK_MESSAGE(contains(text, "aborted by rank 1: enough (step "), text);
+  CHECK_MESSAGE(contains(text, ": tensor"), text);
+  CHECK_MESSAGE((contains(text, "'t0'") || contains(text, "'t1'") || contains(text, "'t2'")), text);
+}
