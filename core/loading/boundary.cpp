@@ -2,6 +2,10 @@
 // Codes and messages of plugins become errors.
 #include "loading/boundary.hpp"
 
+#include <algorithm>
+#include <optional>
+#include <string_view>
+
 namespace onebit {
 namespace {
 
@@ -47,6 +51,16 @@ void Boundary::escaped() const {
   } catch (...) {
   }
   refuse("it let an exception out, which no plugin may" + what);
+}
+
+void Boundary::refuse_options(const Error& e, bool create) const {
+  const bool may_be = e.code() == Code::invalid_argument || e.code() == Code::unsupported || e.code() == Code::internal;
+  const std::string_view said = e.what();
+  std::optional<Location> place;
+  if (may_be) place = options_.place_named_in(said.substr(std::min(who_.size(), said.size())));
+  if (!place && create && e.code() == Code::invalid_argument) place = options_.place();
+  if (!place) throw Error(e);
+  throw Error(e.code(), place->text() + ": " + e.what(), e.native());
 }
 
 void Boundary::refuse(const std::string& reason, Code code) const { throw Error(code, who_ + ": " + reason); }

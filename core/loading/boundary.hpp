@@ -10,6 +10,7 @@
 
 #include "onebit/abi.h"
 #include "onebit/error.hpp"
+#include "onebit/manifest.hpp"
 
 namespace onebit {
 
@@ -26,10 +27,11 @@ struct CallError : onebit_error {
   std::string reason();
 };
 
-// A component as its adapter holds it: its name for errors, and its plugin kept from shutting down.
+// A component as its adapter holds it: its name for errors, its options, and its plugin kept from shutting down.
 class Boundary {
  public:
-  Boundary(std::string who, std::shared_ptr<const onebit_plugin> plugin) : who_(std::move(who)), plugin_(std::move(plugin)) {}
+  Boundary(std::string who, std::shared_ptr<const onebit_plugin> plugin, ResolvedTable options = {})
+      : who_(std::move(who)), plugin_(std::move(plugin)), options_(std::move(options)) {}
 
   const std::string& who() const { return who_; }
 
@@ -38,6 +40,16 @@ class Boundary {
     CallError err;
     if (const onebit_code code = contained([&] { return f(&err); }); code != ONEBIT_OK) [[unlikely]]
       fail(code, err);
+  }
+  // A call that may refuse the options, such as create: the error begins with where the one was written that it names. create:
+  // an invalid argument that it does not name is told where the table begins.
+  template <class F>
+  void configure(F&& f, bool create = false) const {
+    try {
+      call(f);
+    } catch (const Error& e) {
+      refuse_options(e, create);
+    }
   }
   // A plugin lets no exception out; one that does all the same has failed. Costs nothing where none comes.
   template <class F>
@@ -54,9 +66,11 @@ class Boundary {
 
  private:
   [[noreturn]] void escaped() const;
+  [[noreturn]] void refuse_options(const Error& e, bool create) const;
 
   std::string who_;
   std::shared_ptr<const onebit_plugin> plugin_;
+  ResolvedTable options_;
 };
 
 // An object of a plugin's. What its destroy lets out is lost: there is nobody left to tell. In a fork of the process that made

@@ -88,7 +88,7 @@ class CommunicatorAdapter final : public Communicator {
 std::unique_ptr<Communicator> adapt_communicator(Boundary boundary, const onebit_communicator_api& api, const onebit_host* host,
                                                  const onebit_config* config, const onebit_rendezvous& rendezvous) {
   onebit_communicator* made = nullptr;
-  boundary.call([&](onebit_error* err) { return api.create(host, config, &rendezvous, &made, err); });
+  boundary.configure([&](onebit_error* err) { return api.create(host, config, &rendezvous, &made, err); }, true);
   if (made == nullptr) boundary.refuse("create answered OK but gave no object");
   return std::make_unique<CommunicatorAdapter>(std::move(boundary), api, made);
 }

@@ -14,7 +14,7 @@ class CompressorAdapter final : public Compressor {
   // Takes the object over.
   CompressorAdapter(Boundary boundary, const onebit_compressor_api& api, onebit_compressor* self)
       : boundary_(std::move(boundary)), api_(api), self_(self, {api.destroy}) {
-    boundary_.call([&](onebit_error* err) { return api_.describe(self, &codec_, err); });
+    boundary_.configure([&](onebit_error* err) { return api_.describe(self, &codec_, err); });
     check_codec();
   }
 
@@ -67,7 +67,7 @@ class CompressorAdapter final : public Compressor {
 std::unique_ptr<Compressor> adapt_compressor(Boundary boundary, const onebit_compressor_api& api, const onebit_host* host,
                                              const onebit_config* config) {
   onebit_compressor* made = nullptr;
-  boundary.call([&](onebit_error* err) { return api.create(host, config, &made, err); });
+  boundary.configure([&](onebit_error* err) { return api.create(host, config, &made, err); }, true);
   if (made == nullptr) boundary.refuse("create answered OK but gave no object");
   return std::make_unique<CompressorAdapter>(std::move(boundary), api, made);
 }

@@ -20,7 +20,7 @@ class OptimizerAdapter final : public Optimizer {
     Declared declared{state.table()};
     const onebit_state counted = {sizeof(onebit_state), &declared, Declared::declare, Declared::whole_tensors};
     try {
-      boundary_.call([&](onebit_error* err) { return api_.declare(self(), tensors.data, tensors.size, &counted, err); });
+      boundary_.configure([&](onebit_error* err) { return api_.declare(self(), tensors.data, tensors.size, &counted, err); });
     } catch (const Error& e) {
       if (!declared.too_small) throw;
       throw Error(e.code(), fmt::format("{}: its description has struct_size {}, expected at least {}", e.what(),
@@ -120,7 +120,7 @@ class OptimizerAdapter final : public Optimizer {
 std::unique_ptr<Optimizer> adapt_optimizer(Boundary boundary, const onebit_optimizer_api& api, const onebit_host* host,
                                            const onebit_config* config) {
   onebit_optimizer* made = nullptr;
-  boundary.call([&](onebit_error* err) { return api.create(host, config, &made, err); });
+  boundary.configure([&](onebit_error* err) { return api.create(host, config, &made, err); }, true);
   if (made == nullptr) boundary.refuse("create answered OK but gave no object");
   return std::make_unique<OptimizerAdapter>(std::move(boundary), api, made);
 }

@@ -88,8 +88,8 @@ void Pins::check(const LibraryFile& library, const fs::path& found_as, bool buil
   if (require_ && !built_in && sha256.empty())
     throw Error(Code::invalid_argument,
                 fmt::format("it has no pin, and {} requires one; if you trust it, add to the manifest: [[plugins.pin]] "
-                            "with file = \"{}\" and sha256 = \"{}\"",
-                            required_.text(), found_as.filename().string(), library.sha256()));
+                            "with file = {} and sha256 = \"{}\"",
+                            required_.text(), write_value(found_as.filename().string()), library.sha256()));
 }
 
 void Pins::check_all_used(const std::vector<LoadFailure>& failures) const {

@@ -87,7 +87,7 @@ struct Registry::Impl {
   void load_either(const fs::path& path);
   std::string absence(const Key& key) const;
   std::string other_offer(const Key& key) const;
-  Boundary boundary(const ComponentInfo& component, Kind kind) const;
+  Boundary boundary(const ComponentInfo& component, Kind kind, const ResolvedTable& options = {}) const;
   const std::pair<const Library*, const ComponentInfo*>& owner(const ComponentInfo& component) const;
 };
 
@@ -210,12 +210,12 @@ const std::pair<const Library*, const ComponentInfo*>& Registry::Impl::owner(con
   return found->second;
 }
 
-Boundary Registry::Impl::boundary(const ComponentInfo& component, Kind kind) const {
+Boundary Registry::Impl::boundary(const ComponentInfo& component, Kind kind, const ResolvedTable& options) const {
   const std::lock_guard lock(mutex);
   if (component.kind != kind)
     throw Error(Code::invalid_argument, fmt::format("the component '{}' is of the kind {}, expected {}", component.name,
                                                     name_of(component.kind), name_of(kind)));
-  return Boundary(fmt::format("{} '{}'", name_of(kind), component.name), owner(component).first->table);
+  return Boundary(fmt::format("{} '{}'", name_of(kind), component.name), owner(component).first->table, options);
 }
 
 Registry::Registry(std::shared_ptr<spdlog::logger> logger) : impl_(std::make_shared<Impl>(std::move(logger))) {}
@@ -291,18 +291,19 @@ std::vector<LoadFailure> Registry::failures() const {
 std::unique_ptr<Optimizer> Registry::make_optimizer(const ComponentInfo& component, const ResolvedTable& options,
                                                     bool quiet) const {
   const HostServices& services = impl_->services;
-  return adapt_optimizer(impl_->boundary(component, Kind::optimizer), *static_cast<const onebit_optimizer_api*>(component.api),
+  return adapt_optimizer(impl_->boundary(component, Kind::optimizer, options),
+                         *static_cast<const onebit_optimizer_api*>(component.api),
                          quiet ? services.quiet_table() : services.table(), options.config());
 }
 
 std::unique_ptr<Compressor> Registry::make_compressor(const ComponentInfo& component, const ResolvedTable& options) const {
-  return adapt_compressor(impl_->boundary(component, Kind::compressor),
+  return adapt_compressor(impl_->boundary(component, Kind::compressor, options),
                           *static_cast<const onebit_compressor_api*>(component.api), impl_->services.table(), options.config());
 }
 
 std::unique_ptr<Communicator> Registry::make_communicator(const ComponentInfo& component, const ResolvedTable& options,
                                                           const onebit_rendezvous& rendezvous) const {
-  return adapt_communicator(impl_->boundary(component, Kind::communicator),
+  return adapt_communicator(impl_->boundary(component, Kind::communicator, options),
                             *static_cast<const onebit_communicator_api*>(component.api), impl_->services.table(),
                             options.config(), rendezvous);
 }

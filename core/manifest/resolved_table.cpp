@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 
+#include "manifest/mention.hpp"
 #include "manifest/nearest.hpp"
 #include "manifest/refuse.hpp"
 #include "manifest/schema_text.hpp"
@@ -18,7 +19,14 @@ struct ResolvedTable::Contents {
   struct Line {
     std::string key, value, help;
   };
+  struct Written {
+    std::string key;
+    Location where;
+    std::vector<Location> elements;
+  };
   std::vector<Line> lines;
+  std::vector<Written> written;   // what was not left at its default, in schema order
+  std::optional<Location> table;  // where it was written, if it was
   std::deque<std::string> strings;
   std::deque<onebit_option> options;
   std::vector<const onebit_option*> pointers;
@@ -82,12 +90,12 @@ void ResolvedTable::Contents::add(const onebit_schema& schema, const Value& valu
     add_line(schema, write_value(value));
     return add_option(key, value);
   }
-  std::string text;
-  for (size_t i = 0; i < elements.size(); ++i) {
-    add_option(key + '.' + std::to_string(i), elements[i]);
-    text += (i ? ", " : "") + write_value(elements[i]);
+  std::vector<std::string> texts;
+  for (const Value& element : elements) {
+    add_option(key + '.' + std::to_string(texts.size()), element);
+    texts.push_back(write_value(element));
   }
-  add_line(schema, "[" + text + "]");
+  add_line(schema, write_array(texts));
 }
 
 namespace {
@@ -105,14 +113,27 @@ void check_keys(const Settings& settings, const std::string& who, std::vector<st
       refuse(setting.key, "unknown key '" + key + "' in " + who + suggestion(key, known, "known keys"));
 }
 
+// The first element of an array that would not fit by itself either, or else the whole value.
+Location misfit_of(const onebit_schema& schema, const Setting& setting) {
+  const auto first = [&](const auto& values) {
+    for (size_t i = 0; i < values.size() && i < setting.elements.size(); ++i)
+      if (!fitted(schema, std::decay_t<decltype(values)>{values[i]})) return setting.elements[i];
+    return setting.where;
+  };
+  if (schema.array_max == 0) return setting.where;
+  if (const auto* numbers = std::get_if<std::vector<double>>(&setting.value)) return first(*numbers);
+  if (const auto* strings = std::get_if<std::vector<std::string>>(&setting.value)) return first(*strings);
+  return setting.where;
+}
+
 Value fitting(const std::string& table, const onebit_schema& schema, const Setting& setting) {
   if (const std::optional<Value> value = fitted(schema, setting.value)) return *value;
   std::string hint;
   if (const std::string* word = std::get_if<std::string>(&setting.value); word != nullptr && schema.choices.size > 0)
     if (const std::string_view near = nearest(*word, choices_of(schema)); !near.empty())
       hint = "; did you mean \"" + std::string(near) + "\"?";
-  refuse(setting.where, table + '.' + std::string(view(schema.key)) + ": expected " + expectation(schema) + ", found " +
-                            describe_value(setting.value) + hint);
+  refuse(misfit_of(schema, setting), table + '.' + std::string(view(schema.key)) + ": expected " + expectation(schema) +
+                                         ", found " + describe_value(setting.value) + hint);
 }
 
 Value fallback_of(const Location& where, const std::string& table, const onebit_schema& schema) {
@@ -134,23 +155,45 @@ ResolvedTable::ResolvedTable(const Manifest& manifest, std::string_view name, co
   const std::string table(name), plugin = of_component ? manifest.plugin(table) : "";
   const std::string who = heading(table) + (plugin.empty() ? "" : " with plugin '" + plugin + "'");
   check_keys(manifest.table(table), who, of_component ? host_keys(table) : std::vector<std::string_view>(), schema);
-  resolve(manifest.table(table), manifest.where(table), table, schema);
+  resolve({manifest.where(table), manifest.table(table)}, table, schema, manifest.has(table));
 }
 
 ResolvedTable::ResolvedTable(const SettingTable& table, std::string_view name, const Schema& schema) {
   check_keys(table.settings, heading(std::string(name)), {}, schema);
-  resolve(table.settings, table.where, std::string(name), schema);
+  resolve(table, std::string(name), schema, true);
 }
 
-void ResolvedTable::resolve(const Settings& settings, const Location& where, const std::string& name, const Schema& schema) {
+void ResolvedTable::resolve(const SettingTable& table, const std::string& name, const Schema& schema, bool is_written) {
   const auto contents = std::make_shared<Contents>();
+  if (is_written) contents->table = table.where;
   for (const onebit_schema* entry : schema) {
-    const auto found = settings.find(view(entry->key));
-    contents->add(*entry, found == settings.end() ? fallback_of(where, name, *entry) : fitting(name, *entry, found->second));
+    const auto found = table.settings.find(view(entry->key));
+    if (found == table.settings.end()) {
+      contents->add(*entry, fallback_of(table.where, name, *entry));
+      continue;
+    }
+    const Setting& setting = found->second;
+    contents->add(*entry, fitting(name, *entry, setting));
+    contents->written.push_back({found->first, setting.where, setting.elements});
   }
   contents->finish();
   contents_ = contents;
 }
+
+std::optional<Location> ResolvedTable::place_named_in(std::string_view words) const {
+  std::optional<Location> place;
+  Mention best;
+  for (const Contents::Written& option : contents_->written) {
+    const Mention found = mention_of(option.key, words);
+    if (!found.is_before(best)) continue;
+    best = found;
+    const bool apart = found.element < option.elements.size() && option.elements[found.element].line != option.where.line;
+    place = apart ? option.elements[found.element] : option.where;
+  }
+  return place;
+}
+
+std::optional<Location> ResolvedTable::place() const { return contents_->table; }
 
 const onebit_config* ResolvedTable::config() const { return &contents_->config; }
 
@@ -163,7 +206,7 @@ std::string ResolvedTable::text_of(std::string_view key) const {
 std::string ResolvedTable::to_toml(bool with_help) const {
   std::string text;
   for (const Contents::Line& line : contents_->lines) {
-    if (with_help) text += "# " + line.help + "\n";
+    if (with_help) text += write_comment(line.help);
     text += line.key + " = " + line.value + "\n";
   }
   return text;

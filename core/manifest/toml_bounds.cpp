@@ -11,24 +11,12 @@ namespace {
 constexpr size_t widest_line = 2000;
 constexpr int deepest = 16;
 
-// Bytes of the character that text begins with; 0 when that is not UTF-8 (no overlong forms, no surrogates).
-size_t utf8_size(std::string_view text) {
-  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
-  const unsigned lead = byte(0);
-  if (lead < 0x80) return 1;
-  const size_t size = lead < 0xC2 || lead > 0xF4 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-  for (size_t i = 1; i < size; ++i)
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  const bool overlong = (lead == 0xE0 && byte(1) < 0xA0) || (lead == 0xF0 && byte(1) < 0x90);
-  const bool no_character = (lead == 0xED && byte(1) > 0x9F) || (lead == 0xF4 && byte(1) > 0x8F);
-  return overlong || no_character ? 0 : size;
-}
-
 class Scanner {
  public:
   Scanner(std::string_view text, const std::string& name) : text_(text), name_(name) {}
 
-  void run() {
+  // Where headings begin.
+  std::vector<size_t> run() {
     while (at_ < text_.size()) {
       const char c = text_[at_];
       if (c == '#')
@@ -38,6 +26,7 @@ class Scanner {
       else
         count(c);
     }
+    return headings_;
   }
 
  private:
@@ -76,7 +65,13 @@ class Scanner {
     }
     for (int i = 0; i < (multiline ? 3 : 1) && at_ < text_.size(); ++i) advance();
   }
+  // Outside of arrays a line that begins with a bracket is a heading.
+  bool at_heading() const {
+    const std::string_view before = text_.substr(line_start_, at_ - line_start_);
+    return depth_ == 0 && text_[at_] == '[' && before.find_first_not_of(line_ == 1 ? "\xEF\xBB\xBF \t" : " \t") == before.npos;
+  }
   void count(char c) {
+    if (at_heading()) headings_.push_back(line_start_);
     if (c == '[' || c == '{') ++depth_;
     if (depth_ > deepest) refuse("arrays and tables are nested too deeply");
     if ((c == ']' || c == '}') && depth_ > 0) --depth_;
@@ -88,15 +83,28 @@ class Scanner {
   size_t at_ = 0, checked_ = 0, line_start_ = 0;
   int64_t line_ = 1;
   int depth_ = 0;
+  std::vector<size_t> headings_;
 };
 
 }  // namespace
 
-void check_toml_bounds(std::string_view text, const std::string& name) {
+size_t utf8_size(std::string_view text) {
+  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return 1;
+  const size_t size = lead < 0xC2 || lead > 0xF4 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  for (size_t i = 1; i < size; ++i)
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  const bool overlong = (lead == 0xE0 && byte(1) < 0xA0) || (lead == 0xF0 && byte(1) < 0x90);
+  const bool no_character = (lead == 0xED && byte(1) > 0x9F) || (lead == 0xF4 && byte(1) > 0x8F);
+  return overlong || no_character ? 0 : size;
+}
+
+std::vector<size_t> check_toml_bounds(std::string_view text, const std::string& name) {
   if (text.size() > most_manifest_bytes)
     throw Error(Code::invalid_argument,
                 name + ": a manifest has at most 1 MiB, found " + std::to_string(text.size()) + " bytes");
-  Scanner(text, name).run();
+  return Scanner(text, name).run();
 }
 
 }  // namespace onebit

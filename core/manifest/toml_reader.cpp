@@ -1,90 +1,109 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading TOML with toml11, and telling its errors in one line of our own form.
+// Reading TOML with toml11: its values to settings with their places.
 #include "manifest/toml_reader.hpp"
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <sstream>
-#include <toml.hpp>
 
 #include "manifest/refuse.hpp"
-#include "manifest/toml_bounds.hpp"
+#include "manifest/toml11.hpp"
+#include "manifest/toml_faults.hpp"
+#include "manifest/toml_numbers.hpp"
+#include "manifest/toml_text.hpp"
 
 namespace onebit {
 namespace {
 
-Location location_of(const toml::value& value, const std::string& name) {
-  const toml::source_location at = value.location();
-  return {name, static_cast<int64_t>(at.line()), static_cast<int64_t>(at.column())};
+Location location_of(const toml::value& value, const TomlText& source) {
+  const toml11::Place place = toml11::place_of(value.location());
+  return source.where(place.line, place.column);
 }
 
 // toml11 keeps no location of keys: the key is the last text before its value that reads like it.
-Location key_location(const toml::value& value, const std::string& key, const std::string& name) {
-  Location where = location_of(value, name);
-  const std::string line = value.location().line_str();
-  const size_t end = static_cast<size_t>(std::max<int64_t>(where.column - 1, 0));
-  const size_t found = end == 0 ? std::string::npos : line.rfind(key, end - 1);
-  if (found != std::string::npos) where.column = static_cast<int64_t>(found) + 1;
-  return where;
+Location key_location(const toml11::Place& value, const std::string& key, const TomlText& source) {
+  const size_t end = static_cast<size_t>(std::max<int64_t>(value.column - 1, 0));
+  const size_t found = end == 0 ? std::string_view::npos : source.line(value.line).rfind(key, end - 1);
+  return source.where(value.line, found == std::string_view::npos ? value.column : static_cast<int64_t>(found) + 1);
 }
 
-// toml11 clamps numbers that do not fit, silently; a number at the very end of its type was one of those.
-Value number_of(const toml::value& value, const Location& where) {
+// The value as it was written: without blanks, for it is a number.
+std::string_view word_of(const toml11::Place& place, const TomlText& source) {
+  const std::string_view line = source.line(place.line);
+  const std::string_view rest = line.substr(std::min(static_cast<size_t>(place.column - 1), line.size()));
+  return rest.substr(0, rest.find_first_of(" \t,]}#"));
+}
+
+Value number_of(const toml::value& value, const TomlText& source) {
+  const toml11::Place place = toml11::place_of(value.location());
   if (value.is_integer()) {
-    const int64_t number = value.as_integer();
-    if (number == std::numeric_limits<int64_t>::max() || number == std::numeric_limits<int64_t>::min())
-      refuse(where, "expected a number that fits 64 bits");
-    return number;
+    if (const std::optional<int64_t> integer = read_integer(word_of(place, source))) return *integer;
+    refuse(source.where(place.line, place.column), "expected a number that fits 64 bits");
   }
-  const double number = value.as_floating();
-  if (std::abs(number) == std::numeric_limits<double>::max()) refuse(where, "expected a number that fits a double");
-  return number;
+  if (const std::optional<double> real = read_real(word_of(place, source))) return *real;
+  refuse(source.where(place.line, place.column), "expected a number that fits a double");
 }
 
-Value array_of(const toml::value& value, const Location& where) {
+// Arrays hold doubles.
+double element_of(const toml::value& value, const TomlText& source) {
+  constexpr int64_t most = int64_t{1} << 53;
+  const Value number = number_of(value, source);
+  if (const double* real = std::get_if<double>(&number)) return *real;
+  const int64_t integer = std::get<int64_t>(number);
+  if (integer < -most || integer > most)
+    refuse(location_of(value, source), "an integer in an array is at most 2^53, or " + std::to_string(most));
+  return static_cast<double>(integer);
+}
+
+// An array that holds what no other may, or not all of one kind, is wrong where the first such element is.
+void check_kind(const toml::value& element, const toml::value& first, const TomlText& source) {
+  const auto is_number = [](const toml::value& v) { return v.is_integer() || v.is_floating(); };
+  if (first.is_table() && !element.is_table()) refuse(location_of(element, source), "an array of tables holds nothing else");
+  if (first.is_table()) return;
+  if (!element.is_string() && !is_number(element)) refuse(location_of(element, source), "an array holds numbers or strings");
+  if (element.is_string() != first.is_string())
+    refuse(location_of(element, source), "an array holds either numbers or strings, not both");
+}
+
+Value array_of(const toml::value& value, const TomlText& source) {
   std::vector<double> numbers;
   std::vector<std::string> strings;
+  for (const toml::value& element : value.as_array()) check_kind(element, value.as_array().front(), source);
   for (const toml::value& element : value.as_array()) {
+    if (element.is_table()) refuse(location_of(element, source), "an array holds numbers or strings");
     if (element.is_string())
-      strings.push_back(element.as_string().str);
-    else if (element.is_integer() || element.is_floating())
-      std::visit(
-          [&](const auto& v) {
-            if constexpr (std::is_arithmetic_v<std::decay_t<decltype(v)>>) numbers.push_back(static_cast<double>(v));
-          },
-          number_of(element, where));
+      strings.push_back(toml11::text_of(element));
     else
-      refuse(where, "an array holds numbers or strings");
+      numbers.push_back(element_of(element, source));
   }
-  if (!strings.empty() && !numbers.empty()) refuse(where, "an array holds either numbers or strings, not both");
   if (!strings.empty()) return strings;
   return numbers;
 }
 
-Value value_of(const toml::value& value, const Location& where) {
+Value value_of(const toml::value& value, const TomlText& source) {
   switch (value.type()) {
     case toml::value_t::boolean:
       return value.as_boolean();
     case toml::value_t::integer:
     case toml::value_t::floating:
-      return number_of(value, where);
+      return number_of(value, source);
     case toml::value_t::string:
-      return value.as_string().str;
+      return toml11::text_of(value);
     case toml::value_t::array:
-      return array_of(value, where);
+      return array_of(value, source);
     case toml::value_t::table:
-      refuse(where, "expected a value, found a table; tables are not nested, but for [[optimizer.group]] and [[plugins.pin]]");
+      refuse(location_of(value, source),
+             "expected a value, found a table; tables are not nested, but for [[optimizer.group]] and [[plugins.pin]]");
     default:
-      refuse(where, "expected a boolean, a number, a string or an array, found a date or time");
+      refuse(location_of(value, source), "expected a boolean, a number, a string or an array, found a date or time");
   }
 }
 
-Setting setting_of(const toml::value& value, const std::string& key, const std::string& name) {
-  const Location where = location_of(value, name);
-  Setting setting = {value_of(value, where), where, key_location(value, key, name)};
+Setting setting_of(const toml::value& value, const std::string& key, const TomlText& source) {
+  const toml11::Place place = toml11::place_of(value.location());
+  Setting setting = {value_of(value, source), source.where(place.line, place.column), key_location(place, key, source)};
   if (value.is_array())
-    for (const toml::value& element : value.as_array()) setting.elements.push_back(location_of(element, name));
+    for (const toml::value& element : value.as_array()) setting.elements.push_back(location_of(element, source));
   return setting;
 }
 
@@ -93,103 +112,42 @@ bool is_array_of_tables(const toml::value& value) {
   return std::all_of(value.as_array().begin(), value.as_array().end(), [](const toml::value& v) { return v.is_table(); });
 }
 
-std::vector<SettingTable> tables_of(const toml::value& array, const std::string& name) {
+std::vector<SettingTable> tables_of(const toml::value& array, const TomlText& source) {
   std::vector<SettingTable> tables;
   for (const toml::value& element : array.as_array()) {
-    tables.push_back({location_of(element, name), {}});
-    for (const auto& [key, value] : element.as_table()) tables.back().settings.emplace(key, setting_of(value, key, name));
+    tables.push_back({location_of(element, source), {}});
+    for (const auto& [key, value] : element.as_table()) tables.back().settings.emplace(key, setting_of(value, key, source));
   }
   return tables;
 }
 
-TomlTable table_of(const toml::value& value, const std::string& key, const std::string& name) {
-  TomlTable table{location_of(value, name), {}, {}};
+TomlTable table_of(const toml::value& value, const std::string& key, const TomlText& source) {
+  TomlTable table{location_of(value, source), {}, {}};
   if (is_array_of_tables(value))
     refuse(table.where, "expected the table [" + key + "] once, found an array of tables [[" + key + "]]");
   if (!value.is_table())
-    refuse(key_location(value, key, name),
+    refuse(key_location(toml11::place_of(value.location()), key, source),
            "'" + key + "' stands outside of a table; a setting belongs under a heading such as [optimizer]");
   for (const auto& [inner, setting] : value.as_table()) {
     if (is_array_of_tables(setting))
-      table.arrays.emplace(inner, tables_of(setting, name));
+      table.arrays.emplace(inner, tables_of(setting, source));
     else
-      table.settings.emplace(inner, setting_of(setting, inner, name));
+      table.settings.emplace(inner, setting_of(setting, inner, source));
   }
   return table;
-}
-
-// The column under which toml11 drew its caret below the excerpt of this line, and what it wrote beside it.
-struct Caret {
-  int64_t column = 0;
-  std::string remark;
-};
-Caret caret_of(const std::string& message, int64_t line) {
-  std::istringstream lines(message);
-  Caret caret;
-  const std::string number = " " + std::to_string(line) + " | ";
-  for (std::string excerpt, drawn; std::getline(lines, excerpt);) {
-    if (excerpt.find_first_not_of(' ') == std::string::npos) continue;
-    const size_t start = excerpt.find(number.substr(1));
-    if (start == std::string::npos || excerpt.find_first_not_of(' ') != start || !std::getline(lines, drawn)) continue;
-    const size_t mark = drawn.find_first_of("^~"), text = start + number.size() - 1;
-    if (mark == std::string::npos || mark < text) continue;
-    caret.column = static_cast<int64_t>(mark - text) + 1;
-    const size_t remark = drawn.find_first_not_of("^~- ", mark);
-    caret.remark = remark == std::string::npos ? "" : drawn.substr(remark);
-  }
-  return caret;
-}
-
-std::string without_stop(std::string text) {
-  while (!text.empty() && text.back() == '.') text.pop_back();
-  return text;
-}
-
-// "[error] toml::parse_key: an invalid key appeared." -> "an invalid key appeared"
-std::string headline(const std::string& message) {
-  std::string text = message.substr(0, message.find('\n'));
-  if (text.rfind("[error] ", 0) == 0) text.erase(0, 8);
-  if (text.rfind("toml::", 0) == 0 && text.find(": ") != std::string::npos) text.erase(0, text.find(": ") + 2);
-  if (text.rfind("bad format: ", 0) == 0) text.erase(0, 12);
-  return without_stop(text);
-}
-
-std::string line_of(std::string_view text, int64_t line) {
-  for (int64_t i = 1; i < line && !text.empty(); ++i) text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
-  return std::string(text.substr(0, text.find_first_of("\r\n")));
-}
-
-// The reason in few words: toml11's headline and what it wrote beside its caret. The most common slip has words of its own.
-std::string reason_of(const toml::exception& e, const Caret& caret, const std::string& line) {
-  const std::string title = headline(e.what());
-  const size_t at = static_cast<size_t>(std::max<int64_t>(caret.column - 1, 0));
-  const bool at_word = at < line.size() && std::isalpha(static_cast<unsigned char>(line[at]));
-  if (at_word && (title.empty() || title == "unknown value appeared")) return "expected a value; text is written in quotes";
-  if (title.empty() || caret.remark.empty() || caret.remark == "here") return title.empty() ? caret.remark : title;
-  return title + " (" + without_stop(caret.remark) + ")";
-}
-
-[[noreturn]] void syntax_error(const toml::exception& e, std::string_view text, const std::string& name) {
-  const toml::source_location& at = e.location();
-  const Caret caret = caret_of(e.what(), at.line());
-  const Location where = {name, static_cast<int64_t>(at.line()),
-                          caret.column ? caret.column : static_cast<int64_t>(at.column())};
-  const std::string line = line_of(text, where.line);
-  const std::string found = line.empty() ? "" : ", in `" + line + "`";
-  refuse(where, "not valid TOML: " + reason_of(e, caret, line) + found);
 }
 
 }  // namespace
 
 TomlDocument read_toml(std::string_view text, const std::string& name) {
-  check_toml_bounds(text, name);
+  const TomlText source(text, name);
   TomlDocument document;
   try {
-    std::istringstream in{std::string(text)};
+    std::istringstream in(source.text());
     const toml::value root = toml::parse(in, name);
-    for (const auto& [key, value] : root.as_table()) document.emplace(key, table_of(value, key, name));
+    for (const auto& [key, value] : root.as_table()) document.emplace(key, table_of(value, key, source));
   } catch (const toml::exception& e) {
-    syntax_error(e, text, name);
+    refuse_fault(e, source);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& e) {

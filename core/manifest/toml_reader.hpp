@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one place that knows toml11: text to tables of settings with their locations, and single values to and from TOML.
+// Text to tables of settings with their locations, and single values to and from TOML.
 #pragma once
 
 #include <map>
@@ -24,8 +24,12 @@ TomlDocument read_toml(std::string_view text, const std::string& name);
 
 // One TOML value, such as `1e-3`, `"l2"` or `[0.9, 0.999]`; nothing when the text is no such value.
 std::optional<Value> read_value(std::string_view text);
-// The value as TOML that reads back as the same value.
+// The value as TOML that reads back as the same value; over several lines where it is long.
 std::string write_value(const Value& value);
+// An array of what is written already.
+std::string write_array(const std::vector<std::string>& elements);
+// Words as a comment, of several lines where they are many; what no comment may hold becomes a blank or '?'.
+std::string write_comment(std::string_view words);
 // "the integer 3", `the string "abc"`, "the array [1.0, 2.0]".
 std::string describe_value(const Value& value);
 

@@ -2,6 +2,7 @@
 // The configuration: each table of the manifest against the schema of whoever reads it.
 #include "onebit/configuration.hpp"
 
+#include <spdlog/logger.h>
 #include <xxhash.h>
 
 #include "loading/pins.hpp"
@@ -38,10 +39,13 @@ Selection select(const Registry& registry, const Manifest& manifest, Kind kind, 
   return {&component, &registry.plugin_of(component), ResolvedTable(manifest, table, component.options, true)};
 }
 
-ResolvedTable host_table(const Manifest& manifest, const std::vector<const onebit_schema*>& schema) {
-  if (schema.empty() && manifest.has("train"))
-    refuse(manifest.where("train"), "the table [train] belongs to the command onebit; this program takes none");
-  return ResolvedTable(manifest, "train", schema);
+// A manifest may serve the command and an embedder alike.
+ResolvedTable host_table(const Registry& registry, const Manifest& manifest, const std::vector<const onebit_schema*>& schema) {
+  if (!schema.empty()) return ResolvedTable(manifest, "train", schema);
+  if (manifest.has("train"))
+    registry.logger()->debug("{}: the table [train] is the command onebit's; this program does not read it",
+                             manifest.where("train").text());
+  return {};
 }
 
 int64_t device_of(const ResolvedTable& session) {
@@ -79,7 +83,7 @@ Configuration::Configuration(const Registry& registry, const Manifest& manifest,
       pins(Pins(manifest).to_toml()),
       session(manifest, "session", session_schema()),
       exchange(manifest, "exchange", exchange_schema()),
-      train(host_table(manifest, train_schema)) {
+      train(host_table(registry, manifest, train_schema)) {
   const int64_t device = device_of(session);
   optimizer = select(registry, manifest, Kind::optimizer, device);
   if (manifest.has("compressor")) compressor = select(registry, manifest, Kind::compressor, device);

@@ -109,7 +109,10 @@ std::vector<TensorGroup> read_groups(const Manifest& manifest, const Selection& 
 
 std::string written(const ExemptTensors& exempt, const std::vector<TensorGroup>& groups, bool with_help) {
   std::string text = exempt.options.to_toml(with_help);
-  for (const TensorGroup& group : groups) text += "\n[[optimizer.group]]\n" + group.options.to_toml(with_help);
+  for (const TensorGroup& group : groups) {
+    text += "\n[[optimizer.group]]\n" + group.options.to_toml(with_help);
+    with_help = false;  // once is enough: there may be as many groups as tensors
+  }
   return text;
 }
 

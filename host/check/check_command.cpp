@@ -4,6 +4,8 @@
 
 #include <fmt/core.h>
 
+#include <nlohmann/json.hpp>
+
 #include "command/loading.hpp"
 #include "command/output.hpp"
 #include "training/models.hpp"
@@ -58,6 +60,16 @@ std::string roles_text(const Configuration& configuration, const std::vector<Par
   return text;
 }
 
+// The configuration as a manifest that means the same wherever it lies: the data set's folder, which is relative to the
+// manifest, with the manifest's in front. JSON's strings are TOML's, too.
+std::string printed(const Loaded& loaded, const Source& source) {
+  const std::string folder = TrainSettings(loaded.configuration).data_folder;
+  if (folder.empty()) return loaded.configuration.to_toml(true);
+  std::vector<std::string> overrides = source.overrides;
+  overrides.push_back("train.data_folder=" + nlohmann::json((loaded.manifest.folder() / folder).string()).dump());
+  return Configuration(loaded.registry, Manifest::load(source.config, overrides), train_schema()).to_toml(true);
+}
+
 constexpr int64_t most_ranks = 4096;  // more than run as threads: the cost is arithmetic
 
 void check(const Source& source, int64_t ranks, int64_t machines, const std::shared_ptr<spdlog::logger>& logger) {
@@ -71,7 +83,7 @@ void check(const Source& source, int64_t ranks, int64_t machines, const std::sha
   const std::vector<Parameter> tensors = tensors_of(model);
   const Cost cost = cost_of(loaded.registry, configuration, tensors, static_cast<int>(ranks), static_cast<int>(machines));
   print(fmt::format("# {}: valid; hash {:016x}\n", source.config, configuration.hash()) + cost_text(cost, model, ranks) +
-        roles_text(configuration, tensors) + "\n" + configuration.to_toml(true));
+        roles_text(configuration, tensors) + "\n" + printed(loaded, source));
 }
 
 }  // namespace

@@ -71,7 +71,11 @@ function(onebit_check_torch)
 endfunction()
 
 add_library(onebit_torch INTERFACE)
-add_library(onebit::torch ALIAS onebit_torch)
+if(TARGET onebit::torch) # the package's, from before its component was asked for
+  set_property(TARGET onebit::torch PROPERTY INTERFACE_LINK_LIBRARIES onebit_torch)
+else()
+  add_library(onebit::torch ALIAS onebit_torch)
+endif()
 target_link_libraries(onebit_torch INTERFACE onebit::core)
 if(TARGET torch) # that of the project that this one is part of: there can't be two
   set(onebit_torch_version ${Torch_VERSION})

@@ -203,6 +203,23 @@ TEST_CASE("find_package finds what was installed by its prefix alone, and what t
   for (const std::string& part : parts) CHECK_SAYS(found, "onebit/" + part + ".hpp: there");
 }
 
+TEST_CASE("who links a component without asking for it is told how to ask, and may ask later") {
+  const std::string program =
+      "file(WRITE ${CMAKE_BINARY_DIR}/t.cpp \"int main() {}\")\nadd_executable(t ${CMAKE_BINARY_DIR}/t.cpp)\n";
+  const auto lists = [&](const std::string& part, const std::string& again) {
+    return "find_package(onebit 1.0 REQUIRED)\n" + program + "target_link_libraries(t PRIVATE onebit::" + part + ")\n" + again;
+  };
+  for (const std::string part : {"torch", "mpi"}) {
+    const Outcome told = Project(lists(part, ""), "C CXX").configure(kBuildTree);
+    CHECK_MESSAGE(told.status != 0, told.text);
+    CHECK_SAYS(told, "find_package(onebit 1.0 REQUIRED COMPONENTS " + part + ")");
+    const bool is_built = part == "torch" ? bool(ONEBIT_WITH_TORCH) : !std::string_view(ONEBIT_MPIRUN).empty();
+    if (is_built)
+      must(Project(lists(part, "find_package(onebit 1.0 REQUIRED COMPONENTS " + part + ")\n"), "C CXX")
+               .configure("-Wno-dev " + kBuildTree));
+  }
+}
+
 TEST_CASE("the build folder is a package as well") {
   const Project project(fs::path(kSource + "/tests/package/project"));
   const Outcome configured = project.configure(kBuildTree);
@@ -298,6 +315,7 @@ TEST_CASE("a project may have onebit as a subdirectory, and add plugins of its o
       "target_link_libraries(trainer PRIVATE onebit::core)\n",
       "C CXX");
   must(project.configure("-DONEBIT_TORCH=OFF -DONEBIT_MPI=OFF -DONEBIT_CUDA=OFF"));
+  CHECK(contents_of(project.folder / "build/CMakeCache.txt").find("ONEBIT_WERROR:BOOL=OFF") != std::string::npos);
   must(project.build("plain"));
   CHECK_SAYS(onebit::test::run_onebit("plugins inspect " + in_quotes(project.folder / "build/plain.so")), "optimizer 'plain'");
   CHECK(contents_of(project.folder / "build/onebit/cmake_install.cmake").find("libonebit_core") == std::string::npos);

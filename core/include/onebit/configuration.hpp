@@ -38,8 +38,8 @@ struct TensorGroup {
 };
 
 struct Configuration {
-  // train_schema: of [train], which belongs to the host and not to the core; empty: the table is refused.
-  // Throws Error, at the first thing that is wrong. The registry outlives the configuration.
+  // train_schema: of [train], which belongs to the command `onebit` and not to the core; empty: the table is not looked at, so
+  // that a manifest may serve both. Throws Error, at the first thing that is wrong. The registry outlives the configuration.
   Configuration(const Registry& registry, const Manifest& manifest, const std::vector<const onebit_schema*>& train_schema = {});
 
   std::filesystem::path folder;  // what plugins.path is relative to

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -96,11 +97,16 @@ class ResolvedTable {
   std::string to_toml(bool with_help = false) const;
   // The same without the keys named.
   std::string to_toml_without(const std::vector<std::string_view>& keys) const;
+  // Where the option was written that somebody's words name, such as a component's when it refuses it: in quotes, or else as a
+  // word; of several the one that is named first. Nothing where they name none, or only such as were left at their defaults.
+  std::optional<Location> place_named_in(std::string_view words) const;
+  // Where the table itself was written; nothing where it was not.
+  std::optional<Location> place() const;
 
  private:
   struct Contents;
-  void resolve(const Settings& settings, const Location& where, const std::string& name,
-               const std::vector<const onebit_schema*>& schema);
+  void resolve(const SettingTable& table, const std::string& name, const std::vector<const onebit_schema*>& schema,
+               bool is_written);
   std::shared_ptr<const Contents> contents_;
 };
 

@@ -97,9 +97,9 @@ TEST_CASE("wrong types") {
   CHECK(table_error("betas = 0.9") ==
         "a.toml:3:9: optimizer.betas: expected an array of at most 2 numbers from 0 to 1, found the number 0.9");
   CHECK(table_error("betas = ['a']") ==
-        "a.toml:3:9: optimizer.betas: expected an array of at most 2 numbers from 0 to 1, found the array [\"a\"]");
+        "a.toml:3:10: optimizer.betas: expected an array of at most 2 numbers from 0 to 1, found the array [\"a\"]");
   CHECK(table_error("sizes = [1.5]") ==
-        "a.toml:3:9: optimizer.sizes: expected an array of at most 2 integers from 1 to 100, found the array [1.5]");
+        "a.toml:3:10: optimizer.sizes: expected an array of at most 2 integers from 1 to 100, found the array [1.5]");
   CHECK(table_error("rank = true", false) == "a.toml:3:8: optimizer.rank: expected an integer >= 1, found the boolean true");
   CHECK(table_error("floor = 'x'") == "a.toml:3:9: optimizer.floor: expected a number, found the string \"x\"");
 }
@@ -110,7 +110,7 @@ TEST_CASE("out of range, not among the choices, too many, missing") {
   CHECK(table_error("lr = nan") == "a.toml:3:6: optimizer.lr: expected a number from 0 to 1, found the number nan");
   CHECK(table_error("rank = 0", false) == "a.toml:3:8: optimizer.rank: expected an integer >= 1, found the integer 0");
   CHECK(table_error("betas = [0.9, 1.1]") ==
-        "a.toml:3:9: optimizer.betas: expected an array of at most 2 numbers from 0 to 1, found the array [0.9, 1.1]");
+        "a.toml:3:15: optimizer.betas: expected an array of at most 2 numbers from 0 to 1, found the array [0.9, 1.1]");
   CHECK(table_error("betas = [0.1, 0.2, 0.3]").find("found the array [0.1, 0.2, 0.3]") != std::string::npos);
   CHECK(
       table_error("scale = 'blok'") ==

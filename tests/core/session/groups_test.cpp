@@ -134,7 +134,7 @@ TEST_CASE("what is wrong with exempt tensors and groups in a manifest") {
   CHECK(error_of(adam("dense = '*.bias'\n")) ==
         "a.toml:3:9: optimizer.dense: expected an array of at most 1024 strings, found the string \"*.bias\"");
   CHECK(error_of(adam("dense = [1]\n")) ==
-        "a.toml:3:9: optimizer.dense: expected an array of at most 1024 strings, found the array [1.0]");
+        "a.toml:3:10: optimizer.dense: expected an array of at most 1024 strings, found the array [1.0]");
   CHECK(error_of(adam("dnese = ['*']\n")) ==
         "a.toml:3:1: unknown key 'dnese' in [optimizer] with plugin 'adam'; did you mean 'dense'?");
   CHECK(error_of(adam(group + "lr = 1\n")).find("a.toml:3:1: [[optimizer.group]] lacks the required key 'tensors': expected") ==

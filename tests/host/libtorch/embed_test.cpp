@@ -1,18 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The embedding that the README shows: Session in somebody's own libtorch loop. The part between the marks is quoted there.
+// The embedding that the README shows: Session in somebody's own libtorch loop. The part between the marks is quoted there; it
+// comes before all other headers, for it needs none.
 // [embed]
+#include <onebit/rendezvous.hpp>
 #include <onebit/torch.hpp>
 // [embed]
-
-#undef CHECK  // libtorch's, which would end the program
-#include <doctest/doctest.h>
-
-#include <cmath>
-#include <vector>
-
-#include "launch/ranks.hpp"
-#include "onebit/rendezvous.hpp"
-#include "support/scratch_folder.hpp"
 
 namespace {
 
@@ -29,10 +21,6 @@ torch::Tensor loss_of(Model& model, int rank, int step) {
       torch::tensor({0.1f * static_cast<float>(step % 10), 1.0f + static_cast<float>(rank)}).reshape({2, 1});
   return torch::mse_loss(model.forward(x), 3 * x - 1);
 }
-
-const char* const kManifest =
-    "[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 100\nlr = 0.05\n"
-    "[compressor]\nplugin = \"onebit\"\n[communicator]\nplugin = \"threads\"\n";
 
 // [embed]
 void train(Model& model, const std::string& config, const onebit_rendezvous& rendezvous, int steps) {
@@ -51,6 +39,24 @@ void train(Model& model, const std::string& config, const onebit_rendezvous& ren
 
 }  // namespace
 
+#undef CHECK  // libtorch's, which would end the program
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <vector>
+
+#include "launch/ranks.hpp"
+#include "support/scratch_folder.hpp"
+
+namespace {
+
+const char* const kManifest =
+    "[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 100\nlr = 0.05\n"
+    "[compressor]\nplugin = \"onebit\"\n[communicator]\nplugin = \"threads\"\n";
+
+}  // namespace
+
 TEST_CASE("the embedding of the README trains a model, the same on all ranks") {
   const ScratchFolder folder;
   const std::string config = folder.file("config.toml", kManifest).string();
@@ -60,4 +66,19 @@ TEST_CASE("the embedding of the README trains a model, the same on all ranks") {
   for (size_t k = 0; k < 2; ++k) CHECK(torch::equal(models[0].parameters()[k], models[1].parameters()[k]));
   CHECK(std::fabs(models[0].linear->weight.item<float>() - 3) < 0.1);
   CHECK(std::fabs(models[0].linear->bias.item<float>() + 1) < 0.1);
+}
+
+TEST_CASE("the embedding of the README takes the manifests of configs/ as they are") {
+  int trained = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(ONEBIT_SOURCE_DIR "/configs")) {
+    if (entry.path().stem() == "nccl") continue;  // which is for GPUs
+    CAPTURE(entry.path().string());
+    onebit::LocalRendezvous alone(1);
+    Model model;
+    const torch::Tensor before = model.linear->weight.detach().clone();
+    CHECK_NOTHROW(train(model, entry.path().string(), alone.at(0), 3));
+    CHECK_FALSE(torch::equal(model.linear->weight, before));
+    ++trained;
+  }
+  CHECK(trained >= 5);
 }

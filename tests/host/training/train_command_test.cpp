@@ -69,6 +69,16 @@ TEST_CASE("the manifests in configs/ are valid and name every option") {
     complete("optimizer", configuration.optimizer.component->options);
     complete("communicator", configuration.communicator.component->options);
     if (configuration.compressor.component != nullptr) complete("compressor", configuration.compressor.component->options);
+    CHECK_MESSAGE(manifest.table("optimizer").contains("dense"), name);
+  }
+}
+
+TEST_CASE("the manifests in configs/ show what a group of tensors and a pin of a plugin may say, as comments") {
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(ONEBIT_SOURCE_DIR) + "/configs")) {
+    const std::string text = contents_of(entry.path());
+    for (const char* line : {"# [[optimizer.group]] ", "# tensors = [", "# lr = ", "# weight_decay = ", "# [[plugins.pin]] ",
+                             "# file = ", "# sha256 = "})
+      CHECK_MESSAGE(text.find(std::string("\n") + line) != std::string::npos, entry.path().string(), ": ", line);
   }
 }
 

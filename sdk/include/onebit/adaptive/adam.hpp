@@ -4,6 +4,7 @@
 
 #include <cfloat>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -19,9 +20,10 @@ struct AdamBetas {
     if (values.size() != 2)
       throw Error(Code::invalid_argument,
                   "betas has " + std::to_string(values.size()) + " numbers; it must have two, [beta1, beta2]");
-    for (const double beta : values)
-      if (!(beta >= 0 && beta < 1))
-        throw Error(Code::invalid_argument, "betas has " + std::to_string(beta) + "; both must be at least 0 and less than 1");
+    for (size_t i = 0; i < values.size(); ++i)
+      if (!(values[i] >= 0 && values[i] < 1))
+        throw Error(Code::invalid_argument, "betas[" + std::to_string(i) + "] is " + std::to_string(values[i]) +
+                                                "; both must be at least 0 and less than 1");
     return {values[0], values[1]};
   }
   double first, second;
