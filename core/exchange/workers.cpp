@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "process/float_environment.hpp"
+
 namespace onebit {
 
 Workers::Workers(int count) : count_(count), turn_(count), failures_(static_cast<size_t>(count)) {
@@ -23,6 +25,7 @@ void Workers::dispatch() {
 }
 
 void Workers::serve(int worker) {
+  FloatEnvironment::set_default();  // whatever mode the thread that made this one was in
   for (;;) {
     turn_.arrive_and_wait();
     if (call_ == nullptr) return;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -102,11 +103,13 @@ Elf64_Ehdr read_header(const Reader& file) {
 }
 
 // What the loader would map must be there: a mapped page beyond the end of the file ends the process when it is touched.
-void check_segments(const Reader& file, const Elf64_Ehdr& header) {
+std::vector<Elf64_Phdr> checked_segments(const Reader& file, const Elf64_Ehdr& header) {
   if (header.e_phentsize != sizeof(Elf64_Phdr)) refuse("the file is damaged: its program headers have an unknown size");
-  for (const Elf64_Phdr& segment : file.array<Elf64_Phdr>(header.e_phoff, header.e_phnum, "program headers"))
+  std::vector<Elf64_Phdr> segments = file.array<Elf64_Phdr>(header.e_phoff, header.e_phnum, "program headers");
+  for (const Elf64_Phdr& segment : segments)
     if (segment.p_type != PT_NULL && !file.inside(segment.p_offset, segment.p_filesz))
       refuse(fmt::format("the file is truncated: a segment reaches beyond its {} bytes", file.size()));
+  return segments;
 }
 
 // A library has one section of either type.
@@ -120,14 +123,11 @@ const Elf64_Shdr* only(const std::vector<Elf64_Shdr>& sections, Elf64_Word type)
   return found;
 }
 
-// The string table of a section. Entries that name one long text over and over would fill the memory: there is an end.
+// A string table. Entries that name one long text over and over would fill the memory: there is an end.
 class Names {
  public:
-  Names(const Reader& file, const std::vector<Elf64_Shdr>& sections, const Elf64_Shdr& section) : left_(4 * file.size()) {
-    if (section.sh_link >= sections.size()) refuse("the file is damaged: a section names one that is not there");
-    const Elf64_Shdr& link = sections[section.sh_link];
-    strings_ = file.array<char>(link.sh_offset, link.sh_size, "dynamic strings");
-  }
+  Names(const Reader& file, uint64_t offset, uint64_t size)
+      : strings_(file.array<char>(offset, size, "dynamic strings")), left_(4 * file.size()) {}
   std::string at(uint64_t offset) {
     if (offset >= strings_.size()) refuse("the file is damaged: a name lies outside of its string table");
     const char* const begin = strings_.data() + offset;
@@ -141,6 +141,46 @@ class Names {
   std::vector<char> strings_;
   uint64_t left_;
 };
+
+Names names_of(const Reader& file, const std::vector<Elf64_Shdr>& sections, const Elf64_Shdr& section) {
+  if (section.sh_link >= sections.size()) refuse("the file is damaged: a section names one that is not there");
+  const Elf64_Shdr& link = sections[section.sh_link];
+  return {file, link.sh_offset, link.sh_size};
+}
+
+// Where the file has what will be mapped at an address.
+uint64_t offset_of(const std::vector<Elf64_Phdr>& segments, uint64_t address) {
+  for (const Elf64_Phdr& segment : segments)
+    if (segment.p_type == PT_LOAD && address >= segment.p_vaddr && address - segment.p_vaddr < segment.p_filesz)
+      return segment.p_offset + (address - segment.p_vaddr);
+  refuse("the file is damaged: its dynamic entries name an address that is not in it");
+}
+
+// The entries that the dynamic loader reads, which asks no section.
+std::vector<Elf64_Dyn> dynamic_entries(const Reader& file, const std::vector<Elf64_Phdr>& segments) {
+  std::vector<Elf64_Dyn> entries;
+  for (const Elf64_Phdr& segment : segments)
+    if (segment.p_type == PT_DYNAMIC)
+      entries = file.array<Elf64_Dyn>(segment.p_offset, segment.p_filesz / sizeof(Elf64_Dyn), "dynamic entries");
+  const auto end = std::find_if(entries.begin(), entries.end(), [](const Elf64_Dyn& entry) { return entry.d_tag == DT_NULL; });
+  entries.erase(end, entries.end());
+  return entries;
+}
+
+std::vector<std::string> search_paths_of(const Reader& file, const std::vector<Elf64_Phdr>& segments) {
+  uint64_t table = 0, size = 0;
+  std::vector<uint64_t> offsets;
+  for (const Elf64_Dyn& entry : dynamic_entries(file, segments)) {
+    if (entry.d_tag == DT_STRTAB) table = entry.d_un.d_ptr;
+    if (entry.d_tag == DT_STRSZ) size = entry.d_un.d_val;
+    if (entry.d_tag == DT_RUNPATH || entry.d_tag == DT_RPATH) offsets.push_back(entry.d_un.d_val);
+  }
+  std::vector<std::string> paths;
+  if (offsets.empty()) return paths;
+  Names names(file, offset_of(segments, table), size);
+  for (const uint64_t offset : offsets) paths.push_back(names.at(offset));
+  return paths;
+}
 
 bool is_export(const Elf64_Sym& symbol) {
   const int binding = ELF64_ST_BIND(symbol.st_info), visibility = ELF64_ST_VISIBILITY(symbol.st_other);
@@ -164,13 +204,13 @@ ElfLibrary::ElfLibrary(const std::filesystem::path& path) {
 ElfLibrary::ElfLibrary(int descriptor) {
   const Reader file(descriptor);
   const Elf64_Ehdr header = read_header(file);
-  check_segments(file, header);
+  search_paths = search_paths_of(file, checked_segments(file, header));
   has_sections = header.e_shnum != 0;
   if (has_sections && header.e_shentsize != sizeof(Elf64_Shdr))
     refuse("the file is damaged: its section headers have an unknown size");
   const auto sections = file.array<Elf64_Shdr>(header.e_shoff, header.e_shnum, "section headers");
   if (const Elf64_Shdr* symbols = only(sections, SHT_DYNSYM)) {
-    Names names(file, sections, *symbols);
+    Names names = names_of(file, sections, *symbols);
     for (const Elf64_Sym& symbol : file.array<Elf64_Sym>(symbols->sh_offset, symbols->sh_size / sizeof(Elf64_Sym), "symbols"))
       if (is_export(symbol)) {
         exported.push_back(names.at(symbol.st_name));
@@ -178,7 +218,7 @@ ElfLibrary::ElfLibrary(int descriptor) {
       }
   }
   if (const Elf64_Shdr* dynamic = only(sections, SHT_DYNAMIC)) {
-    Names names(file, sections, *dynamic);
+    Names names = names_of(file, sections, *dynamic);
     for (const Elf64_Dyn& entry :
          file.array<Elf64_Dyn>(dynamic->sh_offset, dynamic->sh_size / sizeof(Elf64_Dyn), "dynamic entries"))
       if (entry.d_tag == DT_NEEDED) needed.push_back(names.at(entry.d_un.d_val));

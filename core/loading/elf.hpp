@@ -17,7 +17,10 @@ struct ElfLibrary {
   std::vector<std::string> exported;  // defined global and weak symbols of .dynsym
   std::vector<std::string> unique;    // those of them that the dynamic loader makes one of in a process (STB_GNU_UNIQUE)
   std::vector<std::string> needed;    // DT_NEEDED
-  bool has_sections = true;           // false: stripped of its section headers, symbols and needed are unknown
+  // DT_RUNPATH and DT_RPATH, as they are: folders separated by ':'. Found where the dynamic loader finds them, without
+  // sections.
+  std::vector<std::string> search_paths;
+  bool has_sections = true;  // false: stripped of its section headers, symbols and needed are unknown
 };
 
 }  // namespace onebit

@@ -70,7 +70,7 @@ class Mapped {
   // The dynamic loader answers with what it has mapped under a name, whatever lies there by now: that must be these bytes.
   void add(const LibraryFile& file, const ElfLibrary& elf) {
     const std::lock_guard lock(mutex_);
-    const auto [first, is_new] = files_.emplace(file.path(), file.identity());
+    const auto [first, is_new] = files_.emplace(file.loading_path(), file.identity());
     if (!is_new && !(first->second == file.identity()))
       refuse("this process has loaded another file of that name before; start it anew to load this one");
     for (const std::string& symbol : elf.unique)
@@ -86,7 +86,8 @@ class Mapped {
 // A g++ library often can't be unmapped, and a thread still running in it would crash: this keeps it whoever lets go of it.
 void keep(const std::filesystem::path& file) { dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE); }
 
-// By its path and not by the descriptor: from /proc/self/fd a library would not find what lies beside it ($ORIGIN).
+// By its path and not by the descriptor, as long as nobody else could change the file: from /proc a library would not find what
+// lies beside it ($ORIGIN).
 onebit_plugin_entry_v1_fn load_entry(const std::filesystem::path& file) {
   namespace dll = boost::dll;
   try {
@@ -100,14 +101,26 @@ onebit_plugin_entry_v1_fn load_entry(const std::filesystem::path& file) {
   }
 }
 
-// What was checked, and hashed, is what is mapped: nobody but root and the user can have come between, and if they did, it is
-// noticed.
+// A private copy lies nowhere: beside it is nothing.
+void check_search_paths(const ElfLibrary& elf) {
+  for (const std::string& path : elf.search_paths)
+    if (path.find("$ORIGIN") != std::string::npos || path.find("${ORIGIN}") != std::string::npos)
+      refuse(fmt::format(
+          "its RUNPATH is '{}', so it looks for libraries beside itself; but others could change its file, so it is "
+          "loaded from a private copy, which has nothing beside it: move the file to where only you can write, or "
+          "link it without that RUNPATH",
+          path));
+}
+
+// What was checked, and hashed, is what is mapped: nobody but root, the user and whom the manifest trusts can have come
+// between, and if they did, it is noticed.
 onebit_plugin_entry_v1_fn load_checked(const LibraryFile& file) {
   const ElfLibrary elf(file.descriptor());
   check_entry(elf);
+  if (file.is_private()) check_search_paths(elf);
   Mapped::in_process().check_symbols(file, elf);
   file.check_unchanged();
-  const onebit_plugin_entry_v1_fn entry = load_entry(file.path());
+  const onebit_plugin_entry_v1_fn entry = load_entry(file.loading_path());
   Mapped::in_process().add(file, elf);
   file.check_unchanged();
   return entry;
@@ -163,7 +176,7 @@ std::shared_ptr<const onebit_plugin> shared_table(const onebit_plugin* plugin) {
 }  // namespace
 
 std::string plugin_label(const std::filesystem::path& file) {
-  std::string stem = file.stem().string();
+  std::string stem = (file.has_filename() ? file : file.parent_path()).stem().string();
   if (stem.rfind("lib", 0) == 0) stem.erase(0, 3);
   return "plugin '" + stem + "' (" + file.string() + ")";
 }

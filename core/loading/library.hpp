@@ -19,7 +19,7 @@ struct Library {
 
 // Throws Error with the reason. observer: as of Registry::load; the first stage has been told.
 Library open_library(const LibraryFile& file, const onebit_host* host, const LoadObserver& observer = {});
-// How errors name the plugin of a file: "plugin 'foo' (/opt/p/libfoo.so)".
+// How errors name the plugin of a file, or of what should be one: "plugin 'foo' (/opt/p/libfoo.so)".
 std::string plugin_label(const std::filesystem::path& file);
 
 }  // namespace onebit

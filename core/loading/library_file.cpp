@@ -7,9 +7,11 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
+#include "loading/private_copy.hpp"
+#include "loading/refuse.hpp"
 #include "loading/sha256.hpp"
-#include "loading/trust.hpp"
 #include "onebit/error.hpp"
 
 namespace onebit {
@@ -26,17 +28,37 @@ LibraryFile::Identity identity_of(const struct stat& status) {
 }  // namespace
 
 // The path has no links: should one appear, or anything that would wait for a writer, that is an error and no wait.
-LibraryFile::LibraryFile(const std::filesystem::path& file) : path_(trusted(file)) {
+LibraryFile::LibraryFile(const std::filesystem::path& file, const Owners& owners) {
+  Way way = way_to(file, owners);
+  path_ = std::move(way.file);
+  doubt_ = std::move(way.doubt);
   descriptor_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
   if (descriptor_ < 0) fail("the file can't be read", errno);
-  struct stat status {};
-  if (fstat(descriptor_, &status) != 0) {
-    const int error = errno;
+  try {
+    examine();
+    original_ = identity_;
+  } catch (...) {
     close(descriptor_);
-    fail("the file can't be examined", error);
+    throw;
   }
+}
+
+void LibraryFile::examine() {
+  struct stat status {};
+  if (fstat(descriptor_, &status) != 0) fail("the file can't be examined", errno);
+  if (!S_ISREG(status.st_mode)) refuse("expected a regular file, and it is none any more");
   identity_ = identity_of(status);
   changed_ = status.st_ctim;
+}
+
+void LibraryFile::make_private() {
+  const PrivateCopy copy = private_copy(descriptor_, path_.filename().string());
+  const int own = fcntl(copy.descriptor, F_DUPFD_CLOEXEC, 3);
+  if (own < 0) fail("the file can't be read", errno);
+  close(std::exchange(descriptor_, own));
+  private_path_ = copy.path;
+  doubt_.clear();
+  examine();
 }
 
 std::optional<LibraryFile::Identity> LibraryFile::identity_at(const std::filesystem::path& path) {
@@ -50,6 +72,7 @@ LibraryFile::~LibraryFile() { close(descriptor_); }
 std::string LibraryFile::sha256() const { return sha256_of(descriptor_); }
 
 void LibraryFile::check_unchanged() const {
+  if (is_private()) return;
   struct stat status {};
   const bool there = lstat(path_.c_str(), &status) == 0;
   if (!there || !(identity_of(status) == identity_) || status.st_ctim.tv_sec != changed_.tv_sec ||

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A library's file, held open from its first check to its loading, so that all of them speak of the same bytes.
+// A library's file, held open from its first check to its loading, so that all of them speak of the same bytes. Where others
+// could change it, a private copy takes its place.
 #pragma once
 
 #include <sys/stat.h>
@@ -8,6 +9,8 @@
 #include <optional>
 #include <string>
 #include <tuple>
+
+#include "loading/trust.hpp"
 
 namespace onebit {
 
@@ -29,23 +32,35 @@ class LibraryFile {
   // Of the file that a path leads to, links followed; nothing where there is none.
   static std::optional<Identity> identity_at(const std::filesystem::path& path);
 
-  // Throws Error where trusted() does, and when the file can't be opened.
-  explicit LibraryFile(const std::filesystem::path& file);
+  // Throws Error where way_to() does, and when the file can't be opened.
+  explicit LibraryFile(const std::filesystem::path& file, const Owners& owners = {});
   ~LibraryFile();
   LibraryFile(const LibraryFile&) = delete;
   LibraryFile& operator=(const LibraryFile&) = delete;
 
+  // Why others could change the file; "" when they can't, or can no more.
+  const std::string& doubt() const { return doubt_; }
+  // From here on the bytes, and all that is said about them but path(), are those of a copy that nobody can change.
+  void make_private();
+  bool is_private() const { return !private_path_.empty(); }
+
   const std::filesystem::path& path() const { return path_; }  // absolute, without links
+  // Under which the dynamic loader finds it: path(), or that of the copy.
+  const std::filesystem::path& loading_path() const { return is_private() ? private_path_ : path_; }
   const Identity& identity() const { return identity_; }
+  const Identity& original() const { return original_; }  // of the file that was opened, private or not
   int descriptor() const { return descriptor_; }
   std::string sha256() const;
   // Throws Error when the path no longer leads to the bytes that were opened.
   void check_unchanged() const;
 
  private:
-  std::filesystem::path path_;
+  void examine();
+
+  std::filesystem::path path_, private_path_;
+  std::string doubt_;
   int descriptor_ = -1;
-  Identity identity_;
+  Identity identity_, original_;
   timespec changed_{};  // by which everything that happens to a file is noticed, except to its folders
 };
 

@@ -68,16 +68,19 @@ void Pins::add(const SettingTable& table, const fs::path& folder) {
   pins_.push_back(std::move(pin));
 }
 
-bool Pins::fits(const Pin& pin, const LibraryFile& library, const std::array<std::string, 2>& file_names) {
-  if (pin.name.is_absolute()) return pin.file && pin.file->same_file(library.identity());
-  return std::find(file_names.begin(), file_names.end(), pin.name.native()) != file_names.end();
+bool Pins::fits(const Pin& pin, const LibraryFile& library, const fs::path& found_as) {
+  if (pin.name.is_absolute()) return pin.file && pin.file->same_file(library.original());
+  return pin.name == found_as.filename() || pin.name == library.path().filename();
+}
+
+bool Pins::concern(const LibraryFile& library, const fs::path& found_as) const {
+  return std::any_of(pins_.begin(), pins_.end(), [&](const Pin& pin) { return fits(pin, library, found_as); });
 }
 
 void Pins::check(const LibraryFile& library, const fs::path& found_as, bool built_in) {
-  const std::array<std::string, 2> file_names = {found_as.filename().native(), library.path().filename().native()};
   std::string sha256;
   for (Pin& pin : pins_) {
-    if (!fits(pin, library, file_names)) continue;
+    if (!fits(pin, library, found_as)) continue;
     if (sha256.empty()) sha256 = library.sha256();
     if (pin.sha256 != sha256)
       throw PinError(Code::invalid_argument,

@@ -2,7 +2,6 @@
 // [[plugins.pin]]: the SHA-256 that a library must have; and plugins.require_pins: whether one without may be loaded.
 #pragma once
 
-#include <array>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,7 +23,9 @@ class Pins {
   // Throws Error, with its place in the manifest, for a pin that is malformed or there twice.
   explicit Pins(const Manifest& manifest);
 
-  // found_as: under what name the library was found. built_in: it was installed with the core and needs no pin.
+  // Whether a pin is meant for the library, whatever its hash. found_as: under what name the library was found.
+  bool concern(const LibraryFile& library, const std::filesystem::path& found_as) const;
+  // built_in: it was installed with the core and needs no pin.
   // Throws PinError when a pin wants another library, Error when it has no pin but needs one.
   void check(const LibraryFile& library, const std::filesystem::path& found_as, bool built_in);
   // When all is loaded: throws PinError for the first pin that no library came for, with the reason if it is among the
@@ -42,8 +43,7 @@ class Pins {
     bool used = false;
   };
   void add(const SettingTable& table, const std::filesystem::path& folder);
-  // file_names: under which the library is known.
-  static bool fits(const Pin& pin, const LibraryFile& library, const std::array<std::string, 2>& file_names);
+  static bool fits(const Pin& pin, const LibraryFile& library, const std::filesystem::path& found_as);
 
   std::vector<Pin> pins_;
   Location required_;  // where require_pins was set to true

@@ -8,10 +8,8 @@
 namespace onebit {
 namespace {
 
-onebit_schema path_option() {
-  onebit_schema schema = text_option("path", "[]", "",
-                                     "plugin files, or folders of plugin files, to load in addition to the "
-                                     "built-in plugins; relative to this file");
+onebit_schema texts_option(const char* key, const char* help) {
+  onebit_schema schema = text_option(key, "[]", "", help);
   schema.array_max = 256;
   return schema;
 }
@@ -20,12 +18,16 @@ onebit_schema path_option() {
 
 std::vector<const onebit_schema*> plugins_schema() {
   static const onebit_schema schemas[] = {
-      path_option(),
+      texts_option(
+          "path",
+          "plugin files, or folders of plugin files, to load in addition to the built-in plugins; relative to this file"),
+      texts_option("trusted_owners",
+                   "users, by name or number, whose plugin files are loaded, besides those of root and of who runs this"),
       boolean_option("require_pins", "false",
                      "load a plugin only if a table [[plugins.pin]] gives its file and sha256; the built-in plugins need "
                      "none"),
   };
-  return {&schemas[0], &schemas[1]};
+  return {&schemas[0], &schemas[1], &schemas[2]};
 }
 
 std::vector<std::filesystem::path> plugin_paths(const ResolvedTable& plugins, const std::filesystem::path& folder) {

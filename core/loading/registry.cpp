@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/sinks/null_sink.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <deque>
@@ -17,10 +18,12 @@
 #include "loading/adapters.hpp"
 #include "loading/host_services.hpp"
 #include "loading/library.hpp"
+#include "loading/owners.hpp"
 #include "loading/pins.hpp"
 #include "loading/plugin_paths.hpp"
-#include "loading/trust.hpp"
+#include "loading/refuse.hpp"
 #include "manifest/nearest.hpp"
+#include "process/float_environment.hpp"
 
 namespace onebit {
 namespace {
@@ -28,12 +31,31 @@ namespace {
 namespace fs = std::filesystem;
 using Key = std::tuple<Kind, std::string, int64_t>;
 
-// How a file came to be loaded: by its own name, with its folder, or with the core's own folder.
-enum class Origin { named, folder, built_in };
+// How a file came to be loaded: it alone, by its own name; as one of several, in a folder or by a manifest; with the core's own
+// folder.
+enum class Origin { alone, among_others, built_in };
 
 std::shared_ptr<spdlog::logger> or_silent(std::shared_ptr<spdlog::logger> logger) {
   if (logger != nullptr) return logger;
   return std::make_shared<spdlog::logger>("onebit", std::make_shared<spdlog::sinks::null_sink_mt>());
+}
+
+fs::path find_core() {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<const void*>(&device_name), &info) == 0 || info.dli_fname == nullptr) return {};
+  std::error_code error;
+  fs::path core = fs::canonical(info.dli_fname, error);
+  return error ? fs::path() : core;
+}
+const fs::path& file_of_core() {
+  static const fs::path core = find_core();
+  return core;
+}
+
+// Whoever owns the core could change what it does: its own plugins, beside it, may be that user's as well.
+void add_owner_of_core(Owners& owners) {
+  struct stat status {};
+  if (stat(file_of_core().c_str(), &status) == 0) owners.push_back(status.st_uid);
 }
 
 std::string text_of(const Key& key) {
@@ -77,14 +99,16 @@ struct Registry::Impl {
   std::vector<LoadFailure> failures;
   std::vector<fs::path> looked_in;
   Pins pins;
+  Owners owners, owners_of_manifest;
 
   const Library& open(const fs::path& file, Origin origin, const LoadObserver& observer = {});
   const Library& open_checked(const fs::path& file, Origin origin, const LoadObserver& observer);
+  Owners trusted_in(const fs::path& folder) const;
   const Library* loaded(const LibraryFile& file) const;
   void check_rivals(const Library& library, Origin origin);
   void announce(const PluginInfo& info) const;
   void scan(const fs::path& folder, Origin origin);
-  void load_either(const fs::path& path);
+  void load_each(const std::vector<fs::path>& paths, const std::string& written = "");
   std::string absence(const Key& key) const;
   std::string other_offer(const Key& key) const;
   Boundary boundary(const ComponentInfo& component, Kind kind, const ResolvedTable& options = {}) const;
@@ -92,8 +116,9 @@ struct Registry::Impl {
 };
 
 const Library& Registry::Impl::open(const fs::path& file, Origin origin, const LoadObserver& observer) {
+  const FloatEnvironment environment;
   const fs::path shown = written_out(file);
-  const auto text = [&](const Error& e) {
+  const auto text = [&](const std::exception& e) {
     failures.push_back({shown, plugin_label(shown) + ": " + e.what()});
     return failures.back().reason;
   };
@@ -103,12 +128,18 @@ const Library& Registry::Impl::open(const fs::path& file, Origin origin, const L
     throw PinError(e.code(), text(e), e.native());
   } catch (const Error& e) {
     throw Error(e.code(), text(e), e.native());
+  } catch (const std::exception& e) {
+    throw Error(Code::internal, text(e));
   }
 }
 
 const Library& Registry::Impl::open_checked(const fs::path& path, Origin origin, const LoadObserver& observer) {
   if (observer) observer(LoadStage::check);
-  const LibraryFile file(path);
+  LibraryFile file(path, trusted_in(path.parent_path()));
+  if (!file.doubt().empty()) {
+    if (!pins.concern(file, path)) refuse(file.doubt());
+    file.make_private();
+  }
   pins.check(file, path, origin == Origin::built_in);
   if (const Library* const known = loaded(file)) return *known;
   Library library = open_library(file, services.table(), observer);
@@ -118,6 +149,14 @@ const Library& Registry::Impl::open_checked(const fs::path& path, Origin origin,
     components.emplace(Key(component.kind, component.name, component.device), std::pair(&kept, &component));
   announce(kept.info);
   return kept;
+}
+
+Owners Registry::Impl::trusted_in(const fs::path& folder) const {
+  Owners all = owners;
+  all.insert(all.end(), owners_of_manifest.begin(), owners_of_manifest.end());
+  std::error_code ignored;
+  if (fs::equivalent(folder, default_folder(), ignored)) add_owner_of_core(all);
+  return all;
 }
 
 // One file is one library, under however many names.
@@ -135,7 +174,7 @@ void Registry::Impl::check_rivals(const Library& library, Origin origin) {
     const Key key(component.kind, component.name, component.device);
     const auto found = components.find(key);
     if (found == components.end()) continue;
-    if (origin != Origin::named) rivals.emplace(key, library.info.file);
+    if (origin != Origin::alone) rivals.emplace(key, library.info.file);
     throw Error(Code::invalid_argument, fmt::format("{} is already in {}; load only one of the two", text_of(key),
                                                     found->second.first->info.file.string()));
   }
@@ -165,14 +204,27 @@ void Registry::Impl::scan(const fs::path& folder, Origin origin) {
     } catch (const PinError&) {
       throw;
     } catch (const Error& e) {
-      services.logger()->warn("{}", e.what());
+      services.logger()->warn("{}; it is left out", e.what());
     }
   }
 }
 
-void Registry::Impl::load_either(const fs::path& path) {
-  std::error_code ignored;
-  fs::is_directory(path, ignored) ? scan(path, Origin::folder) : void(open(path, Origin::named));
+// Whatever is wrong with one of them costs that one alone; but who pins a library gets that one or an error.
+// written: where the paths were written, for errors.
+void Registry::Impl::load_each(const std::vector<fs::path>& paths, const std::string& written) {
+  const std::string where = written.empty() ? "" : written + ": ";
+  for (const fs::path& path : paths) {
+    const size_t told = failures.size();
+    std::error_code ignored;
+    try {
+      fs::is_directory(path, ignored) ? scan(path, Origin::among_others) : void(open(path, Origin::among_others));
+    } catch (const PinError& e) {
+      throw PinError(e.code(), where + e.what(), e.native());
+    } catch (const Error& e) {
+      if (failures.size() == told) failures.push_back({path, e.what()});
+      services.logger()->warn("{}{}; it is left out", where, e.what());
+    }
+  }
 }
 
 // The same name for another device, which can be chosen, or under another kind: a hint worth more than a list.
@@ -223,37 +275,33 @@ Registry::~Registry() = default;
 
 const PluginInfo& Registry::load(const fs::path& file, const LoadObserver& observer) {
   const std::lock_guard lock(impl_->mutex);
-  return impl_->open(file, Origin::named, observer).info;
+  return impl_->open(file, Origin::alone, observer).info;
 }
 
 void Registry::load_folder(const fs::path& folder) {
   const std::lock_guard lock(impl_->mutex);
-  impl_->scan(folder, Origin::folder);
+  impl_->scan(folder, Origin::among_others);
 }
 
 void Registry::load(const Manifest& manifest, const std::vector<fs::path>& search) {
   const ResolvedTable plugins(manifest, "plugins", plugins_schema());
-  const Location where = manifest.where("plugins", "path");
   const std::lock_guard lock(impl_->mutex);
   impl_->pins = Pins(manifest);
-  for (const fs::path& path : plugin_paths(plugins, manifest.folder())) {
-    try {
-      impl_->load_either(path);
-    } catch (const Error& e) {
-      throw Error(e.code(), where.text() + ": " + e.what(), e.native());
-    }
-  }
-  for (const fs::path& path : search) impl_->load_either(path);
+  impl_->owners_of_manifest = trusted_owners(manifest);
+  impl_->load_each(plugin_paths(plugins, manifest.folder()), manifest.where("plugins", "path").text());
+  impl_->load_each(search);
   if (const fs::path folder = default_folder(); fs::is_directory(folder)) impl_->scan(folder, Origin::built_in);
   impl_->pins.check_all_used(impl_->failures);
 }
 
+void Registry::trust_owner(const std::string& user) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->owners.push_back(number_of_user(user));
+}
+
 fs::path Registry::default_folder() {
-  Dl_info info{};
-  if (dladdr(reinterpret_cast<const void*>(&device_name), &info) == 0 || info.dli_fname == nullptr) return {};
-  std::error_code error;
-  const fs::path core = fs::canonical(info.dli_fname, error);
-  return error ? fs::path() : core.parent_path() / "onebit" / "plugins";
+  const fs::path& core = file_of_core();
+  return core.empty() ? core : core.parent_path() / "onebit" / "plugins";
 }
 
 const ComponentInfo& Registry::find(Kind kind, std::string_view name, int64_t device) const {
@@ -290,6 +338,7 @@ std::vector<LoadFailure> Registry::failures() const {
 
 std::unique_ptr<Optimizer> Registry::make_optimizer(const ComponentInfo& component, const ResolvedTable& options,
                                                     bool quiet) const {
+  const FloatEnvironment environment;
   const HostServices& services = impl_->services;
   return adapt_optimizer(impl_->boundary(component, Kind::optimizer, options),
                          *static_cast<const onebit_optimizer_api*>(component.api),
@@ -297,18 +346,21 @@ std::unique_ptr<Optimizer> Registry::make_optimizer(const ComponentInfo& compone
 }
 
 std::unique_ptr<Compressor> Registry::make_compressor(const ComponentInfo& component, const ResolvedTable& options) const {
+  const FloatEnvironment environment;
   return adapt_compressor(impl_->boundary(component, Kind::compressor, options),
                           *static_cast<const onebit_compressor_api*>(component.api), impl_->services.table(), options.config());
 }
 
 std::unique_ptr<Communicator> Registry::make_communicator(const ComponentInfo& component, const ResolvedTable& options,
                                                           const onebit_rendezvous& rendezvous) const {
+  const FloatEnvironment environment;
   return adapt_communicator(impl_->boundary(component, Kind::communicator, options),
                             *static_cast<const onebit_communicator_api*>(component.api), impl_->services.table(),
                             options.config(), rendezvous);
 }
 
 std::unique_ptr<Device> Registry::make_device(const ComponentInfo& component, int32_t ordinal) const {
+  const FloatEnvironment environment;
   (void)impl_->boundary(component, Kind::device);
   return static_cast<const DeviceMaker*>(component.api)->make(ordinal);
 }

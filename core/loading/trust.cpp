@@ -20,12 +20,14 @@ namespace {
 namespace fs = std::filesystem;
 constexpr int most_links = 40;  // the kernel's limit
 
-bool is_ours(const struct stat& status) { return status.st_uid == 0 || status.st_uid == geteuid(); }
 bool is_open_to_all(const struct stat& status) { return (status.st_mode & S_IWOTH) != 0; }
 bool is_sticky(const struct stat& status) { return (status.st_mode & S_ISVTX) != 0; }
 
-std::string owners(const struct stat& status) {
-  return fmt::format("belongs to user {}; expected root or the user who runs this ({})", status.st_uid, geteuid());
+std::string owned_by_a_stranger(const struct stat& status) {
+  return fmt::format(
+      "belongs to {0}; expected root or the user who runs this ({1}); if you trust that user, set in the manifest "
+      "plugins.trusted_owners = [\"{2}\"]",
+      user_label(status.st_uid), geteuid(), status.st_uid);
 }
 
 const char* kind_of(mode_t mode) {
@@ -36,14 +38,14 @@ const char* kind_of(mode_t mode) {
 
 class Walk {
  public:
-  explicit Walk(const fs::path& file) {
+  Walk(const fs::path& file, const Owners& owners) : owners_(owners) {
     if (file.native().find('\0') != std::string::npos) refuse("its path has a zero byte in it");
     look("/");
     put_in_front(file.relative_path());
     while (!names_.empty()) step();
     check_file();
   }
-  const fs::path& place() const { return place_; }
+  Way way() const { return {place_, doubt_}; }
 
  private:
   void step() {
@@ -56,13 +58,14 @@ class Walk {
       return;
     }
     if (!S_ISDIR(status_.st_mode)) fail(ENOTDIR);
-    const bool in_sticky = is_open_to_all(status_);  // a folder open to all that is not sticky was refused
+    const bool in_sticky = is_open_to_all(status_) && is_sticky(status_);
     look(place_ / name);
     if (S_ISREG(status_.st_mode)) {
       place_ /= name;
     } else {
-      if (in_sticky && !is_ours(status_))
-        refuse(fmt::format("{}, which lies where everybody may write, {}", (place_ / name).string(), owners(status_)));
+      if (in_sticky && !is_trusted())
+        doubt(fmt::format("{}, which lies where everybody may write, {}", (place_ / name).string(),
+                          owned_by_a_stranger(status_)));
       S_ISLNK(status_.st_mode) ? follow(place_ / name) : void(place_ /= name);
     }
   }
@@ -71,7 +74,7 @@ class Walk {
   void look(const fs::path& place) {
     if (lstat(place.c_str(), &status_) != 0) fail(errno);
     if (S_ISDIR(status_.st_mode) && is_open_to_all(status_) && !is_sticky(status_))
-      refuse(fmt::format("its folder {0} is writable by everybody; correct that with: chmod o-w {0}", place.string()));
+      doubt(fmt::format("its folder {0} is writable by everybody; correct that with: chmod o-w {0}", place.string()));
   }
 
   void follow(const fs::path& link) {
@@ -87,17 +90,28 @@ class Walk {
 
   void put_in_front(const fs::path& path) { names_.insert(names_.begin(), path.begin(), path.end()); }
 
-  void check_file() const {
+  void check_file() {
     if (S_ISDIR(status_.st_mode)) refuse("expected a shared library, found a folder");
     if (!S_ISREG(status_.st_mode)) refuse(fmt::format("expected a regular file, found {}", kind_of(status_.st_mode)));
-    if (!is_ours(status_)) refuse("the file " + owners(status_));
-    if (is_open_to_all(status_)) refuse("the file is writable by everybody; correct that with: chmod o-w " + place_.string());
+    if (!is_trusted()) doubt("the file " + owned_by_a_stranger(status_));
+    if (is_open_to_all(status_)) doubt("the file is writable by everybody; correct that with: chmod o-w " + place_.string());
+  }
+
+  bool is_trusted() const {
+    return status_.st_uid == 0 || status_.st_uid == geteuid() ||
+           std::find(owners_.begin(), owners_.end(), status_.st_uid) != owners_.end();
+  }
+  // The first is the one to tell.
+  void doubt(const std::string& reason) {
+    if (doubt_.empty()) doubt_ = reason;
   }
 
   [[noreturn]] void fail(int error) const {
     throw Error(Code::unavailable, std::string("the file can't be found: ") + std::strerror(error) + by_link_, error);
   }
 
+  const Owners& owners_;
+  std::string doubt_;
   fs::path place_ = "/";   // without links
   struct stat status_ {};  // of what was looked at last
   std::deque<std::string> names_;
@@ -107,7 +121,13 @@ class Walk {
 
 }  // namespace
 
-fs::path trusted(const fs::path& file) { return Walk(fs::absolute(file)).place(); }
+Way way_to(const fs::path& file, const Owners& owners) { return Walk(fs::absolute(file), owners).way(); }
+
+fs::path trusted(const fs::path& file, const Owners& owners) {
+  const Way way = way_to(file, owners);
+  if (!way.doubt.empty()) refuse(way.doubt);
+  return way.file;
+}
 
 fs::path written_out(const fs::path& file) {
   const fs::path whole = fs::absolute(file);

@@ -9,6 +9,7 @@
 #include "manifest/schema_text.hpp"
 #include "manifest/toml_reader.hpp"
 #include "onebit/manifest.hpp"
+#include "process/float_environment.hpp"
 
 namespace onebit {
 
@@ -164,6 +165,7 @@ ResolvedTable::ResolvedTable(const SettingTable& table, std::string_view name, c
 }
 
 void ResolvedTable::resolve(const SettingTable& table, const std::string& name, const Schema& schema, bool is_written) {
+  const FloatEnvironment environment;
   const auto contents = std::make_shared<Contents>();
   if (is_written) contents->table = table.where;
   for (const onebit_schema* entry : schema) {

@@ -11,6 +11,7 @@
 #include "manifest/toml_faults.hpp"
 #include "manifest/toml_numbers.hpp"
 #include "manifest/toml_text.hpp"
+#include "process/float_environment.hpp"
 
 namespace onebit {
 namespace {
@@ -140,6 +141,7 @@ TomlTable table_of(const toml::value& value, const std::string& key, const TomlT
 }  // namespace
 
 TomlDocument read_toml(std::string_view text, const std::string& name) {
+  const FloatEnvironment environment;
   const TomlText source(text, name);
   TomlDocument document;
   try {

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "onebit/error.hpp"
+#include "onebit/number_text.hpp"
 
 namespace onebit {
 
@@ -17,7 +18,7 @@ constexpr int64_t kLongestTimeout = 1'000'000'000'000'000'000;  // ns, 30 years:
 inline std::string quoted_key(std::string_view key) { return "rendezvous key '" + std::string(key) + '\''; }
 
 inline std::string timeout_text(std::string_view key, int64_t limit_ns) {
-  return "no rank has put " + quoted_key(key) + " within " + std::to_string(static_cast<double>(limit_ns) * 1e-9) + " s";
+  return "no rank has put " + quoted_key(key) + " within " + fixed_text(static_cast<double>(limit_ns) * 1e-9, 6) + " s";
 }
 
 inline void require_value(std::string_view key, const void* value, size_t size) {

@@ -7,14 +7,17 @@
 #include <cmath>
 #include <utility>
 
-#include "session/float_environment.hpp"
+#include "process/float_environment.hpp"
 #include "session/session_impl.hpp"
 
 namespace onebit {
 
 Session::Session(const Registry& registry, const Configuration& configuration, const onebit_rendezvous& rendezvous,
                  std::vector<Parameter> parameters)
-    : impl_(std::make_unique<Impl>(registry, configuration, rendezvous, std::move(parameters))) {
+    : impl_([&] {
+        const FloatEnvironment environment;
+        return std::make_unique<Impl>(registry, configuration, rendezvous, std::move(parameters));
+      }()) {
   impl_->guarded([&] { impl_->start(); });
 }
 // In a fork nothing of it can be freed: threads are not there, and peers, streams and files are the first process's.
@@ -66,6 +69,7 @@ void Session::set_next_step(int64_t number) {
   impl_->next_step = number;
 }
 void Session::set_learning_rate_factor(double value) {
+  const FloatEnvironment environment;
   if (!std::isfinite(value)) throw Error(Code::invalid_argument, "the factor of the learning rates must be finite");
   for (const Group& group : impl_->configured)
     if (!(std::fabs(group.learning_rate * value) <= FLT_MAX))

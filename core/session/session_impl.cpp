@@ -265,6 +265,7 @@ Footprint Session::Impl::footprint() const {
 
 Cost cost_of(const Registry& registry, const Configuration& configuration, const std::vector<Parameter>& parameters, int ranks,
              int machines) {
+  const FloatEnvironment environment;
   if (ranks < 1) throw Error(Code::invalid_argument, "a cost is of at least 1 rank, found " + std::to_string(ranks));
   if (machines == 0 || !hierarchical(configuration)) machines = ranks;
   if (machines < 0 || ranks % machines != 0)

@@ -19,6 +19,7 @@
 #include "exchange/state_store.hpp"
 #include "exchange/workers.hpp"
 #include "onebit/session.hpp"
+#include "process/float_environment.hpp"
 #include "session/agreement.hpp"
 #include "session/device_step.hpp"
 #include "session/gradients.hpp"
@@ -48,7 +49,8 @@ struct Session::Impl {
   void take_step(const std::vector<const float*>& gradients, void* stream);
   void step_on_cpu(const Step& now);
   void step_on_device(const Step& now, void* stream);
-  // Runs f; when it throws, the communicator is aborted, so that no other rank waits for this one, and the session ends.
+  // Runs f in the default floating-point mode; when it throws, the communicator is aborted, so that no other rank waits for
+  // this one, and the session ends.
   template <class F>
   auto guarded(F&& f);
   // Throws Error(unavailable) in a fork of the process that made the session.
@@ -164,6 +166,7 @@ template <class F>
 auto Session::Impl::guarded(F&& f) {
   require_own_process();
   if (!ended.empty()) throw Error(Code::aborted, "this session ended with an earlier error: " + ended);
+  const FloatEnvironment environment;
   try {
     return f();
   } catch (const std::exception& e) {

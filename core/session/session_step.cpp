@@ -9,7 +9,6 @@
 #include <xxhash.h>
 
 #include "device/gradient_scan.hpp"
-#include "session/float_environment.hpp"
 #include "session/session_impl.hpp"
 
 namespace onebit {
@@ -39,7 +38,6 @@ StepReport Session::Impl::step(const std::vector<const float*>& gradients, void*
 }
 
 void Session::Impl::take_step(const std::vector<const float*>& gradients, void* stream) {
-  const FloatEnvironment environment;
   if (at_anchor)
     throw Error(
         Code::invalid_argument,

@@ -129,6 +129,7 @@ class Child {
   Child(const std::vector<std::string>& arguments, const std::function<void(const Json&)>& hear) : hear_(hear) {
     std::vector<std::string> line = {"onebit", "plugins", "examine", "--report-to", std::to_string(kReportDescriptor)};
     line.insert(line.end(), arguments.begin(), arguments.end());
+    ::signal(SIGCHLD, SIG_DFL);  // where a shell had it ignored, a child would be gone without telling how it ended
     pid_ = Settings(report_, said_).spawn(std::move(line));
     report_.close_writer();
     said_.close_writer();

@@ -8,10 +8,17 @@
 namespace onebit::host {
 namespace {
 
-void list(const std::shared_ptr<spdlog::logger>& logger, bool as_json) {
+struct Options {
+  std::string file;
+  std::vector<std::string> owners;
+  bool as_json = false;
+};
+
+void list(const std::shared_ptr<spdlog::logger>& logger, const Options& options) {
   Registry registry(logger);
+  trust(registry, options.owners);
   registry.load(Manifest::parse("", "onebit", std::filesystem::current_path()), environment_plugin_path());
-  if (as_json) {
+  if (options.as_json) {
     print_json(host::json_of(registry));
     return;
   }
@@ -22,10 +29,11 @@ void list(const std::shared_ptr<spdlog::logger>& logger, bool as_json) {
   print(text);
 }
 
-void inspect(const std::shared_ptr<spdlog::logger>& logger, const std::string& file, bool as_json) {
+void inspect(const std::shared_ptr<spdlog::logger>& logger, const Options& options) {
   Registry registry(logger);
-  const PluginInfo& plugin = registry.load(named_file(file));
-  if (as_json)
+  trust(registry, options.owners);
+  const PluginInfo& plugin = registry.load(named_file(options.file));
+  if (options.as_json)
     print_json(host::json_of(plugin));
   else
     print(description_of(plugin));
@@ -36,6 +44,22 @@ void inspect(const std::shared_ptr<spdlog::logger>& logger, const std::string& f
 std::filesystem::path named_file(const std::string& typed) {
   if (typed.empty()) throw Error(Code::invalid_argument, "FILE is empty; expected the path of a shared library");
   return std::filesystem::absolute(typed);
+}
+
+void add_owners(CLI::App& command, std::vector<std::string>& owners) {
+  command
+      .add_option("--trusted-owner", owners,
+                  "Load files of this user, a name or number, besides root's and your own; may be repeated")
+      ->type_name("USER")
+      ->allow_extra_args(false);
+}
+
+void trust(Registry& registry, const std::vector<std::string>& owners) {
+  for (const std::string& owner : owners) registry.trust_owner(owner);
+}
+
+void append_owners(std::vector<std::string>& arguments, const std::vector<std::string>& owners) {
+  for (const std::string& owner : owners) arguments.insert(arguments.end(), {"--trusted-owner", owner});
 }
 
 void add_timeout(CLI::App& command, double& seconds, const std::string& help) {
@@ -50,20 +74,20 @@ void add_timeout(CLI::App& command, double& seconds, const std::string& help) {
 void add_plugins(CLI::App& app, Run& run) {
   CLI::App* plugins = app.add_subcommand("plugins", "List, inspect, test and create plugins");
   plugins->require_subcommand(1);
-  const auto as_json = std::make_shared<bool>(false);
-  const auto file = std::make_shared<std::string>();
+  const auto options = std::make_shared<Options>();
 
   CLI::App* list_command = plugins->add_subcommand(
       "list", "List all optimizers, compressors and communicators, and the plugins that failed to load");
-  list_command->add_flag("--json", *as_json, "Print JSON instead of text");
-  list_command->callback([&run, as_json] { run.chosen = [&run, as_json] { list(run.logger, *as_json); }; });
+  list_command->add_flag("--json", options->as_json, "Print JSON instead of text");
+  add_owners(*list_command, options->owners);
+  list_command->callback([&run, options] { run.chosen = [&run, options] { list(run.logger, *options); }; });
 
   CLI::App* inspect_command =
       plugins->add_subcommand("inspect", "Show what a plugin contains, and each option with type, default and range");
-  inspect_command->add_option("FILE", *file, "The plugin, a shared library (.so)")->required();
-  inspect_command->add_flag("--json", *as_json, "Print JSON instead of text");
-  inspect_command->callback(
-      [&run, as_json, file] { run.chosen = [&run, as_json, file] { inspect(run.logger, *file, *as_json); }; });
+  inspect_command->add_option("FILE", options->file, "The plugin, a shared library (.so)")->required();
+  inspect_command->add_flag("--json", options->as_json, "Print JSON instead of text");
+  add_owners(*inspect_command, options->owners);
+  inspect_command->callback([&run, options] { run.chosen = [&run, options] { inspect(run.logger, *options); }; });
 
   add_probe(*plugins, run);
   add_verify(*plugins, run);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "command/command.hpp"
 #include "onebit/registry.hpp"
@@ -29,6 +30,11 @@ void add_probe(CLI::App& plugins, Run& run);
 void add_verify(CLI::App& plugins, Run& run);
 void add_new(CLI::App& plugins, Run& run);
 void add_examine(CLI::App& plugins, Run& run);  // hidden: what probe and verify run in a child process
+// --trusted-owner, which may be repeated; and what it does to a registry.
+void add_owners(CLI::App& command, std::vector<std::string>& owners);
+void trust(Registry& registry, const std::vector<std::string>& owners);
+// "--trusted-owner OWNER" for each, for a child process.
+void append_owners(std::vector<std::string>& arguments, const std::vector<std::string>& owners);
 void add_timeout(CLI::App& command, double& seconds, const std::string& help);
 
 }  // namespace onebit::host

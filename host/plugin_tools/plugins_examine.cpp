@@ -10,7 +10,7 @@ namespace onebit::host {
 void add_examine(CLI::App& plugins, Run& run) {
   struct Options {
     std::string task, file;
-    std::vector<std::string> overrides;
+    std::vector<std::string> overrides, owners;
     int descriptor = -1;
   };
   const auto options = std::make_shared<Options>();
@@ -18,14 +18,15 @@ void add_examine(CLI::App& plugins, Run& run) {
   command->add_option("TASK", options->task)->required()->check(CLI::IsMember({"probe", "verify"}));
   command->add_option("FILE", options->file)->required();
   command->add_option("--set", options->overrides)->allow_extra_args(false);
+  add_owners(*command, options->owners);
   command->add_option("--report-to", options->descriptor)->required();
   command->callback([&run, options] {
     run.chosen = [&run, options] {
       Report report(options->descriptor);
       if (options->task == "probe")
-        probe_here(report, options->file, run.logger);
+        probe_here(report, options->file, options->owners, run.logger);
       else
-        verify_here(report, options->file, options->overrides, run.logger);
+        verify_here(report, options->file, options->owners, options->overrides, run.logger);
       report.end();
     };
   });

@@ -52,8 +52,10 @@ std::string label_of(const ComponentInfo& component) {
          (component.device == ONEBIT_DEVICE_CPU ? "" : fmt::format(" for {}", device_name(component.device)));
 }
 
-void probe_here(Report& report, const std::filesystem::path& file, const std::shared_ptr<spdlog::logger>& logger) {
+void probe_here(Report& report, const std::filesystem::path& file, const std::vector<std::string>& owners,
+                const std::shared_ptr<spdlog::logger>& logger) {
   Registry registry(logger);
+  trust(registry, owners);
   const PluginInfo* plugin = nullptr;
   const std::string refused =
       report.failure_of([&] { plugin = &registry.load(file, [&report](LoadStage stage) { report.stage(stage); }); });

@@ -6,6 +6,8 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "plugin_tools/plugins_report.hpp"
 
@@ -16,6 +18,7 @@ std::string label_of(const ComponentInfo& component);
 
 // Loads the file, makes one of each component and lets go of it. Tells {"plugin": ...} or {"refused": "why"}, then for each
 // component {"component": {"kind", "name", "device", "created", "reason"}}.
-void probe_here(Report& report, const std::filesystem::path& file, const std::shared_ptr<spdlog::logger>& logger);
+void probe_here(Report& report, const std::filesystem::path& file, const std::vector<std::string>& owners,
+                const std::shared_ptr<spdlog::logger>& logger);
 
 }  // namespace onebit::host

@@ -30,9 +30,11 @@ struct Findings {
   }
 };
 
-Findings probe(const std::string& file, double seconds) {
+Findings probe(const std::string& file, const std::vector<std::string>& owners, double seconds) {
   Findings found;
-  found.end = run_child({"probe", file}, seconds, [&found](const Json& message) {
+  std::vector<std::string> arguments = {"probe", file};
+  append_owners(arguments, owners);
+  found.end = run_child(arguments, seconds, [&found](const Json& message) {
     if (message.contains("plugin")) found.plugin = message["plugin"];
     if (message.contains("refused")) found.refused = message["refused"];
     if (message.contains("component")) found.components.push_back(message["component"]);
@@ -80,6 +82,7 @@ std::string text_of(const Findings& found, const std::string& file) {
 void add_probe(CLI::App& plugins, Run& run) {
   struct Options {
     std::string file;
+    std::vector<std::string> owners;
     bool as_json = false;
     double seconds = 10;
   };
@@ -88,12 +91,13 @@ void add_probe(CLI::App& plugins, Run& run) {
       plugins.add_subcommand("probe", "Check whether a plugin loads, in a separate process: a crash or a hang is reported");
   command->add_option("FILE", options->file, "The plugin, a shared library (.so)")->required();
   command->add_flag("--json", options->as_json, "Print JSON instead of text");
+  add_owners(*command, options->owners);
   add_timeout(*command, options->seconds,
               "Time limit in seconds for each step of loading, such as the call of the entry function");
   command->callback([&run, options] {
     run.chosen = [&run, options] {
       const std::string file = named_file(options->file).string();
-      const Findings found = probe(file, options->seconds);
+      const Findings found = probe(file, options->owners, options->seconds);
       if (options->as_json)
         print_json(json_of(found, file));
       else

@@ -2,6 +2,7 @@
 // The order of things: the file, the tables, then the conformance cases of every component.
 #include "plugin_tools/verify_child.hpp"
 
+#include "plugin_tools/plugins_command.hpp"
 #include "plugin_tools/probe_child.hpp"
 
 namespace onebit::host {
@@ -37,9 +38,10 @@ void tell(const Report& report, const Check& check) {
                  {"seconds", check.seconds}}}});
 }
 
-void verify_here(Report& report, const std::filesystem::path& file, const std::vector<std::string>& overrides,
-                 const std::shared_ptr<spdlog::logger>& logger) {
+void verify_here(Report& report, const std::filesystem::path& file, const std::vector<std::string>& owners,
+                 const std::vector<std::string>& overrides, const std::shared_ptr<spdlog::logger>& logger) {
   Registry registry(logger);
+  trust(registry, owners);
   const Manifest options = Manifest::parse("", "verify", std::filesystem::current_path(), overrides);
   if (const PluginInfo* plugin = loaded(report, registry, file)) {
     const std::string failure = report.failure_of([&] { check_all(report, registry, *plugin, options); });

@@ -27,8 +27,8 @@ void tell(const Report& report, const Check& check);
 
 // Tells each check. overrides: "kind.key=value", for options without a
 // default.
-void verify_here(Report& report, const std::filesystem::path& file, const std::vector<std::string>& overrides,
-                 const std::shared_ptr<spdlog::logger>& logger);
+void verify_here(Report& report, const std::filesystem::path& file, const std::vector<std::string>& owners,
+                 const std::vector<std::string>& overrides, const std::shared_ptr<spdlog::logger>& logger);
 
 // What can be told without calling anything of the plugin's: what its file exports, and the tables that it gave.
 Check check_exports(const std::filesystem::path& file);

@@ -78,7 +78,7 @@ std::string summary_of(const Verdict& verdict, const std::string& file) {
 
 struct VerifyOptions {
   std::string file;
-  std::vector<std::string> overrides;
+  std::vector<std::string> overrides, owners;
   bool as_json = false;
   double seconds = 60;
 };
@@ -88,6 +88,7 @@ void verify_and_tell(const VerifyOptions& options, Run& run) {
   const std::string file = named_file(options.file).string();
   std::vector<std::string> arguments = {"verify", file};
   for (const std::string& text : options.overrides) arguments.insert(arguments.end(), {"--set", text});
+  append_owners(arguments, options.owners);
   const Verdict verdict = verify(arguments, options.seconds, options.as_json);
   if (options.as_json)
     print_json(json_of(verdict, file));
@@ -109,6 +110,7 @@ void add_verify(CLI::App& plugins, Run& run) {
       ->type_name("KIND.KEY=VALUE")
       ->allow_extra_args(false);
   command->add_flag("--json", options->as_json, "Print JSON instead of text");
+  add_owners(*command, options->owners);
   add_timeout(*command, options->seconds, "Time limit in seconds for each step of loading and each test");
   command->callback([&run, options] { run.chosen = [&run, options] { verify_and_tell(*options, run); }; });
 }

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <string>
 
+#include "onebit/number_text.hpp"
 #include "onebit/programs/view.hpp"
 
 namespace onebit::kernels {
@@ -53,8 +54,8 @@ struct FrozenRatios {
     ratios.largest = options.real("max_coeff");
     ratios.grows = options.text("trust_ratio") == "norm";
     if (ratios.minimum > ratios.maximum)
-      throw Error(Code::invalid_argument, "factor_min is " + std::to_string(ratios.minimum) + ", above factor_max, " +
-                                              std::to_string(ratios.maximum) + "; it must not be above it");
+      throw Error(Code::invalid_argument, "factor_min is " + fixed_text(ratios.minimum, 6) + ", above factor_max, " +
+                                              fixed_text(ratios.maximum, 6) + "; it must not be above it");
     return ratios;
   }
 

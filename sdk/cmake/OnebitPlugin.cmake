@@ -12,8 +12,9 @@ function(onebit_add_plugin name)
     CXX_VISIBILITY_PRESET hidden
     CUDA_VISIBILITY_PRESET hidden
     VISIBILITY_INLINES_HIDDEN ON
-    BUILD_RPATH "$ORIGIN"
     INSTALL_RPATH "$ORIGIN"
+    INSTALL_RPATH_USE_LINK_PATH ON # what it was linked with outside of the project, such as an MPI in /opt, is looked for there
+    BUILD_WITH_INSTALL_RPATH ON # else CMake fills up the one of the build tree with ':', which means the working directory
     LINK_DEPENDS ${exports})
   target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:C,CXX>:-ffp-contract=off>)
   target_link_options(${name} PRIVATE -Wl,-z,now -Wl,--version-script=${exports})

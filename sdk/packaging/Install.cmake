@@ -12,12 +12,24 @@ set(onebit_plugin_place ${CMAKE_INSTALL_LIBDIR}/onebit/plugins) # where the core
 set(onebit_package_place ${CMAKE_INSTALL_LIBDIR}/cmake/onebit)
 get_target_property(plugins onebit_all_plugins MANUALLY_ADDED_DEPENDENCIES)
 
-# Libraries outside of the system's folders, such as an MPI in /opt, are looked for where they were linked.
+# Libraries outside of the system's folders, such as an MPI in /opt, are looked for where they were linked; all others beside the
+# file that needs them ($ORIGIN). What lies in the build tree as it does where it is installed has one path for both.
+set_target_properties(onebit_core ${plugins} PROPERTIES INSTALL_RPATH "$ORIGIN" INSTALL_RPATH_USE_LINK_PATH ON
+  BUILD_WITH_INSTALL_RPATH ON)
+# The command's is exchanged when it is installed. CMake fills up one that is shorter than the other with ':', and an empty entry means
+# the working directory: "/." does the same and means nothing.
 file(RELATIVE_PATH command_to_core ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
-set_target_properties(onebit_core ${plugins} PROPERTIES INSTALL_RPATH "$ORIGIN" INSTALL_RPATH_USE_LINK_PATH ON)
-set_target_properties(onebit_command PROPERTIES INSTALL_RPATH "$ORIGIN/${command_to_core}" INSTALL_RPATH_USE_LINK_PATH ON)
+file(RELATIVE_PATH command_to_built_core ${CMAKE_RUNTIME_OUTPUT_DIRECTORY} ${CMAKE_LIBRARY_OUTPUT_DIRECTORY})
+string(LENGTH "${command_to_core}" length)
+string(LENGTH "${command_to_built_core}" built_length)
+while(built_length LESS length)
+  string(APPEND command_to_built_core "/.")
+  math(EXPR built_length "${built_length} + 2")
+endwhile()
+set_target_properties(onebit_command PROPERTIES INSTALL_RPATH "$ORIGIN/${command_to_core}" INSTALL_RPATH_USE_LINK_PATH ON
+  BUILD_RPATH "$ORIGIN/${command_to_built_core}")
 if(TARGET onebit_models)
-  set_target_properties(onebit_models PROPERTIES INSTALL_RPATH $ORIGIN/.. INSTALL_RPATH_USE_LINK_PATH ON)
+  set_target_properties(onebit_models PROPERTIES INSTALL_RPATH $ORIGIN/.. INSTALL_RPATH_USE_LINK_PATH ON BUILD_WITH_INSTALL_RPATH ON)
   install(TARGETS onebit_models DESTINATION ${CMAKE_INSTALL_LIBDIR}/onebit COMPONENT onebit_runtime)
 endif()
 foreach(name onebit_plugin_mpi onebit_plugin_mpi_cuda)

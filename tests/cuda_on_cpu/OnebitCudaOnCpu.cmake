@@ -26,7 +26,7 @@ function(onebit_plugin_on_cpu name)
   onebit_cuda_on_cpu(${name}_on_cpu ${cuda_sources})
   target_compile_definitions(${name}_on_cpu PRIVATE ONEBIT_FOR_CUDA)
   target_link_libraries(${name}_on_cpu PRIVATE onebit_flags)
-  set_target_properties(${name}_on_cpu PROPERTIES
+  set_target_properties(${name}_on_cpu PROPERTIES BUILD_WITH_INSTALL_RPATH OFF
     OUTPUT_NAME ${name} LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/onebit/plugins_on_cpu)
   add_dependencies(onebit_plugins_on_cpu ${name}_on_cpu)
 endfunction()

@@ -12,6 +12,7 @@
 
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
+#include "support/search_paths.hpp"
 
 namespace {
 
@@ -143,6 +144,9 @@ TEST_CASE("nothing that is installed knows the folder that it was built in") {
   check_runpath(installed.prefix / "bin/onebit");
   check_runpath(installed.libraries / "libonebit_core.so.1");
   if (ONEBIT_WITH_TORCH) check_runpath(installed.libraries / "onebit/onebit_models.so");
+  const std::string faults =
+      onebit::test::search_path_faults(onebit::test::linked_files_in(installed.prefix), installed.prefix);
+  CHECK_MESSAGE(faults.empty(), faults);
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(installed.prefix)) {
     if (!entry.is_regular_file() || !is_text(entry.path())) continue;
     const std::string text = contents_of(entry.path());
@@ -228,6 +232,22 @@ TEST_CASE("the build folder is a package as well") {
   CHECK_SAYS(configured, "ONEBIT_PLUGIN_FOLDER: " + kBuild + "/lib/onebit/plugins;");
   must(project.build("plain"));
   CHECK_SAYS(onebit::test::run_onebit("plugins inspect " + in_quotes(project.folder / "build/plain.so")), "optimizer 'plain'");
+}
+
+TEST_CASE("a plugin that its own project installs looks beside itself, before and after") {
+  const Project project(
+      "find_package(onebit 1.0 REQUIRED)\n"
+      "onebit_add_plugin(in_c \"" ONEBIT_SOURCE_DIR
+      "/tests/bad_plugins/bad.c\")\n"
+      "target_compile_definitions(in_c PRIVATE DEFECT=NONE)\n"
+      "install(TARGETS in_c DESTINATION lib)\n",
+      "C");
+  must(project.configure(kBuildTree));
+  must(project.build("in_c"));
+  must(run_shell(kCMake + " --install " + in_quotes(project.folder / "build") + " --prefix " +
+                 in_quotes(project.folder / "to")));
+  for (const char* file : {"build/in_c.so", "to/lib/in_c.so"})
+    CHECK(onebit::test::linked_file(project.folder / file).entries == std::vector<std::string>{"$ORIGIN"});
 }
 
 TEST_CASE("a plugin in C needs a C compiler, and no more") {
@@ -333,6 +353,9 @@ TEST_CASE("the Debian packages install, work without a word about the tree, and 
   const ScratchFolder given, scratch;
   const std::string before = run_shell("dpkg-query --list 'onebit*'").text;
   must(run_shell("'" ONEBIT_CPACK "' --config '" + kBuild + "/CPackConfig.cmake' -G DEB -B " + in_quotes(given.path())));
+  for (const fs::path& file : onebit::test::linked_files_in(given / "_CPack_Packages"))
+    for (const std::string& entry : onebit::test::linked_file(file).entries)
+      CHECK_MESSAGE(entry.rfind("$ORIGIN", 0) == 0, file.string() << ": " << entry);
   fs::remove_all(given / "_CPack_Packages");
   fs::copy(kSource + "/tests/package/run.sh", given / "run.sh");
   const Outcome outcome = run_shell("'" + kSource + "/tests/package/overlay.sh' " + in_quotes(scratch.path()) + " " +

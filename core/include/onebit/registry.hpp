@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The registry: every plugin library that was found, and the components in them, keyed by (kind, name, device). Libraries are
-// checked, loaded (RTLD_NOW | RTLD_LOCAL) and validated one by one; a library that fails leaves the rest working, and its
-// reason is told when somebody asks for a component that is not there. Libraries stay mapped for the life of the process, so
-// objects may outlive the registry that made them.
+// checked, loaded (RTLD_NOW | RTLD_LOCAL) and validated one by one; a library that fails leaves the rest working, is warned of,
+// and its reason is told when somebody asks for a component that is not there. Libraries stay mapped for the life of the
+// process, so objects may outlive the registry that made them.
 #pragma once
 
 #include <filesystem>
@@ -82,13 +82,21 @@ class Registry {
   // error.
   void load_folder(const std::filesystem::path& folder);
   // Loads what the manifest's plugins.path names (files or folders, relative to the manifest), then what `search` names (the
-  // embedder's own, such as the folders of an environment variable), then default_folder(), if it exists. A table
-  // [[plugins.pin]] gives the sha256 of a library: `file` is a path relative to the manifest or, without a '/', the name of a
-  // file wherever it is found. It is an error when a library has another hash, or when none is loaded for a pin. With
-  // plugins.require_pins nothing else is loaded but default_folder(). Both hold for what is loaded later, until another
-  // manifest is.
+  // embedder's own, such as the folders of an environment variable), then default_folder(), if it exists. What is wrong with
+  // one of them (it is not there, is no plugin, has a component that another has) costs that one: a warning, and one of
+  // failures().
+  //
+  // A table [[plugins.pin]] gives the sha256 of a library: `file` is a path relative to the manifest or, without a '/', the
+  // name of a file wherever it is found. It is an error when a library has another hash, or when none is loaded for a pin. With
+  // plugins.require_pins nothing else is loaded but default_folder(). plugins.trusted_owners are users, by name or number,
+  // whose files are loaded besides those of root and of the user. All three hold for what is loaded later, until another
+  // manifest is. A pinned library that others could change (it or its folder is writable by everybody, or it is some other
+  // user's) is loaded from a private copy in memory, unless it looks for libraries beside itself ($ORIGIN).
   void load(const Manifest& manifest, const std::vector<std::filesystem::path>& search = {});
-  // The plugins that were built or installed with this core: lib/onebit/plugins beside it.
+  // As plugins.trusted_owners, for what is loaded from now on, with or without a manifest: a user's name, or number in digits.
+  void trust_owner(const std::string& user);
+  // The plugins that were built or installed with this core: lib/onebit/plugins beside it. The owner of the core is trusted
+  // there.
   static std::filesystem::path default_folder();
 
   // Throws Error(unavailable) that says where was looked, what failed to load, and the nearest name.

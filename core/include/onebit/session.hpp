@@ -101,8 +101,8 @@ class Session {
   // Collective: returns when every rank of the rendezvous has called it with the same configuration and tensors. Throws
   // Error(invalid_argument) by both names where two parameters share memory, in this session or with another that lives.
   // The configuration is used during the call only. The session keeps what it needs of the registry, which may go first; so may
-  // the rendezvous, unless the communicator is one that uses it later (no built-in one does), and MPI and CUDA. It may be static.
-  // In a fork of the process it can't be used, and is not freed.
+  // the rendezvous, unless the communicator is one that uses it later (no built-in one does), and MPI and CUDA. It may be
+  // static. In a fork of the process it can't be used, and is not freed.
   Session(const Registry& registry, const Configuration& configuration, const onebit_rendezvous& rendezvous,
           std::vector<Parameter> parameters);
   ~Session();

@@ -141,9 +141,10 @@ TEST_CASE("pins that no library came for") {
   const fs::path open = plugins.folder / "more/open.so";
   fs::copy_file(plugins.plain, open);
   fs::permissions(open, fs::perms::all);
-  CHECK(plugins.error(kBoth + pin("open.so", kOther)) ==
-        "a.toml:4:8: plugins.pin: open.so was not loaded: plugin 'open' (" + open.string() +
-            "): the file is writable by everybody; correct that with: chmod o-w " + open.string());
+  CHECK(plugins.error(kBoth + pin("open.so", kOther)) == "a.toml:2:8: plugin 'open' (" + open.string() + "): its sha256 is " +
+                                                             hash_of(open) + ", but a.toml:5:10 pins " + kOther +
+                                                             "; if this is the file you want, write its hash there");
+  CHECK_FALSE(is_mapped(open));
 }
 
 TEST_CASE("malformed pins, each with its place") {
@@ -177,11 +178,16 @@ TEST_CASE("require_pins: nothing else is loaded but what was installed with the 
   const Plugins plugins;
   const std::string required = "[plugins]\nrequire_pins = true\npath = [\"plain.so\"]\n";
   const std::string hash = hash_of(plugins.plain);
-  CHECK(plugins.error(required) ==
-        "a.toml:3:8: plugin 'plain' (" + plugins.plain.string() +
+  Registry refusing;
+  refusing.load(plugins.manifest(required));
+  REQUIRE(refusing.failures().size() == 1);
+  CHECK(refusing.failures()[0].reason ==
+        "plugin 'plain' (" + plugins.plain.string() +
             "): it has no pin, and a.toml:2:16 requires one; if you trust it, add to the manifest: [[plugins.pin]] with file = "
             "\"plain.so\" and sha256 = \"" +
             hash + "\"");
+  CHECK(error_of([&] { refusing.find(Kind::optimizer, "plain"); }).find("; failed to load: " + refusing.failures()[0].reason) !=
+        std::string::npos);
   CHECK_FALSE(is_mapped(plugins.plain));
   CHECK(plugins.error(required + pin("plain.so", hash)) == "no error");
 

@@ -133,7 +133,7 @@ TEST_CASE("a plugin that can't be used on this machine loads, and says so when i
             "): optimizer 'plain' for cpu can't be used on this machine: no abacus in this machine");
 }
 
-TEST_CASE("the manifest's path: files and folders, relative to it; failures say where it was written") {
+TEST_CASE("the manifest's path: files and folders, relative to it; what is wrong says where it was written") {
   const ScratchFolder folder;
   fs::create_directory(folder / "more");
   put(folder, "none", "one.so");
@@ -147,8 +147,6 @@ TEST_CASE("the manifest's path: files and folders, relative to it; failures say 
     Registry other;
     return error_of([&] { other.load(Manifest::parse(text, "a.toml", folder.path())); });
   };
-  CHECK(load("[plugins]\npath = [\"absent.so\"]") == "a.toml:2:8: plugin 'absent' (" + (folder / "absent.so").string() +
-                                                         "): the file can't be found: No such file or directory");
   CHECK(load("[plugins]\npaths = [\"x\"]") == "a.toml:2:1: unknown key 'paths' in [plugins]; did you mean 'path'?");
   CHECK(load("[plugins]\npath = 'x'").find("a.toml:2:8: plugins.path: expected an array of at most 256 strings") == 0);
 }

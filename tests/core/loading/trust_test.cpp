@@ -33,7 +33,8 @@ bool give_away(const fs::path& file) {
   return false;
 }
 std::string strangers() {
-  return "belongs to user 12345; expected root or the user who runs this (" + std::to_string(geteuid()) + ")";
+  return "belongs to user 12345; expected root or the user who runs this (" + std::to_string(geteuid()) +
+         "); if you trust that user, set in the manifest plugins.trusted_owners = [\"12345\"]";
 }
 
 // x/a.so, y/deep/, y/a.so

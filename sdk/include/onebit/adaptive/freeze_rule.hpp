@@ -23,6 +23,7 @@
 #include <string>
 
 #include "onebit/adaptive/adam.hpp"
+#include "onebit/number_text.hpp"
 #include "onebit/optimizer.hpp"
 #include "onebit/programs/view.hpp"
 
@@ -146,11 +147,11 @@ class FreezeRule {
     const auto number = [&](int slot) { return static_cast<int64_t>(*doubles(totals, slot)); };
     char text[256];
     std::snprintf(text, sizeof text,
-                  "the variance is stable: |v| at step %" PRId64 " is %.4f of that at step %" PRId64
-                  " (threshold %.4g either way), and the learning rate has not risen since step %" PRId64 "; step %" PRId64
+                  "the variance is stable: |v| at step %" PRId64 " is %s of that at step %" PRId64
+                  " (threshold %s either way), and the learning rate has not risen since step %" PRId64 "; step %" PRId64
                   " is the last dense one",
-                  step.number - 1, *doubles(totals, watch_.ratio), number(watch_.since), watch_.threshold, number(watch_.risen),
-                  step.number);
+                  step.number - 1, fixed_text(*doubles(totals, watch_.ratio), 4).c_str(), number(watch_.since),
+                  number_text(watch_.threshold, 4).c_str(), number(watch_.risen), step.number);
     services_.log(LogLevel::info, optimizer_, text);
   }
 

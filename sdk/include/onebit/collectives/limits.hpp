@@ -9,10 +9,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <vector>
 
+#include "onebit/number_text.hpp"
 #include "onebit/options.hpp"
 
 namespace onebit {
@@ -42,11 +42,7 @@ struct Limits {
 };
 
 // "0.25 s", "1800 s"
-inline std::string seconds_text(int64_t ns) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.6g s", static_cast<double>(ns) / 1e9);
-  return text;
-}
+inline std::string seconds_text(int64_t ns) { return number_text(static_cast<double>(ns) / 1e9) + " s"; }
 // What to do about a limit that was reached; of timeout, when the ranks meet.
 inline constexpr const char* raise_stall = " (if it may take longer, raise communicator.stall; 0: no limit)";
 inline constexpr const char* raise_timeout = " (if it may take longer, raise communicator.timeout)";
