@@ -35,7 +35,7 @@ class CudaDevice final : public Device {
   void follow(void* embedder) override;
   void lead(void* embedder) override;
 
-  std::unique_ptr<Compressor> dense_codec(WireType type) const override;
+  std::unique_ptr<Compressor> dense_codec(WireType type, uint64_t* vanished) const override;
   void scale_gradients(const onebit_tile& tile, float* message) const override;
   void divide(float* values, int64_t count, float by, const int32_t* skip) const override;
   void spread(const double* spans, const int32_t* span_of_block, int64_t blocks, int64_t width, double* statistics,

@@ -33,7 +33,13 @@ __global__ void scan_blocks(const Block* blocks, Scan* scan) {
     const on_cuda::Sums<2> found = on_cuda::sums_and_least<1>(block.count, [=](int64_t i) {
       return on_cuda::Sums<2>{{gradient[i] * gradient[i], -magnitude(gradient[i])}};
     });
-    if (is_first()) scan->squares()[blockIdx.x] = static_cast<double>(found.at[0]);
+    double squares = static_cast<double>(found.at[0]);
+    if (found.at[0] < small_sum)
+      squares = without_raise(on_cuda::sums<1>(block.count, [=](int64_t i) {
+                                const float raised = gradient[i] * raise_small;
+                                return on_cuda::Sums<1>{{raised * raised}};
+                              }).at[0]);
+    if (is_first()) scan->squares()[blockIdx.x] = squares;
     largest = -found.at[1];
   } else {
     for (auto i = static_cast<int64_t>(threadIdx.x); i < block.count; i += kThreads)

@@ -67,7 +67,8 @@ class Device {
   virtual void lead(void* embedder) = 0;
 
   // Rounds.
-  virtual std::unique_ptr<Compressor> dense_codec(WireType type) const = 0;
+  // vanished: of this memory; counts the elements that were not zero and are zero as they travel. NULL: nobody wants to know.
+  virtual std::unique_ptr<Compressor> dense_codec(WireType type, uint64_t* vanished) const = 0;
   // message = gradient * scale, for a tile of the gradient itself.
   virtual void scale_gradients(const onebit_tile& tile, float* message) const = 0;
   virtual void divide(float* values, int64_t count, float by, const int32_t* skip) const = 0;

@@ -18,6 +18,22 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr int64_t lanes = 32;
 
+float sum_of_lanes(float* lane) {
+  for (int64_t half = lanes / 2; half > 0; half /= 2)
+    for (int64_t i = 0; i < half; ++i) lane[i] += lane[i + half];
+  return lane[0];
+}
+
+// Of a block whose squares are below what fp32 adds up exactly.
+double small_squares(const float* values, int64_t count) {
+  float lane[lanes] = {};
+  for (int64_t i = 0; i < count; ++i) {
+    const float raised = values[i] * raise_small;
+    lane[i % lanes] += raised * raised;
+  }
+  return without_raise(sum_of_lanes(lane));
+}
+
 // NaN fails every comparison, so "not at most the limit" catches it.
 template <bool want_squares>
 GradientScan scan(const float* HWY_RESTRICT values, int64_t count) {
@@ -49,9 +65,10 @@ GradientScan scan(const float* HWY_RESTRICT values, int64_t count) {
     result.largest = std::max(result.largest, std::fabs(values[i]));
     if constexpr (want_squares) lane[i - whole] += values[i] * values[i];
   }
-  for (int64_t half = lanes / 2; half > 0; half /= 2)
-    for (int64_t i = 0; i < half; ++i) lane[i] += lane[i + half];
-  result.squares = want_squares ? lane[0] : 0;
+  if constexpr (want_squares) {
+    const float squares = sum_of_lanes(lane);
+    result.squares = squares < small_sum ? small_squares(values, count) : squares;
+  }
   return result;
 }
 

@@ -7,7 +7,6 @@
 #include <cstdint>
 
 #include "device/gradient_scan.hpp"
-#include "device/wire_type.hpp"
 #include "onebit/arithmetic.hpp"
 
 namespace onebit {
@@ -64,7 +63,6 @@ ONEBIT_HOST_DEVICE int64_t tensor_of(const Ballot& ballot) {  // -1: not told
 struct Terms {
   double gradient_scale = 1;  // of this rank
   double clip_norm = 0;       // 0: no clipping
-  int32_t fp16 = 0;           // gradients travel as fp16
   int32_t local = 0;          // a local step: the only ballot is this rank's own
 };
 
@@ -72,8 +70,8 @@ struct Verdict {
   int32_t skip = 0;          // nothing of this step may be written
   int32_t skip_tiles = 0;    // nor, in a local step with an unusable gradient, its elements: only its number counts
   float gradient_scale = 1;  // of this rank, clipping included
-  float beyond_wire = 0;     // the gradient that fp16 could not carry; 0: there is none
-  int64_t beyond_wire_rank = 0;
+  float too_large = 0;       // a gradient times its rank's scale, above 2^55; 0: there is none
+  int64_t too_large_rank = 0;
   double gradient_norm = 0;  // sqrt(mean over ranks of the squared local norms), when clipping
 };
 
@@ -119,16 +117,14 @@ ONEBIT_HOST_DEVICE double norm_of(const Ballots& ballots, double scale) {
   return equal ? std::fabs(scale) * std::sqrt(squares / count) : std::sqrt(scaled / count);
 }
 
-// The largest gradient of each rank, as it will be sent: scaled and clipped, it must not be larger than a gradient may be, nor,
-// in fp16, round to infinity.
+// The largest gradient of each rank, as it will be sent: scaled and clipped, it must not be larger than a gradient may be.
 ONEBIT_HOST_DEVICE void check_scaled(const Ballots& ballots, const Terms& terms, Verdict& verdict) {
   for (int64_t rank = 0; rank < ballots.count && verdict.skip_tiles == 0; ++rank) {
     const float sent = ballots[rank].largest * std::fabs(clipped(ballots[rank].gradient_scale, terms, verdict));
-    if (!(sent <= largest_gradient)) verdict.skip_tiles = 1;
-    if (terms.fp16 == 0 || sent < fp16_overflow) continue;
+    if (sent <= largest_gradient) continue;
     verdict.skip_tiles = 1;
-    verdict.beyond_wire = sent;
-    verdict.beyond_wire_rank = rank;
+    verdict.too_large = sent;
+    verdict.too_large_rank = rank;
   }
 }
 

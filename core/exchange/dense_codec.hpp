@@ -10,7 +10,8 @@ namespace onebit {
 
 class DenseCodec final : public BlockCompressor {
  public:
-  explicit DenseCodec(WireType type = WireType::fp32) : type_(type) {}
+  // vanished: counts the elements, of all threads, that were not zero and are zero as they travel; NULL: nobody wants to know.
+  explicit DenseCodec(WireType type = WireType::fp32, uint64_t* vanished = nullptr) : type_(type), vanished_(vanished) {}
   Codec describe() const override { return {sizeof(Codec), 65536, 0, ONEBIT_SPAN_BLOCK, 0}; }
   size_t payload_size(int64_t count) const override { return static_cast<size_t>(dense_bytes(type_, count)); }
   void measure_block(const float*, const float*, int64_t, double*) const override {}
@@ -20,6 +21,7 @@ class DenseCodec final : public BlockCompressor {
 
  private:
   WireType type_;
+  uint64_t* vanished_;
 };
 
 }  // namespace onebit

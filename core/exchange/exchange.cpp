@@ -12,9 +12,9 @@
 namespace onebit {
 namespace {
 
-std::unique_ptr<Compressor> dense_codec(const Device* device, WireType type) {
-  if (device != nullptr) return device->dense_codec(type);
-  return std::make_unique<DenseCodec>(type);
+std::unique_ptr<Compressor> dense_codec(const Device* device, WireType type, uint64_t* vanished) {
+  if (device != nullptr) return device->dense_codec(type, vanished);
+  return std::make_unique<DenseCodec>(type, vanished);
 }
 
 }  // namespace
@@ -31,8 +31,9 @@ Exchange::Exchange(const ExchangeParts& parts)
       meter_(parts.meter),
       device_(parts.device),
       device_blocks_(parts.device_blocks),
-      dense_codec_(dense_codec(parts.device, parts.layout.options().dense_type)),
-      raw_codec_(dense_codec(parts.device, WireType::fp32)),
+      vanished_(parts.meter, sizeof(uint64_t)),
+      dense_codec_(dense_codec(parts.device, parts.layout.options().dense_type, vanished_.as<uint64_t>())),
+      raw_codec_(dense_codec(parts.device, WireType::fp32, nullptr)),
       retained_(parts.layout, parts.meter) {
   if (compressor_ != nullptr) description_ = compressor_->describe();
   const auto tile = static_cast<size_t>(layout_.largest_tile + 15) / 16 * 16;
@@ -62,7 +63,7 @@ void Exchange::mirror_layout() {
 }
 
 uint64_t Exchange::buffer_bytes() const {
-  uint64_t total = block_statistics_.size() + span_statistics_.size() + mirror_.bytes();
+  uint64_t total = block_statistics_.size() + span_statistics_.size() + mirror_.bytes() + vanished_.size();
   for (const Scratch& scratch : scratch_) total += scratch.memory.size();
   for (const auto& round : flights_)
     for (const Flight& flight : round) total += flight.payload.size() + flight.incoming.size();
@@ -92,7 +93,6 @@ void Exchange::prepare(const Plan& plan) {
   previous_in_consume_ = plan.previous_in_consume;
   freezes_ = plan.freezes;
   for (const Plan::Round& round : plan.rounds()) {
-    require_range(round);
     rounds_[round_count_] = {round.kind, round.of, round.retain, static_cast<int>(round_count_)};
     prepare_flights(rounds_[round_count_]);
     if (round.retain) retained_.prepare(round.kind);
@@ -102,14 +102,6 @@ void Exchange::prepare(const Plan& plan) {
     worker_error_.zero();
     server_error_.zero();
   }
-}
-
-// Gradients that don't fit fp16 are found before the agreement; messages are written after it.
-void Exchange::require_range(const Plan::Round& round) const {
-  if (round.kind == RoundKind::dense && round.of == Of::message && layout_.options().dense_type == WireType::fp16)
-    throw Error(Code::unsupported,
-                "the optimizer plans a dense round of messages, which may be larger than fp16's 65504: set "
-                "exchange.dense_dtype to \"bf16\" or \"fp32\"");
 }
 
 // Allocates what a round needs the first time it is planned, and nothing after.

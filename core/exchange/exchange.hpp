@@ -8,8 +8,7 @@
 //   receive  tile by tile: payload -> mean -> the optimizer's consume
 // A dense round is the same with a codec that leaves values as they are, or rounds them to 16 bits (exchange.dense_dtype), and
 // no errors: sums are taken in fp32 over ranks 0 to n-1 on every communicator, divided, and rounded once. Compressed rounds
-// carry small tensors (dense_below) in fp32 always: whether a message fits fp16 can't be known before it leaves. A single rank
-// sends nothing, and its means are exact.
+// carry small tensors (dense_below) in fp32 always. A single rank sends nothing, and its means are exact.
 //
 // Machines (exchange.topology = "hierarchical"; M machines with L ranks each): dense inside, compressed between. The chunks
 // that the l-th ranks of all machines serve are neighbours, the shard l. Inside a machine
@@ -97,6 +96,8 @@ class Exchange {
   uint64_t server_error_bytes() const { return server_error_.size(); }
   uint64_t retained_bytes() const { return retained_.bytes(); }
   uint64_t buffer_bytes() const;
+  // How many elements, of all rounds so far, were not zero and are zero in the type of dense rounds. Where the tensors are.
+  const uint64_t* vanished() const { return vanished_.as<uint64_t>(); }
   const Timings& timings() const { return timings_; }
 
  private:
@@ -148,7 +149,6 @@ class Exchange {
   void divide(const std::vector<onebit_piece>& pieces, const TileRange& run, float* values, int by) const;
   void mirror_layout();
   void prepare(const Plan& plan);
-  void require_range(const Plan::Round& round) const;
   void prepare_flights(const Round& round);
   void prepare_errors();
   void prepare_passages(const Round& round);
@@ -201,6 +201,7 @@ class Exchange {
   MemoryMeter& meter_;
   Device* const device_;
   const onebit_block* const device_blocks_;
+  Buffer vanished_;                                      // see DenseCodec
   std::unique_ptr<Compressor> dense_codec_, raw_codec_;  // of dense rounds; of raw tensors in compressed ones
   Mirror mirror_;
   Codec description_{};

@@ -2,6 +2,7 @@
 #include "exchange/half_conversion.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "exchange/half_conversion.cpp"
@@ -91,11 +92,15 @@ struct Bf16 {
   }
 };
 
+// Answers ones in all bits where a value that is not zero becomes zero.
 template <class Half>
-HWY_INLINE void encode_vector(const float* values, uint16_t* out) {
+HWY_INLINE WordVector encode_vector(const float* values, FloatVector factor, uint16_t* out) {
+  const auto value = hn::LoadU(df, values);
+  const auto word = Half::encode(hn::Mul(value, factor));
   // as signed numbers, for which every target has a conversion; they are all below 2^16
-  const auto words = hn::BitCast(Signed(), Half::encode(hn::LoadU(df, values)));
-  hn::StoreU(hn::DemoteTo(Halves(), words), Halves(), out);
+  hn::StoreU(hn::DemoteTo(Halves(), hn::BitCast(Signed(), word)), Halves(), out);
+  const auto nothing = hn::Eq(hn::And(word, hn::Set(dw, 0x7fff)), hn::Zero(dw));
+  return hn::IfThenElseZero(nothing, hn::VecFromMask(dw, hn::RebindMask(dw, hn::Ne(value, hn::Zero(df)))));
 }
 template <class Half, bool add>
 HWY_INLINE void decode_vector(const uint16_t* halves, FloatVector weight, float* out) {
@@ -104,15 +109,39 @@ HWY_INLINE void decode_vector(const uint16_t* halves, FloatVector weight, float*
 }
 
 template <class Half>
-void encode(const float* values, int64_t count, uint16_t* out) {
+uint64_t encode(const float* values, float by, int64_t count, uint16_t* out) {
+  const auto factor = hn::Set(df, by);
+  auto lost = hn::Zero(dw);
   int64_t i = 0;
-  for (; i + width <= count; i += width) encode_vector<Half>(values + i, out + i);
-  if (i == count) return;
-  HWY_ALIGN float rest[width] = {};
-  HWY_ALIGN uint16_t halves[width];
-  std::copy(values + i, values + count, rest);
-  encode_vector<Half>(rest, halves);
-  std::copy_n(halves, count - i, out + i);
+  for (; i + width <= count; i += width) lost = hn::Sub(lost, encode_vector<Half>(values + i, factor, out + i));
+  if (i < count) {
+    HWY_ALIGN float rest[width] = {};
+    HWY_ALIGN uint16_t halves[width];
+    std::copy(values + i, values + count, rest);
+    lost = hn::Sub(lost, encode_vector<Half>(rest, factor, halves));
+    std::copy_n(halves, count - i, out + i);
+  }
+  HWY_ALIGN uint32_t by_lane[width];
+  hn::Store(lost, dw, by_lane);
+  return std::accumulate(by_lane, by_lane + width, uint64_t{0});
+}
+
+uint32_t largest(const float* values, int64_t count) {
+  const Signed di;
+  const auto magnitude = [&](const float* from) HWY_ATTR {
+    return hn::And(hn::BitCast(di, hn::LoadU(df, from)), hn::Set(di, static_cast<int32_t>(magnitude_bits)));
+  };
+  auto most = hn::Zero(di);
+  int64_t i = 0;
+  for (; i + width <= count; i += width) most = hn::Max(most, magnitude(values + i));
+  if (i < count) {
+    HWY_ALIGN float rest[width] = {};
+    std::copy(values + i, values + count, rest);
+    most = hn::Max(most, magnitude(rest));
+  }
+  HWY_ALIGN int32_t by_lane[width];
+  hn::Store(most, di, by_lane);
+  return static_cast<uint32_t>(*std::max_element(by_lane, by_lane + width));
 }
 
 template <class Half, bool add>
@@ -129,8 +158,12 @@ void decode(const uint16_t* halves, int64_t count, float weight, float* out) {
   std::copy_n(values, count - i, out + i);
 }
 
-void encode_fp16(const float* values, int64_t count, uint16_t* out) { encode<Fp16>(values, count, out); }
-void encode_bf16(const float* values, int64_t count, uint16_t* out) { encode<Bf16>(values, count, out); }
+uint64_t encode_fp16(const float* values, float factor, int64_t count, uint16_t* out) {
+  return encode<Fp16>(values, factor, count, out);
+}
+uint64_t encode_bf16(const float* values, float factor, int64_t count, uint16_t* out) {
+  return encode<Bf16>(values, factor, count, out);
+}
 void decode_fp16(const uint16_t* halves, int64_t count, float weight, bool add, float* out) {
   add ? decode<Fp16, true>(halves, count, weight, out) : decode<Fp16, false>(halves, count, weight, out);
 }
@@ -144,14 +177,17 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace onebit {
 
+HWY_EXPORT(largest);
 HWY_EXPORT(encode_fp16);
 HWY_EXPORT(encode_bf16);
 HWY_EXPORT(decode_fp16);
 HWY_EXPORT(decode_bf16);
 
-void to_half(WireType type, const float* values, int64_t count, uint16_t* out) {
-  type == WireType::fp16 ? HWY_DYNAMIC_DISPATCH(encode_fp16)(values, count, out)
-                         : HWY_DYNAMIC_DISPATCH(encode_bf16)(values, count, out);
+uint32_t largest_magnitude(const float* values, int64_t count) { return HWY_DYNAMIC_DISPATCH(largest)(values, count); }
+
+uint64_t to_half(WireType type, const float* values, float factor, int64_t count, uint16_t* out) {
+  return type == WireType::fp16 ? HWY_DYNAMIC_DISPATCH(encode_fp16)(values, factor, count, out)
+                                : HWY_DYNAMIC_DISPATCH(encode_bf16)(values, factor, count, out);
 }
 
 void from_half(WireType type, const uint16_t* halves, int64_t count, float weight, bool add, float* out) {

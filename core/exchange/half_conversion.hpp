@@ -10,8 +10,10 @@
 
 namespace onebit {
 
-// type: fp16 or bf16.
-void to_half(WireType type, const float* values, int64_t count, uint16_t* out);
+// The bits of the largest magnitude: they order as numbers do, and a NaN's are the largest of all.
+uint32_t largest_magnitude(const float* values, int64_t count);
+// Of values * factor. type: fp16 or bf16. Answers how many values that are not zero have become zero.
+uint64_t to_half(WireType type, const float* values, float factor, int64_t count, uint16_t* out);
 // out = weight * value, or out += weight * value when add.
 void from_half(WireType type, const uint16_t* halves, int64_t count, float weight, bool add, float* out);
 

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -27,25 +26,29 @@ using Entry = SafetensorsReader::Entry;
 constexpr uint64_t kMaximumHeader = 100'000'000;  // the reference implementation's limit
 constexpr int kDeepest = 3;                       // the header, a tensor, its shape
 
+// The dtypes of safetensors 0.8. A file may have others, of later versions: their sizes can't be checked, and nobody needs to
+// read them.
 struct Dtype {
   std::string_view name;
-  uint64_t bytes;
+  uint64_t bits;
 };
-constexpr std::array<Dtype, 15> kDtypes = {{{"BOOL", 1},
-                                            {"U8", 1},
-                                            {"I8", 1},
-                                            {"F8_E4M3", 1},
-                                            {"F8_E5M2", 1},
-                                            {"U16", 2},
-                                            {"I16", 2},
-                                            {"F16", 2},
-                                            {"BF16", 2},
-                                            {"U32", 4},
-                                            {"I32", 4},
-                                            {"F32", 4},
-                                            {"U64", 8},
-                                            {"I64", 8},
-                                            {"F64", 8}}};
+constexpr Dtype kDtypes[] = {{"F4", 4},          {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"BOOL", 8},    {"U8", 8},
+                             {"I8", 8},          {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
+                             {"F8_E5M2FNUZ", 8}, {"U16", 16},    {"I16", 16},    {"F16", 16},    {"BF16", 16},
+                             {"U32", 32},        {"I32", 32},    {"F32", 32},    {"U64", 64},    {"I64", 64},
+                             {"F64", 64},        {"C64", 64}};
+
+// Of two bytes.
+float from_bf16(uint16_t half) { return std::bit_cast<float>(static_cast<uint32_t>(half) << 16U); }
+float from_fp16(uint16_t half) {
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000U) << 16U, magnitude = half & 0x7fffU;
+  if (magnitude < 0x400U) {  // subnormal: counted in 2^-24
+    const float value = static_cast<float>(magnitude) * 0x1p-24F;
+    return sign != 0 ? -value : value;
+  }
+  const uint32_t rebias = magnitude < 0x7c00U ? (127U - 15U) << 23U : (255U - 31U) << 23U;
+  return std::bit_cast<float>(sign | ((magnitude << 13U) + rebias));
+}
 
 // A name from the file, quoted and escaped, and short enough for an error.
 std::string in_quotes(std::string_view name) {
@@ -156,13 +159,10 @@ std::vector<uint64_t> whole_numbers(const Reading& reading, const std::string& n
   return array.get<std::vector<uint64_t>>();
 }
 
-const Dtype& parse_dtype(const Reading& reading, const std::string& name, const json& tensor) {
+const std::string& parse_dtype(const Reading& reading, const std::string& name, const json& tensor) {
   const json& dtype = member(reading, name, tensor, "dtype");
   if (!dtype.is_string()) reading.fail_tensor(name, "dtype is not a string");
-  const auto& text = dtype.get_ref<const std::string&>();
-  const auto* known = std::find_if(kDtypes.begin(), kDtypes.end(), [&](const Dtype& d) { return d.name == text; });
-  if (known == kDtypes.end()) reading.fail_tensor(name, "unknown dtype " + in_quotes(text));
-  return *known;
+  return dtype.get_ref<const std::string&>();
 }
 
 // dims multiplied, or nothing when that or a dimension does not fit in an int64_t.
@@ -175,24 +175,35 @@ std::optional<uint64_t> elements_of(const std::vector<uint64_t>& dims) {
   return product <= kMost ? std::optional(product) : std::nullopt;
 }
 
+// Answers how many elements there are, having found that they make these bytes, where the dtype tells.
+uint64_t check_size(const Reading& reading, const std::string& name, const json& tensor, const std::vector<uint64_t>& shape,
+                    std::string_view dtype, uint64_t found) {
+  const auto* known = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const Dtype& d) { return d.name == dtype; });
+  const bool is_known = known != std::end(kDtypes);
+  const std::optional<uint64_t> elements = elements_of(shape);
+  uint64_t bits = 0;
+  if (!elements || __builtin_mul_overflow(*elements, is_known ? known->bits : 1, &bits))
+    reading.fail_tensor(name, "shape " + tensor["shape"].dump().substr(0, 200) + " has more elements than can be counted");
+  if (!is_known) return *elements;
+  if (bits % 8 != 0) reading.fail_tensor(name, "shape and dtype make " + std::to_string(bits) + " bits, not whole bytes");
+  if (bits / 8 != found)
+    reading.fail_tensor(name,
+                        "shape and dtype make " + std::to_string(bits / 8) + " bytes, data_offsets " + std::to_string(found));
+  return *elements;
+}
+
 Entry parse_tensor(const Reading& reading, const std::string& name, const json& tensor, uint64_t data_begin,
                    uint64_t data_size) {
   if (!tensor.is_object()) reading.fail_tensor(name, "is not described by an object");
-  const Dtype& dtype = parse_dtype(reading, name, tensor);
+  const std::string& dtype = parse_dtype(reading, name, tensor);
   const std::vector<uint64_t> shape = whole_numbers(reading, name, tensor, "shape");
   const std::vector<uint64_t> range = whole_numbers(reading, name, tensor, "data_offsets");
   if (range.size() != 2 || range[0] > range[1]) reading.fail_tensor(name, "data_offsets are not [begin, end]");
   if (range[1] > data_size)
     reading.fail_tensor(name, "data ends at byte " + std::to_string(range[1]) + ", but the file has " +
                                   std::to_string(data_size) + " bytes of data; the file is truncated or its header is wrong");
-  const std::optional<uint64_t> elements = elements_of(shape);
-  uint64_t bytes = 0;
-  if (!elements || __builtin_mul_overflow(*elements, dtype.bytes, &bytes))
-    reading.fail_tensor(name, "shape " + tensor["shape"].dump().substr(0, 200) + " has more elements than can be counted");
-  if (bytes != range[1] - range[0])
-    reading.fail_tensor(
-        name, "shape and dtype make " + std::to_string(bytes) + " bytes, data_offsets " + std::to_string(range[1] - range[0]));
-  return {name, std::string(dtype.name), {shape.begin(), shape.end()}, *elements, data_begin + range[0], bytes};
+  const uint64_t bytes = range[1] - range[0], elements = check_size(reading, name, tensor, shape, dtype, bytes);
+  return {name, dtype, {shape.begin(), shape.end()}, elements, data_begin + range[0], bytes};
 }
 
 // Data must cover the file exactly: bytes of two tensors or of none are a lie, or somebody's hidden message.
@@ -243,17 +254,32 @@ const Entry& SafetensorsReader::at(std::string_view name) const {
   return *entry;
 }
 
+bool SafetensorsReader::reads(std::string_view dtype) { return dtype == "F32" || dtype == "BF16" || dtype == "F16"; }
+
+void SafetensorsReader::require_readable(const Entry& entry) const {
+  if (!reads(entry.dtype))
+    Reading{file_}.fail("tensor " + in_quotes(entry.name) + " has dtype " + in_quotes(entry.dtype) +
+                            ", only F32, BF16 and F16 can be read; convert it first",
+                        Code::unsupported);
+}
+
 void SafetensorsReader::read(const Entry& entry, float* out) const {
+  require_readable(entry);
   const Reading reading{file_};
-  if (entry.dtype != "F32")
-    reading.fail("tensor " + in_quotes(entry.name) + " has dtype " + entry.dtype + ", only F32 can be read; convert it first",
-                 Code::unsupported);
-  read_fully(reading, descriptor_, out, entry.bytes, entry.offset);
+  if (entry.dtype == "F32") return read_fully(reading, descriptor_, out, entry.bytes, entry.offset);
+  const auto convert = entry.dtype == "BF16" ? from_bf16 : from_fp16;
+  uint16_t piece[4096];
+  for (uint64_t done = 0; done < entry.elements;) {
+    const uint64_t count = std::min<uint64_t>(std::size(piece), entry.elements - done);
+    read_fully(reading, descriptor_, piece, count * sizeof(uint16_t), entry.offset + done * sizeof(uint16_t));
+    out = std::transform(piece, piece + count, out, convert);
+    done += count;
+  }
 }
 
 std::vector<float> SafetensorsReader::read(std::string_view name) const {
   const Entry& entry = at(name);
-  if (entry.dtype != "F32") read(entry, nullptr);  // refuses before memory is taken for it
+  require_readable(entry);  // before memory is taken for it
   std::vector<float> values(entry.elements);
   read(entry, values.data());
   return values;

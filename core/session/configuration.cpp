@@ -48,6 +48,14 @@ ResolvedTable host_table(const Registry& registry, const Manifest& manifest, con
   return {};
 }
 
+// What is smaller would, beside the largest gradients, make a factor that is zero in fp32.
+void check_clip_norm(const ResolvedTable& session, const Manifest& manifest) {
+  const double norm = session.options().real("clip_norm");
+  if (norm > 0 && norm < 1e-15)
+    refuse(manifest.where("session", "clip_norm"), "session.clip_norm: expected 0 (no clipping), or at least 1e-15, found " +
+                                                       write_value(norm) + ": gradients are scaled in fp32");
+}
+
 int64_t device_of(const ResolvedTable& session) {
   return session.options().text("device") == device_name(ONEBIT_DEVICE_CUDA) ? ONEBIT_DEVICE_CUDA : ONEBIT_DEVICE_CPU;
 }
@@ -84,6 +92,7 @@ Configuration::Configuration(const Registry& registry, const Manifest& manifest,
       session(manifest, "session", session_schema()),
       exchange(manifest, "exchange", exchange_schema()),
       train(host_table(registry, manifest, train_schema)) {
+  check_clip_norm(session, manifest);
   const int64_t device = device_of(session);
   optimizer = select(registry, manifest, Kind::optimizer, device);
   if (manifest.has("compressor")) compressor = select(registry, manifest, Kind::compressor, device);

@@ -44,6 +44,7 @@ DeviceStep::DeviceStep(Device& device, const Layout& layout, const StateStore& s
   std::memset(staged_bits_, 0, static_cast<size_t>(words_) * sizeof(uint64_t));
   staged_missed_ = staging<int64_t>(device, layout.elements.size());
   staged_model_ = staging<std::byte>(device, state.model_bytes());
+  staged_vanished_ = staging<uint64_t>(device, 1);
   for (size_t slot = 0; slot < host_slots_.size(); ++slot)
     if (state.slots()[slot].extent == ONEBIT_PER_MODEL) host_slots_[slot] = staged_model_ + state.model_offset(slot);
   std::memset(staged_groups_, 0, groups * sizeof(onebit_group));
@@ -55,7 +56,8 @@ DeviceStep::DeviceStep(Device& device, const Layout& layout, const StateStore& s
 DeviceStep::~DeviceStep() {
   for (void* memory :
        {static_cast<void*>(staged_blocks_), static_cast<void*>(staged_groups_), static_cast<void*>(staged_ballots_),
-        static_cast<void*>(staged_bits_), static_cast<void*>(staged_missed_), static_cast<void*>(staged_model_)})
+        static_cast<void*>(staged_bits_), static_cast<void*>(staged_missed_), static_cast<void*>(staged_model_),
+        static_cast<void*>(staged_vanished_)})
     if (memory != nullptr) device_.release_staging(memory);
 }
 
@@ -150,7 +152,8 @@ Totals DeviceStep::host_totals() const {
           nullptr};
 }
 
-void DeviceStep::report() {
+void DeviceStep::report(const uint64_t* vanished) {
+  device_.download(staged_vanished_, vanished, sizeof(uint64_t));
   device_.download(staged_ballots_, ballots_.bytes(), bytes_of(on_device()));
   if (state_.model_bytes() > 0) device_.download(staged_model_, state_.model_memory(), state_.model_bytes());
 }

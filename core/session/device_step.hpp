@@ -41,10 +41,11 @@ class DeviceStep {
   Totals totals() const;
   Totals host_totals() const;
 
-  // After the last kernel of a step: what the host wants to know of it is on its way.
-  void report();
-  // Once settled: the ballots of the step that was reported last.
+  // After the last kernel of a step: what the host wants to know of it is on its way. vanished: the exchange's.
+  void report(const uint64_t* vanished);
+  // Once settled: the ballots of the step that was reported last, and what had vanished by then.
   Ballots ballots() const { return {staged_ballots_, local_ ? 1 : static_cast<int64_t>(parts_.size()), words_}; }
+  uint64_t vanished() const { return *staged_vanished_; }
 
   const onebit_block* blocks() const { return blocks_.as<onebit_block>(); }
 
@@ -73,6 +74,7 @@ class DeviceStep {
   uint64_t* staged_bits_ = nullptr;
   int64_t* staged_missed_ = nullptr;
   std::byte* staged_model_ = nullptr;
+  uint64_t* staged_vanished_ = nullptr;
 };
 
 }  // namespace onebit

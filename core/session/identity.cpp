@@ -41,7 +41,7 @@ struct Named {
 };
 
 // The names are not the same: which are new, and which are gone?
-[[noreturn]] void refuse_tensors(const std::vector<Parameter>& own, const Gradients& handed) {
+[[noreturn]] void refuse_tensors(const std::vector<Parameter>& own, const ModelGradients& handed) {
   std::set<std::string_view> known, given;
   for (const Parameter& parameter : own) known.insert(parameter.name);
   for (const Gradient& gradient : handed) given.insert(gradient.parameter.name);
@@ -90,7 +90,7 @@ void require_device(const Parameter& parameter, const onebit_device& device) {
                                           "local rank's), or move the model before the session is made");
 }
 
-void compare_tensors(const std::vector<Parameter>& own, const Gradients& handed, const onebit_device& device,
+void compare_tensors(const std::vector<Parameter>& own, const ModelGradients& handed, const onebit_device& device,
                      std::vector<size_t>& moved) {
   moved.clear();
   if (own.size() != handed.size()) refuse_tensors(own, handed);

@@ -15,7 +15,7 @@ void require_device(const Parameter& parameter, const onebit_device& device);
 
 // Answers, in `moved`, the tensors whose memory is another now. Throws Error(invalid_argument) that names what is not the same,
 // and says what to do. device: the session's.
-void compare_tensors(const std::vector<Parameter>& own, const Gradients& handed, const onebit_device& device,
+void compare_tensors(const std::vector<Parameter>& own, const ModelGradients& handed, const onebit_device& device,
                      std::vector<size_t>& moved);
 
 }  // namespace onebit

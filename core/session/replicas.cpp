@@ -53,12 +53,12 @@ void Replicas::claim() {
   }
 }
 
-const std::vector<size_t>& Replicas::moved(const Gradients& handed) {
+const std::vector<size_t>& Replicas::moved(const ModelGradients& handed) {
   compare_tensors(parameters_, handed, where(), moved_);
   return moved_;
 }
 
-void Replicas::follow(const Gradients& handed) {
+void Replicas::follow(const ModelGradients& handed) {
   for (const size_t t : moved_)  // all first: two may have changed places
     if (elements_[t] > 0) claims_.release(parameters_[t].data);
   for (const size_t t : moved_) {

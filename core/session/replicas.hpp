@@ -26,8 +26,8 @@ class Replicas {
   void claim();
   void give_up() { claims_.release(); }
   // Answers which parameters were handed over with other memory than before; follow makes that theirs.
-  const std::vector<size_t>& moved(const Gradients& handed);
-  void follow(const Gradients& handed);
+  const std::vector<size_t>& moved(const ModelGradients& handed);
+  void follow(const ModelGradients& handed);
   // Of names, shapes and orders in memory: what must be equal before anything is sent.
   uint64_t model_hash() const;
   std::vector<Fact> model_facts() const;

@@ -50,10 +50,9 @@ std::vector<const onebit_schema*> exchange_schema() {
           "flat: all ranks exchange with all others; hierarchical: the ranks of each machine first average among themselves, "
           "dense and in fp32, and only these means are exchanged between machines, for which every machine needs the "
           "same number of ranks"),
-      text_option(
-          "dense_dtype", "\"fp32\"", "fp32|fp16|bf16",
-          "data type in which gradients are sent in dense rounds; they are summed in fp32. With fp16, all ranks skip a step in "
-          "which a gradient, after scaling, is above 65504"),
+      text_option("dense_dtype", "\"fp32\"", "fp32|fp16|bf16",
+                  "data type in which gradients are sent in dense rounds; they are summed in fp32. With fp16, each block has a "
+                  "power of two of its own, so that only what is below 2^-39 of the block's largest becomes zero"),
   };
   return pointers(schemas);
 }

@@ -30,7 +30,7 @@ Session::Session(Session&&) noexcept = default;
 StepReport Session::step(const std::vector<const float*>& gradients, void* stream) {
   return impl_->guarded([&] { return impl_->step(gradients, stream); });
 }
-StepReport Session::step(const Gradients& gradients, void* stream) {
+StepReport Session::step(const ModelGradients& gradients, void* stream) {
   return impl_->guarded([&] { return impl_->step(impl_->follow(gradients, stream), stream); });
 }
 StepReport Session::settle() {
@@ -82,7 +82,7 @@ void Session::request_sync() {
   impl_->sync_requested = true;
 }
 void Session::set_gradient_scale(double value) {
-  if (!(std::fabs(value) <= FLT_MAX))
+  if (!(std::fabs(value) <= FLT_MAX) || (value != 0 && std::fabs(value) < FLT_MIN))
     throw Error(Code::invalid_argument, "the gradient scale must be finite, and within fp32's range");
   impl_->gradient_scale = value;
 }

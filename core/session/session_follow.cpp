@@ -7,10 +7,15 @@
 
 namespace onebit {
 
-const std::vector<const float*>& Session::Impl::follow(const Gradients& gradients, void* stream) {
-  settle();
-  const std::vector<size_t>& found = replicas.moved(gradients);
+const std::vector<size_t>& Session::Impl::compare(const ModelGradients& gradients) {
+  const Lap lap(timings.checks);
   bare.assign(gradients.begin(), gradients.end());
+  return replicas.moved(gradients);
+}
+
+const std::vector<const float*>& Session::Impl::follow(const ModelGradients& gradients, void* stream) {
+  settle();
+  const std::vector<size_t>& found = compare(gradients);
   if (found.empty()) return bare;
   if (apart)
     throw Error(Code::invalid_argument,

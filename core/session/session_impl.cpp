@@ -107,14 +107,19 @@ bool hierarchical(const Configuration& configuration) {
 
 constexpr const char* same_start = "start every rank with the same manifest, plugins and model";
 
-// What is compared of a configuration, a line each.
+// What is compared of a configuration, a key each: a long array or string goes on in the lines that follow.
 std::vector<Fact> facts_of(const Configuration& configuration) {
   std::vector<Fact> facts;
   std::istringstream lines(configuration.compared());
   std::string table;
+  bool goes_on = false;
   for (std::string line; std::getline(lines, line);) {
     const size_t equals = line.find(" = ");
-    if (equals == std::string::npos)
+    const bool follows = goes_on || line.rfind("  ", 0) == 0 || line == "]";
+    goes_on = !line.empty() && line.back() == '\\';
+    if (follows && !facts.empty())
+      facts.back().value += line;
+    else if (equals == std::string::npos)
       table = line.empty() ? table : line;
     else
       facts.push_back({table + " " + line.substr(0, equals), line.substr(equals + 3)});
@@ -159,6 +164,7 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
     : registry(host.shared()),
       metrics{host.metrics().add(ONEBIT_METRIC_COUNTER, "session.steps"),
               host.metrics().add(ONEBIT_METRIC_COUNTER, "session.skipped_steps"),
+              host.metrics().add(ONEBIT_METRIC_COUNTER, "session.vanished_elements"),
               host.metrics().add(ONEBIT_METRIC_HISTOGRAM, "session.step_seconds"),
               host.metrics().add(ONEBIT_METRIC_HISTOGRAM, "session.wait_seconds")},
       clip_norm(configuration.session.options().real("clip_norm")),

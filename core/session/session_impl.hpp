@@ -22,7 +22,7 @@
 #include "process/float_environment.hpp"
 #include "session/agreement.hpp"
 #include "session/device_step.hpp"
-#include "session/gradients.hpp"
+#include "session/gradient_presence.hpp"
 #include "session/replicas.hpp"
 #include "telemetry/trace.hpp"
 
@@ -41,8 +41,9 @@ struct Session::Impl {
   Impl& operator=(const Impl&) = delete;
 
   void start();
-  // Tells where parameters are now; answers the bare gradients.
-  const std::vector<const float*>& follow(const Gradients& gradients, void* stream);
+  // Answers which parameters have moved; then goes on where they are now, and answers the bare gradients.
+  const std::vector<size_t>& compare(const ModelGradients& gradients);
+  const std::vector<const float*>& follow(const ModelGradients& gradients, void* stream);
   void follow_tensor(size_t tensor);
   void compare_moved();
   StepReport step(const std::vector<const float*>& gradients, void* stream);  // take_step, and its metrics
@@ -75,6 +76,7 @@ struct Session::Impl {
   void tell_absent();
   void tell_never_given() const;
   void tell_missed() const;
+  void tell_vanished(uint64_t now);
   void tell_skipped(const Verdict& verdict);
   std::string fault_of(const Verdict& verdict) const;
   // Compressed rounds in which no tensor is compressed are dense ones, and told as such.
@@ -97,7 +99,7 @@ struct Session::Impl {
   const Registry registry;  // the host's, which may be gone before the session is
   // Of all sessions of the process; see metrics.hpp.
   struct {
-    int32_t steps, skipped, step_seconds, wait_seconds;
+    int32_t steps, skipped, vanished, step_seconds, wait_seconds;
   } const metrics;
   const double clip_norm;
   const int64_t verify_every, max_skipped;
@@ -119,7 +121,7 @@ struct Session::Impl {
   Workers workers;
   std::unique_ptr<DeviceStep> on_device;  // NULL: the CPU
   std::unique_ptr<Exchange> exchange;
-  Gradients given;  // which tensors have one
+  GradientPresence given;  // which tensors have one
 
   const std::vector<Group> configured;
   std::vector<Group> groups;  // as configured, times the factor that was set last
@@ -144,6 +146,7 @@ struct Session::Impl {
   int64_t skipped_in_a_row = 0;
   std::string first_skipped;          // of these, the first, and what was wrong
   int64_t steps_without = 0;          // any gradient, in a row
+  uint64_t vanished = 0;              // elements, so far, that dense rounds have rounded to zero
   Plan plan;                          // of the last step
   Timings timings;                    // of scans, agreements and checks; the rest is the exchange's
   Traffic counts;                     // of steps; bytes are the communicator's

@@ -101,7 +101,7 @@ void Session::Impl::step_on_device(const Step& now, void* stream) {
   device->follow(stream);
   const Opening opening = on_device->open(said(), terms_of_step, given.bits(report.local), given.lacking(report.local));
   work(now, opening, on_device->totals(), true);
-  on_device->report();
+  on_device->report(exchange->vanished());
   device->lead(stream);
 }
 
@@ -132,6 +132,7 @@ void Session::Impl::conclude() {
   report.gradient_scale = static_cast<double>(verdict.gradient_scale);
   registry.metrics().record(report.skipped ? metrics.skipped : metrics.steps, 1);
   if (!report.local) tell_missed();
+  tell_vanished(on_device ? on_device->vanished() : *exchange->vanished());
   missed_local = report.local && (missed_local || report.skipped);
   report.absent = given.absent_count();
   if (verdict.skip != 0) return tell_skipped(verdict);
@@ -146,16 +147,27 @@ void Session::Impl::tell_missed() const {
                               next_step, rank);
 }
 
+// now: all that have vanished so far. Each rank tells of the first, and counts all.
+void Session::Impl::tell_vanished(uint64_t now) {
+  if (now == vanished) return;
+  if (vanished == 0 && registry.logger())
+    registry.logger()->warn(
+        "step {}: rank {} has rounded {} elements to zero: exchange.dense_dtype has 16 bits, in which nothing below 2^-39 of "
+        "the largest in a block of {} (fp16), or below 2^-134 (bf16), can travel; if such elements matter, set it to \"fp32\" "
+        "(told once; the metric session.vanished_elements counts them all)",
+        report.number, communicator.rank(), now, layout.options().block);
+  registry.metrics().record(metrics.vanished, static_cast<double>(now - vanished));
+  vanished = now;
+}
+
 // Once for all ranks, and less and less often while it goes on: at the 1st, 2nd, 4th, 8th ... in a row. All ranks have skipped
 // the same steps, so where there were too many they all end here.
 void Session::Impl::tell_skipped(const Verdict& verdict) {
   ++counts.skipped_steps;
   ++skipped_in_a_row;
   if (skipped_in_a_row == 1) first_skipped = "step " + std::to_string(next_step) + ": " + fault_of(verdict);
-  const std::string advice =
-      verdict.beyond_wire > 0
-          ? "scale gradients down (set_gradient_scale, session.clip_norm), or set exchange.dense_dtype = \"bf16\""
-          : "lower the learning rate, or clip gradients (session.clip_norm)";
+  const std::string advice = verdict.too_large > 0 ? "scale gradients down (set_gradient_scale, session.clip_norm)"
+                                                   : "lower the learning rate, or clip gradients (session.clip_norm)";
   if (max_skipped > 0 && skipped_in_a_row >= max_skipped)
     throw Error(Code::invalid_argument, std::to_string(skipped_in_a_row) +
                                             " steps in a row were skipped (session.max_skipped), "
@@ -166,22 +178,25 @@ void Session::Impl::tell_skipped(const Verdict& verdict) {
                           advice);
 }
 
-// What is wrong with which tensor on which rank: the first of those that can't be used.
+// What is wrong with which tensor on which rank: the first of those that can't be used, or could not once scaled.
 std::string Session::Impl::fault_of(const Verdict& verdict) const {
-  const auto unusable = [](const Ballot& ballot) { return (ballot.flags & ballot_not_finite) != 0; };
-  const auto first = std::find_if(ballots.begin(), ballots.end(), unusable);
-  const bool wire = verdict.beyond_wire > 0;
-  const int64_t rank = wire ? verdict.beyond_wire_rank : first - ballots.begin();
-  const int64_t tensor = tensor_of(ballots[static_cast<size_t>(rank)]);
+  const bool scaled = verdict.too_large > 0;
+  const auto is_bad = [&](int64_t r) {
+    if (!scaled) return (ballots[r].flags & ballot_not_finite) != 0;
+    return !(ballots[r].largest * std::fabs(clipped(ballots[r].gradient_scale, terms_of_step, verdict)) <= largest_gradient);
+  };
+  int64_t rank = 0, found = 0;
+  for (int64_t r = ballots.count; r-- > 0;) {
+    if (!is_bad(r)) continue;
+    rank = r;
+    ++found;
+  }
+  const int64_t tensor = tensor_of(ballots[rank]);
   std::string text =
       tensor < 0 ? "a gradient" : "the gradient of '" + replicas.parameters()[static_cast<size_t>(tensor)].name + "'";
   text += " on rank " + std::to_string(rank);
-  if (const auto all = std::count_if(ballots.begin(), ballots.end(), unusable); !wire && all > 1)
-    text += " (and some on " + std::to_string(all - 1) + " more)";
-  if (!wire) return text + " is not finite, or larger than 2^55";
-  char value[32];
-  std::snprintf(value, sizeof value, "%g", static_cast<double>(verdict.beyond_wire));
-  return text + " would be sent as " + value + ", and fp16 ends at 65504";
+  if (found > 1) text += " (and some on " + std::to_string(found - 1) + " more)";
+  return text + (scaled ? " is larger than 2^55 once scaled" : " is not finite, or larger than 2^55");
 }
 
 void Session::Impl::point_at(const std::vector<const float*>& gradients) {
@@ -214,10 +229,7 @@ Ballot Session::Impl::said() const {
   return own;
 }
 
-Terms Session::Impl::terms() const {
-  const bool fp16 = layout.options().dense_type == WireType::fp16 && has_round(plan, RoundKind::dense);
-  return {gradient_scale, clip_norm, fp16 ? 1 : 0, report.local ? 1 : 0};
-}
+Terms Session::Impl::terms() const { return {gradient_scale, clip_norm, report.local ? 1 : 0}; }
 
 // The one pass over the gradients.
 Ballot Session::Impl::scanned() {

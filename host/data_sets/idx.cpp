@@ -94,15 +94,21 @@ int64_t elements_of(const GzipFile& file, const std::vector<int64_t>& shape) {
   return elements;
 }
 
+// The file as it is published, gzipped, or unpacked, as some loaders leave it; zlib reads either.
+std::filesystem::path packed_or_not(const std::filesystem::path& unpacked) {
+  std::filesystem::path packed = unpacked;
+  packed += ".gz";
+  for (const auto& file : {packed, unpacked})
+    if (std::filesystem::exists(file)) return file;
+  throw Error(Code::unavailable,
+              "Fashion-MNIST is not there: no " + packed.string() + " and no " + unpacked.filename().string() +
+                  " beside it; install it with `apt-get install dataset-fashion-mnist`, or set train.data_folder to "
+                  "the folder that has its four files");
+}
+
 Images read_images(const std::filesystem::path& folder, const std::string& part) {
-  const auto images_file = folder / (part + "-images-idx3-ubyte.gz");
-  const auto labels_file = folder / (part + "-labels-idx1-ubyte.gz");
-  for (const auto& file : {images_file, labels_file})
-    if (!std::filesystem::exists(file))
-      throw Error(Code::unavailable,
-                  "Fashion-MNIST is not there: no " + file.string() +
-                      "; install it with `apt-get install dataset-fashion-mnist`, or set train.data_folder to the "
-                      "folder that has its four files");
+  const auto images_file = packed_or_not(folder / (part + "-images-idx3-ubyte"));
+  const auto labels_file = packed_or_not(folder / (part + "-labels-idx1-ubyte"));
   IdxArray pixels = read_idx(images_file, 3);
   IdxArray labels = read_idx(labels_file, 1);
   Images images{pixels.shape[0], pixels.shape[1], pixels.shape[2], 10, std::move(pixels.data), std::move(labels.data)};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Data sets as gzipped IDX files: big-endian magic (0, 0, type, dimensions), the dimensions, then the elements.
+// Data sets as IDX files, gzipped or not: big-endian magic (0, 0, type, dimensions), the dimensions, then the elements.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ IdxArray read_idx(const std::filesystem::path& file, int dimensions);
 struct FashionMnist {
   Images train, test;
 };
-// Fashion-MNIST, 60,000 and 10,000 images of 28 x 28, from its four files as they are published.
+// Fashion-MNIST, 60,000 and 10,000 images of 28 x 28, from its four files as they are published, or unpacked.
 FashionMnist read_fashion_mnist(const std::filesystem::path& folder);
 
 }  // namespace onebit::host

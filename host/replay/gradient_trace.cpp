@@ -39,6 +39,15 @@ std::optional<GradientKey> parse_gradient_key(std::string_view key) {
   return good ? std::optional(parsed) : std::nullopt;
 }
 
+// What no optimizer asks for: buffers of whole numbers, such as BatchNorm's num_batches_tracked, and whatever else is neither
+// parameter nor gradient and in a type that is not read.
+bool is_left_out(const SafetensorsReader::Entry& entry) {
+  const std::string_view type = entry.dtype;
+  const bool is_whole = type == "BOOL" || ((type.starts_with('I') || type.starts_with('U')) && type.size() <= 3);
+  if (entry.name.starts_with(kGradient)) return false;
+  return is_whole || (!entry.name.starts_with(kParameter) && !SafetensorsReader::reads(type));
+}
+
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text = "[";
   for (const int64_t dim : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(dim);
@@ -61,7 +70,14 @@ void GradientTrace::fail(const std::string& what) const { throw Error(Code::inva
 
 void GradientTrace::add_parameters() {
   for (const Entry& entry : reader_.entries()) {
-    if (entry.dtype != "F32") fail("'" + entry.name + "' has dtype " + entry.dtype + "; a trace is all F32");
+    if (is_left_out(entry)) {
+      left_out_.push_back(&entry);
+      continue;
+    }
+    if (!SafetensorsReader::reads(entry.dtype))
+      fail("'" + entry.name + "' has dtype " + entry.dtype +
+           "; gradients and parameters are F32, BF16 or F16: convert it (in PyTorch: tensor.float()), or leave it out of the "
+           "file");
     if (!entry.name.starts_with(kParameter)) continue;
     tensors_.push_back({entry.name.substr(kParameter.size()), entry.shape, static_cast<int64_t>(entry.elements)});
     parameters_.push_back(&entry);
@@ -82,7 +98,7 @@ void GradientTrace::add_gradients() {
   first_step_ = std::numeric_limits<int64_t>::max();
   int64_t last_step = 0;
   for (const Entry& entry : reader_.entries()) {
-    if (entry.name.starts_with(kParameter)) continue;
+    if (entry.name.starts_with(kParameter) || is_left_out(entry)) continue;
     const auto key = entry.name.starts_with(kGradient) ? parse_gradient_key(entry.name) : std::nullopt;
     if (!key) fail("'" + entry.name + "' is neither 'parameter/<name>' nor 'gradient/<step>/<rank>/<name>' (steps from 1)");
     const auto tensor = index.find(key->name);

@@ -39,6 +39,9 @@ Ranks place(const ReplayArguments& arguments, const Loaded& loaded, const Gradie
 void run_replay(const ReplayArguments& arguments, const Run& run) {
   const Loaded loaded(arguments.source, run.logger, train_schema());
   const GradientTrace trace(arguments.gradients);
+  for (const auto* entry : trace.left_out())
+    run.logger->warn("{}: '{}' is left out: its type, {}, is none that parameters and gradients have", arguments.gradients,
+                     entry->name, entry->dtype);
   const Ranks ranks = place(arguments, loaded, trace, run);
   const std::optional<int64_t> skipped = replay(loaded.registry, loaded.configuration, trace, ranks, arguments.out);
   if (!skipped) return;
@@ -54,8 +57,10 @@ void add_replay(CLI::App& app, Run& run) {
       app.add_subcommand("replay", "Run the optimizer on recorded gradients; write the parameters after each step");
   arguments->source.add_to(*command);
   command
-      ->add_option("--gradients", arguments->gradients,
-                   "The recorded gradients: a safetensors file with parameter/<name> and gradient/<step>/<rank>/<name>")
+      ->add_option(
+          "--gradients", arguments->gradients,
+          "The recorded gradients: a safetensors file with parameter/<name> and gradient/<step>/<rank>/<name>, in F32, "
+          "BF16 or F16")
       ->required()
       ->type_name("FILE");
   command->add_option("--out", arguments->out, "The safetensors file to write, with parameter/<step>/<rank>/<name>")

@@ -3,7 +3,7 @@
 // optimization for deep learning, arXiv 1904.00962. Dense: what onebit_lamb is measured against.
 //
 //   m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  u = m' / (sqrt(v') + eps) + wd p      ' = bias-corrected
-//   c = clip(|p| / |u|, min_coeff, max_coeff), a tensor each;  p -= lr c u
+//   c = clip(|p| / |u|, min_coeff, max_coeff), a tensor each;  p -= lr c u              1 where exempt (always_adapt)
 #include "onebit/plugin.hpp"
 #include "kernels.hpp"
 #include "onebit/adaptive/adam_options.hpp"
@@ -15,7 +15,7 @@ class Lamb final : public ProgramOptimizer<kernels::Pass> {
  public:
   static Slice<const onebit_schema> options() {
     static const std::vector<onebit_schema> schema =
-        AdamOptions::and_also({TrustRatios::maximum_option(), TrustRatios::minimum_option()});
+        AdamOptions::and_also({TrustRatios::maximum_option(), TrustRatios::minimum_option(), TrustRatios::always_option()});
     return {schema.data(), schema.size()};
   }
 

@@ -87,6 +87,7 @@ struct FrozenRatios {
   // parameter: sums of squares over the tensor; inverse: the least of the roots of fresh through frozen variance.
   ONEBIT_HOST_DEVICE double follow(const View& view, int64_t tensor, double direction, double update, double parameter,
                                    double inverse) const {
+    if (update < 0) return 1;  // exempt
     const auto ratio = static_cast<double>(1.0f / static_cast<float>(inverse));
     const double share = update > direction ? std::sqrt(direction / update) : 1;
     const double wanted = clamped(ratio * share + (1 - share), minimum, maximum);

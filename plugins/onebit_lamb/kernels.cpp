@@ -65,7 +65,8 @@ struct Consume {
     if (pass.sums_variance) add_variance(pass.sums, view, block, variance);
     if (pass.stage != Stage::freeze) return;
     const Sums<1> squares = sums<1>(block.count, [=](int64_t i) ONEBIT_BODY { return Sums<1>{{momentum[i] * momentum[i]}}; });
-    if (is_first()) doubles(view, pass.momentum_squares)[block.index] = static_cast<double>(squares.at[0]);
+    const double whole = whole_squares(squares.at[0], block.count, [=](int64_t i) ONEBIT_BODY { return momentum[i]; });
+    if (is_first()) doubles(view, pass.momentum_squares)[block.index] = whole;
   }
 
   // The mean gradient is what two means in a row make of it: (m - b1 m') / (1-b1), and r is divided out where m is an update.
@@ -94,7 +95,8 @@ struct Consume {
     if (!is_first()) return;
     const kernels::FrozenRatios& ratios = pass.frozen_ratios;
     doubles(view, ratios.direction_squares)[block.index] = static_cast<double>(found.at[0]);
-    doubles(view, ratios.update_squares)[block.index] = static_cast<double>(found.at[1]);
+    doubles(view, ratios.update_squares)[block.index] =
+        pass.ratios.adapt(view, block) ? static_cast<double>(found.at[1]) : no_update_squares;
     if (ratios.grows) doubles(view, ratios.parameter_squares)[block.index] = static_cast<double>(found.at[2]);
     doubles(view, ratios.inverse_ratio)[block.index] = static_cast<double>(found.at[3]);
   }

@@ -8,7 +8,7 @@
 //   "momentum"  m = C((b1 m + (1-b1) g) s) / s;  u0 = r m / (1-b1^t);  gr = (m - b1 m_before) / (1-b1)         the paper's
 //               s: what brings the root mean square of each tensor's m, at the freeze, to the mean of them all
 //   both        v_fresh = b2 v_fresh + (1-b2) gr^2;  F from v_fresh (frozen_ratios.hpp)
-//               p -= lr c_frz F (u0 + wd p) where r > 0
+//               p -= lr c_frz F (u0 + wd p) where r > 0;  c_frz F = 1 where exempt (always_adapt)
 //
 // The momentum needs no memory of its own in the compressed stage: the host keeps the last mean, one bit an element.
 #include "onebit/plugin.hpp"
@@ -25,9 +25,9 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
  public:
   static Slice<const onebit_schema> options() {
     static const std::vector<onebit_schema> schema = AdamOptions::and_also(
-        {TrustRatios::maximum_option(), TrustRatios::minimum_option(), FrozenRatios::beta_option(),
-         FrozenRatios::growth_option(), FrozenRatios::maximum_option(), FrozenRatios::minimum_option(),
-         FrozenRatios::threshold_option(),
+        {TrustRatios::maximum_option(), TrustRatios::minimum_option(), TrustRatios::always_option(),
+         FrozenRatios::beta_option(), FrozenRatios::growth_option(), FrozenRatios::maximum_option(),
+         FrozenRatios::minimum_option(), FrozenRatios::threshold_option(),
          FreezeRule::step_option(
              "freeze_step",
              "last dense step, after which variance and trust ratios are frozen and messages are compressed; "

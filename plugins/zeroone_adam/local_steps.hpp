@@ -29,15 +29,16 @@ struct LocalSteps {
     decayed = state.per_model("decayed_since_sync", static_cast<int>(groups));      // 1 - prod (1 - lr wd)
   }
 
-  // For this step. Where all learning rates were 0 there is nothing to weigh by, and nothing moves: the momentum alone is
-  // brought together.
+  // For this step. Where all learning rates were 0, or so small that fp32 has no reciprocal of them, there is nothing to weigh
+  // by, and nothing moves: the momentum alone is brought together.
   ONEBIT_HOST_DEVICE Sync sync(const View& view, int64_t g) const {
     const Group& group = view.groups[g];
     const double count = *doubles(view, steps) + 1;
     const double total = doubles(view, rates)[g] + group.learning_rate, rate = total / count;
     const double keep = (1 - doubles(view, decayed)[g]) * (1 - group.learning_rate * group.weight_decay);
-    return {static_cast<float>(rate > 0 ? 1 / rate : 0),
-            static_cast<float>(rate > 0 ? group.learning_rate / rate : count),
+    const bool weighs = rate > 1e-37;
+    return {static_cast<float>(weighs ? 1 / rate : 0),
+            static_cast<float>(weighs ? group.learning_rate / rate : count),
             static_cast<float>(rate),
             static_cast<float>(total),
             static_cast<float>(keep),

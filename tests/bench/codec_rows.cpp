@@ -4,7 +4,7 @@
 
 #include "clock.hpp"
 #include "components.hpp"
-#include "exchange/half_conversion.hpp"
+#include "exchange/dense_codec.hpp"
 #include "row.hpp"
 
 namespace onebit::bench {
@@ -59,7 +59,7 @@ struct Codecs {
 
 // Values as dense rounds in fp16 carry them, a block a call.
 struct HalfCodec {
-  HalfCodec() : values(meter, elements * sizeof(float)), halves(meter, elements * sizeof(uint16_t)) {
+  HalfCodec() : values(meter, elements * sizeof(float)), payload(meter, elements / block * size) {
     std::minstd_rand random(1);
     std::uniform_real_distribution<float> between(-1, 1);
     for (int64_t i = 0; i < elements; ++i) values.as<float>()[i] = between(random);
@@ -67,16 +67,17 @@ struct HalfCodec {
   }
   void encode() const {
     for (int64_t i = 0; i < elements; i += block)
-      to_half(WireType::fp16, values.as<float>() + i, block, halves.as<uint16_t>() + i);
+      codec.encode_block(values.as<float>() + i, nullptr, nullptr, block, nullptr, payload.bytes() + i / block * size);
   }
   void decode() const {
     for (int64_t i = 0; i < elements; i += block)
-      from_half(WireType::fp16, halves.as<uint16_t>() + i, block, 1.0F, false, values.as<float>() + i);
+      codec.decode_block(payload.bytes() + i / block * size, block, 1.0F, false, values.as<float>() + i);
   }
 
-  static constexpr int64_t block = 4096;
+  static constexpr int64_t block = 4096, size = dense_bytes(WireType::fp16, block);
+  const DenseCodec codec{WireType::fp16};
   MemoryMeter meter;
-  Buffer values, halves;
+  Buffer values, payload;
 };
 
 }  // namespace

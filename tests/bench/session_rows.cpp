@@ -69,8 +69,9 @@ class Checks {
         memory_(meter_, 2 * tensors * elements * sizeof(float)) {
     std::vector<Parameter> parameters;
     for (int64_t t = 0; t < tensors; ++t) {
-      parameters.push_back({"t" + std::to_string(t), {elements}, memory_.as<float>() + t * elements});
-      gradients_.push_back(memory_.as<float>() + (tensors + t) * elements);
+      parameters.push_back(
+          {"layer" + std::to_string(t) + ".attention.weight", {1, elements}, memory_.as<float>() + t * elements});
+      gradients_.push_back({memory_.as<float>() + (tensors + t) * elements, parameters.back()});
     }
     session_ = std::make_unique<Session>(registry(), Configuration(registry(), manifest_), nowhere_, std::move(parameters));
   }
@@ -85,7 +86,7 @@ class Checks {
   Manifest manifest_;
   MemoryMeter meter_;
   Buffer memory_;
-  std::vector<const float*> gradients_;
+  ModelGradients gradients_{{}};
   std::unique_ptr<Session> session_;
 };
 
@@ -98,7 +99,7 @@ void add_session_rows() {
     return [session] { return session->seconds(); };
   };
   add_overhead("session.step's checks, 400 tensors", 20'000, Checks::steps, nothing, checks,
-               "where tensors and gradients are, which have one; an agreement is 40 bytes a rank and 56 of bits");
+               "names, shapes and places of tensors, which have a gradient; an agreement is 40 bytes a rank and 56 of bits");
   add_row({"1-bit Adam, compressed step", model, 28.4,
            "scan 4, gradient 4, reciprocal 4, worker error 4+4, parameter 4+4, bits 0.4", 1, 0.8},
           local(onebit_adam, &LocalWork::work));

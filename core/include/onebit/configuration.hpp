@@ -53,7 +53,7 @@ struct Configuration {
   // Of everything on which ranks must agree: optimizer, compressor, exchange, session and the plugins' versions; not of the
   // communicator, of worker threads, of the device, of the trace, of where plugins lie or of [train].
   uint64_t hash() const;
-  // The text that this is the hash of, one `key = value` a line under its [table].
+  // The text that this is the hash of, `key = value` under its [table].
   std::string compared() const;
   // The whole, as a manifest that gives the same configuration wherever it lies. with_help: each option's meaning above it.
   std::string to_toml(bool with_help = false) const;

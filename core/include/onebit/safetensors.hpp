@@ -21,7 +21,7 @@ class SafetensorsReader {
  public:
   struct Entry {
     std::string name;
-    std::string dtype;  // "F32", "BF16", ...
+    std::string dtype;  // "F32", "BF16", ..., or one that is not known here, as the file has it
     std::vector<int64_t> shape;
     uint64_t elements = 0;
     uint64_t offset = 0;  // of the first byte, in the file
@@ -41,11 +41,17 @@ class SafetensorsReader {
   // Throws Error(invalid_argument) when there is none of this name.
   const Entry& at(std::string_view name) const;
 
-  // Copies the entry's elements to out, which has room for them. Throws Error(unsupported), naming the dtype, unless it is F32.
+  // The dtypes that can be read as fp32, all exactly: F32, BF16 and F16. Tensors of any other do not keep a file from being
+  // read.
+  static bool reads(std::string_view dtype);
+  // Copies the entry's elements to out, which has room for them. Throws Error(unsupported), naming tensor and dtype, unless
+  // reads(dtype).
   void read(const Entry& entry, float* out) const;
   std::vector<float> read(std::string_view name) const;
 
  private:
+  void require_readable(const Entry& entry) const;
+
   std::filesystem::path file_;
   int descriptor_ = -1;
   std::vector<Entry> entries_;

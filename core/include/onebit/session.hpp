@@ -25,7 +25,7 @@
 namespace onebit {
 
 // A tensor of the model: fp32 in the memory of session.device, owned by the embedder, alive and in place as long as the
-// session, unless every step is told where it is (Gradients). Memory belongs to one parameter of one session: overlaps are
+// session, unless every step is told where it is (ModelGradients). Memory belongs to one parameter of one session: overlaps are
 // refused.
 struct Parameter {
   std::string name;
@@ -49,18 +49,18 @@ struct Gradient {
 };
 
 // Of all parameters, in their order: what onebit/torch.hpp makes of a module at every step. Converts to bare pointers.
-class Gradients : public std::vector<Gradient> {
+class ModelGradients : public std::vector<Gradient> {
  public:
-  explicit Gradients(std::vector<Gradient> gradients) : vector(std::move(gradients)) {}
+  explicit ModelGradients(std::vector<Gradient> gradients) : vector(std::move(gradients)) {}
   operator std::vector<const float*>() const { return std::vector<const float*>(begin(), end()); }
-  friend bool operator==(const Gradients& a, const std::vector<const float*>& b) {
+  friend bool operator==(const ModelGradients& a, const std::vector<const float*>& b) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end());
   }
 };
 
 struct StepReport {
   int64_t number = 0;         // this step's; a skipped step's number is used again
-  bool skipped = false;       // a gradient on some rank can't be used (not finite, or out of fp16's range): nothing was changed
+  bool skipped = false;       // a gradient on some rank can't be used (not finite, or above 2^55): nothing was changed
   bool compressed = false;    // this step had a compressed round, and the model has tensors that are compressed in it
   bool local = false;         // this step had no round: this rank went on by itself
   double gradient_norm = 0;   // sqrt(mean over ranks of the squared local norms); 0 unless session.clip_norm is set
@@ -124,7 +124,7 @@ class Session {
   // The same, and first every parameter is compared with what the session knows: name, shape, order in memory, device, address.
   // One that is elsewhere now is followed; its new values must be the same on all ranks, or the step ends with an error that
   // names it. Another name, shape, order or device is an error that names it, and so is another object at another address.
-  StepReport step(const Gradients& gradients, void* stream = nullptr);
+  StepReport step(const ModelGradients& gradients, void* stream = nullptr);
   StepReport settle();
 
   int rank() const;

@@ -156,10 +156,10 @@ inline std::vector<Parameter> parameters_of(const torch::nn::Module& module) {
 
 // Their gradients after backward(), NULL where there is none, each where its parameter is, with the parameters as they are now.
 // They stay the module's: good until its next backward() or zero_grad().
-inline Gradients gradients_of(const torch::nn::Module& module) {
+inline ModelGradients gradients_of(const torch::nn::Module& module) {
   std::vector<Gradient> gradients;
   for (const detail::Trainable& trainable : detail::trainable_of(module)) gradients.push_back(detail::gradient_of(trainable));
-  return Gradients(std::move(gradients));
+  return ModelGradients(std::move(gradients));
 }
 
 // What Session::step() takes as `stream`: the calling thread's current stream of libtorch on this device, in which gradients

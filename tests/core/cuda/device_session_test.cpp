@@ -206,7 +206,7 @@ TEST_CASE("cuda session: parameters with other memory are followed, with the bit
         rank.gradients.set(gradients_of(run, step, rank.number));
         std::vector<Gradient> gradients;
         for (size_t t = 0; t < parameters.size(); ++t) gradients.push_back({rank.gradients.pointers()[t], parameters[t]});
-        rank.session.step(Gradients(std::move(gradients)), rank.stream);
+        rank.session.step(ModelGradients(std::move(gradients)), rank.stream);
         rank.session.settle();
       }
       found[static_cast<size_t>(rank.number)] = elsewhere.get();
@@ -228,7 +228,7 @@ TEST_CASE("cuda session: what the new memory of a parameter holds must be the sa
     for (size_t t = 0; t < other.size(); ++t)
       gradients.push_back({rank.gradients.pointers()[t], (rank.number == 0 ? rank.parameters : elsewhere).parameters()[t]});
     try {
-      rank.session.step(Gradients(std::move(gradients)), rank.stream);
+      rank.session.step(ModelGradients(std::move(gradients)), rank.stream);
       rank.session.settle();
     } catch (const Error& e) {
       found[static_cast<size_t>(rank.number)] = e.what();

@@ -58,3 +58,13 @@ TEST_CASE("the sum of squares has the same bits on every target") {
     }
   }
 }
+
+TEST_CASE("the squares of small gradients do not vanish") {
+  for (const float small : {1e-15F, 1e-20F, 1e-25F, 1e-38F, 1e-44F}) {
+    const std::vector<float> values(1000, small);
+    const double squares = scan_gradient(values.data(), 1000, true).squares, each = static_cast<double>(small);
+    CHECK(squares == doctest::Approx(1000 * each * each).epsilon(1e-5).scale(0));
+  }
+  const std::vector<float> zeros(1000);
+  CHECK(scan_gradient(zeros.data(), 1000, true).squares == 0);
+}

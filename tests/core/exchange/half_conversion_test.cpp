@@ -86,11 +86,15 @@ TEST_CASE("rounding to 16 bits is to nearest even, bit for bit, on every target"
     std::vector<uint16_t> expected(values.size()), found(values.size());
     for (size_t i = 0; i < values.size(); ++i) expected[i] = reference(format, values[i]);
     on_every_target([&] {
-      to_half(format.type, values.data(), static_cast<int64_t>(values.size()), found.data());
+      const uint64_t lost = to_half(format.type, values.data(), 1.0F, static_cast<int64_t>(values.size()), found.data());
+      uint64_t zeros = 0;
       for (size_t i = 0; i < values.size(); ++i) {
         CAPTURE(std::bit_cast<uint32_t>(values[i]));
         REQUIRE(found[i] == expected[i]);
+        zeros += values[i] != 0 && (found[i] & 0x7fff) == 0 ? 1 : 0;
       }
+      CHECK(lost == zeros);
+      CHECK(lost > 0);
     });
   }
 }
@@ -138,5 +142,52 @@ TEST_CASE("any number of elements, added with a weight; nothing is touched beyon
       REQUIRE(plain[size] == 7.0F);
       REQUIRE(sum[size] == 7.0F);
     }
+  }
+}
+
+TEST_CASE("the largest magnitude is found at every place, on every target, as bits") {
+  for (const float largest : {3.0F, -3e38F, 1e-42F, 0.0F, -INFINITY, NAN})
+    on_every_target([&] {
+      for (const size_t size : {1U, 15U, 16U, 17U, 100U})
+        for (size_t at = 0; at < size; ++at) {
+          std::vector<float> values(size, 0.25F * (std::isfinite(largest) ? largest : 1.0F));
+          values[at] = largest;
+          REQUIRE(largest_magnitude(values.data(), static_cast<int64_t>(size)) ==
+                  (std::bit_cast<uint32_t>(largest) & 0x7fffffffU));
+        }
+    });
+}
+
+TEST_CASE("fp16 has a unit a block: of every size all is kept down to 2^-39 of the largest, and the rest is counted") {
+  for (int exponent = -149; exponent <= 127; ++exponent) {
+    CAPTURE(exponent);
+    const float largest = std::ldexp(exponent > -127 ? 1.9990234F : 1.0F, exponent);
+    std::vector<float> values = {largest, -largest, 0.0F, -0.0F};
+    for (int below = 1; below <= 45; ++below) values.push_back(std::ldexp(-1.0F, exponent - below));
+    uint64_t vanished = 0, expected = 0;
+    const DenseCodec codec(WireType::fp16, &vanished);
+    std::vector<std::byte> payload(codec.payload_size(static_cast<int64_t>(values.size())));
+    std::vector<float> back(values.size());
+    codec.encode_block(values.data(), nullptr, nullptr, static_cast<int64_t>(values.size()), nullptr, payload.data());
+    codec.decode_block(payload.data(), static_cast<int64_t>(values.size()), 1.0F, false, back.data());
+    for (size_t i = 0; i < values.size(); ++i) {
+      CAPTURE(values[i]);
+      const bool vanishes = i >= 4 + 38 && values[i] != 0;  // 2^-39 is half of the last place
+      REQUIRE(back[i] == (vanishes ? 0.0F : values[i]));
+      expected += vanishes ? 1 : 0;
+    }
+    REQUIRE(vanished == expected);
+  }
+}
+
+TEST_CASE("fp16: a block of nothing is nothing, and what is not finite stays so") {
+  const DenseCodec codec(WireType::fp16);
+  for (const float value : {0.0F, INFINITY, -INFINITY, NAN}) {
+    std::vector<float> values = {1.0F, value, 2.0F}, back(3);
+    if (value == 0) values = {0.0F, 0.0F, 0.0F};
+    std::vector<std::byte> payload(codec.payload_size(3));
+    codec.encode_block(values.data(), nullptr, nullptr, 3, nullptr, payload.data());
+    codec.decode_block(payload.data(), 3, 1.0F, false, back.data());
+    CHECK((std::isnan(value) ? std::isnan(back[1]) : back[1] == value));
   }
 }

@@ -8,7 +8,6 @@
 #include "manifest/mention.hpp"
 #include "manifest/toml_numbers.hpp"
 #include "onebit/manifest.hpp"
-#include "onebit/options.hpp"
 
 namespace {
 

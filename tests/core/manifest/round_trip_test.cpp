@@ -9,7 +9,6 @@
 
 #include "manifest/schema_text.hpp"
 #include "manifest/toml_reader.hpp"
-#include "onebit/options.hpp"
 #include "support/random_text.hpp"
 
 namespace {

@@ -298,3 +298,26 @@ TEST_CASE("ranks with other groups or exempt tensors are told that their configu
       CHECK(text.find("differs from rank 0 in its configuration or plugin versions") != std::string::npos);
   }
 }
+
+TEST_CASE("a list that is printed over several lines is told whole, and in one, where ranks differ in it") {
+  const auto dense = [](int rank) {
+    std::string list = "dense = [";
+    for (int stars = 1; stars <= 40; ++stars) list += "'" + std::string(static_cast<size_t>(stars), '*') + "t1', ";
+    return list + (rank == 0 ? "'t0']\n" : "'t1']\n");
+  };
+  std::vector<std::string> found(2);
+  LocalRendezvous rendezvous(2);
+  host::run_ranks(2, [&](int rank) {
+    Tensors own = model;
+    try {
+      Session(plugins(), configured(adam(dense(rank))), rendezvous.at(rank), parameters_of(own));
+    } catch (const Error& e) {
+      found[static_cast<size_t>(rank)] = e.what();
+    }
+  });
+  for (const std::string& text : found) {
+    CHECK_MESSAGE(text.find("[optimizer] dense is [  \"*t1\", \"**t1\"") != std::string::npos, text);
+    CHECK_MESSAGE(text.find("\"t1\",], rank 0 has [") != std::string::npos, text);
+    CHECK(text.find('\n') == std::string::npos);
+  }
+}

@@ -32,10 +32,10 @@ std::string refusal(std::vector<Parameter> parameters) {
 }
 bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-Gradients handed(const std::vector<Parameter>& parameters, const Tensors& gradients) {
+ModelGradients handed(const std::vector<Parameter>& parameters, const Tensors& gradients) {
   std::vector<Gradient> made;
   for (size_t t = 0; t < parameters.size(); ++t) made.push_back({gradients[t].data(), parameters[t]});
-  return Gradients(std::move(made));
+  return ModelGradients(std::move(made));
 }
 
 // What each rank says of its errors; body gets the rank's parameters as they were handed to the session.

@@ -27,7 +27,7 @@ std::vector<std::string> train_in_order(const std::function<Numbers(int rank)>& 
       Session session(plugins(), configure(one_bit), rendezvous.at(rank), parameters);
       for (int64_t step = 1; step <= 4; ++step) {
         const Tensors gradient = noisy(initial, step, rank);
-        session.step(Gradients({{gradient[0].data(), parameters[0]}}));
+        session.step(ModelGradients({{gradient[0].data(), parameters[0]}}));
       }
     } catch (const Error& e) {
       found[static_cast<size_t>(rank)] = e.what();
@@ -88,10 +88,10 @@ TEST_CASE("a tensor with gaps is refused by name, and so is one whose order has 
   Parameter parameter = {"turned", {5, 4}, memory.data(), {4, 1}};
   Session living(plugins(), configure(one_bit), rendezvous.at(0), {parameter});
   parameter.strides = {};  // the same
-  living.step(Gradients({{nullptr, parameter}}));
+  living.step(ModelGradients({{nullptr, parameter}}));
   parameter.strides = {1, 5};
   CHECK_THROWS_WITH_AS(
-      living.step(Gradients({{nullptr, parameter}})),
+      living.step(ModelGradients({{nullptr, parameter}})),
       doctest::Contains("parameter 'turned' has another order in memory (strides [1, 5]) than when the session "
                         "was made ([4, 1])"),
       Error);

@@ -96,6 +96,25 @@ TEST_CASE("an absent data set says how to install it") {
   CHECK_HAS(small.error(), "no " + (small.folder / "t10k-labels-idx1-ubyte.gz").string());
 }
 
+TEST_CASE("files that are not gzipped are read, too; of both, the gzipped one") {
+  const Small small;
+  const FashionMnist expected = read_fashion_mnist(small.folder.path());
+  for (const char* name : {"train-labels-idx1-ubyte", "t10k-images-idx3-ubyte"})
+    std::filesystem::remove(small.folder / (std::string(name) + ".gz"));
+  small.folder.file("train-labels-idx1-ubyte", labels_of(5));
+  small.folder.file("t10k-images-idx3-ubyte", images_of(2));
+  small.folder.file("train-images-idx3-ubyte", "of no use");
+  const FashionMnist found = read_fashion_mnist(small.folder.path());
+  CHECK(found.train.labels == expected.train.labels);
+  CHECK(found.train.pixels == expected.train.pixels);
+  CHECK(found.test.pixels == expected.test.pixels);
+  small.folder.file("t10k-images-idx3-ubyte", images_of(2).substr(0, 800));
+  CHECK_HAS(small.error(), "t10k-images-idx3-ubyte: ends within its data (784 of 1568 bytes); the file is truncated");
+  std::filesystem::remove(small.folder / "t10k-images-idx3-ubyte");
+  CHECK_HAS(small.error(), "no " + (small.folder / "t10k-images-idx3-ubyte.gz").string() +
+                               " and no t10k-images-idx3-ubyte beside it; install it with `apt-get install");
+}
+
 TEST_CASE("every cut of a compressed file is found") {
   const Small small;
   const std::string name = "train-labels-idx1-ubyte.gz";

@@ -114,7 +114,7 @@ TEST_CASE("a module under two names is one, and so is a tensor with the memory o
   (2 * pair.a).sum().backward();
   CHECK(onebit::gradients_of(pair)[0].data == pair.a.grad().data_ptr<float>());
   (5 * pair.b).sum().backward();
-  const onebit::Gradients both = onebit::gradients_of(pair);
+  const onebit::ModelGradients both = onebit::gradients_of(pair);
   CHECK(both[0].data[11] == 7);
   CHECK(both[1].data == nullptr);
   CHECK(pair.a.grad()[0][0].item<float>() == 2);

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <fstream>
 #include <sstream>
 
 #include "onebit/error.hpp"
@@ -173,6 +174,88 @@ TEST_CASE("keys that a trace does not have") {
   check_refused(with("gradient/9000000000000000000/0/layer/0", 4), "steps must be consecutive");
   check_refused(with("gradient/1/2147483647/layer/0", 4), "need many more");
   check_refused(with("gradient/3/0/layer/0", 5), "'gradient/3/0/layer/0' has shape [5], its parameter [4]");
+}
+
+namespace {
+
+struct Typed {
+  std::string key, dtype, shape, bytes;
+};
+
+// A trace of tensors in any dtype, as other programs write it.
+void write_typed(const std::filesystem::path& file, const std::vector<Typed>& tensors) {
+  std::string header, data;
+  for (const Typed& t : tensors) {
+    header += (header.empty() ? "{\"" : ",\"") + t.key + "\":{\"dtype\":\"" + t.dtype + "\",\"shape\":" + t.shape +
+              ",\"data_offsets\":[" + std::to_string(data.size()) + "," + std::to_string(data.size() + t.bytes.size()) + "]}";
+    data += t.bytes;
+  }
+  header += "}";
+  const uint64_t size = header.size();
+  std::ofstream out(file, std::ios::binary);
+  out.write(reinterpret_cast<const char*>(&size), sizeof size);
+  out << header << data;
+}
+
+// Numbers that 8 bits of mantissa hold.
+std::string as_bf16(const std::vector<float>& values) {
+  std::string bytes;
+  for (const float value : values) bytes.append(reinterpret_cast<const char*>(&value) + 2, 2);
+  return bytes;
+}
+std::string as_fp32(const std::vector<float>& values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
+}
+
+}  // namespace
+
+TEST_CASE("a trace in BF16 is replayed as the same numbers in F32 are; buffers that no gradient belongs to are left out") {
+  const std::vector<float> parameter = {1, -2.5F, 0.125F}, gradient = {0.5F, -0.0625F, 3};
+  const ScratchFolder folder;
+  folder.file("c.toml", kAdam);
+  std::vector<std::vector<float>> results;
+  for (const bool half : {false, true}) {
+    const std::string dtype = half ? "BF16" : "F32";
+    const auto of = [&](const std::vector<float>& values) { return half ? as_bf16(values) : as_fp32(values); };
+    std::vector<Typed> trace = {{"parameter/w", dtype, "[3]", of(parameter)}, {"gradient/1/0/w", dtype, "[3]", of(gradient)}};
+    if (half) {
+      trace.push_back({"parameter/bn.num_batches_tracked", "I64", "[]", std::string(8, '\1')});
+      trace.push_back({"mask", "BOOL", "[2]", std::string(2, '\1')});
+      trace.push_back({"w_scale", "F8_E8M0", "[3]", std::string(3, '\1')});
+    }
+    write_typed(folder / "in", trace);
+    const auto outcome = run_onebit("replay " + files(folder));
+    REQUIRE_MESSAGE(outcome.status == 0, outcome.text);
+    CHECK_SAYS(outcome, "1 tensors after steps 1 to 1 on 1 ranks, 0 skipped");
+    const SafetensorsReader out(folder / "out");
+    CHECK(out.entries().size() == 1);
+    results.push_back(out.read("parameter/1/0/w"));
+    if (!half) continue;
+    CHECK_SAYS(outcome,
+               "'parameter/bn.num_batches_tracked' is left out: its type, I64, is none that parameters and gradients have");
+    CHECK_SAYS(outcome, "'mask' is left out: its type, BOOL");
+    CHECK_SAYS(outcome, "'w_scale' is left out: its type, F8_E8M0");
+  }
+  CHECK(results[0] == results[1]);
+  CHECK(results[0] != parameter);
+}
+
+TEST_CASE("parameters and gradients of other types are refused by name, with what to do") {
+  const ScratchFolder folder;
+  folder.file("c.toml", kAdam);
+  const auto refused = [&](const std::vector<Typed>& trace) {
+    write_typed(folder / "in", trace);
+    const auto outcome = run_onebit("replay " + files(folder));
+    CHECK(outcome.status == 1);
+    return outcome;
+  };
+  const Typed w = {"parameter/w", "F32", "[1]", as_fp32({1})};
+  const std::string cure = "; gradients and parameters are F32, BF16 or F16: convert it (in PyTorch: tensor.float())";
+  CHECK_SAYS(refused({w, {"gradient/1/0/w", "F64", "[1]", std::string(8, '\0')}}), "'gradient/1/0/w' has dtype F64" + cure);
+  CHECK_SAYS(refused({w, {"gradient/1/0/w", "I64", "[1]", std::string(8, '\0')}}), "'gradient/1/0/w' has dtype I64" + cure);
+  CHECK_SAYS(refused({{"parameter/w", "F64", "[1]", std::string(8, '\0')}}), "'parameter/w' has dtype F64" + cure);
+  CHECK_SAYS(refused({{"parameter/n", "I64", "[1]", std::string(8, '\0')}, {"gradient/1/0/n", "F32", "[1]", as_fp32({1})}, w}),
+             "'gradient/1/0/n' has no 'parameter/n'");
 }
 
 TEST_CASE("a trace that is not there, or not a safetensors file") {

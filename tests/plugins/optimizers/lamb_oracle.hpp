@@ -34,6 +34,7 @@ class LambOracle {
   double max_coeff = 10, min_coeff = 0.01, coeff_beta = 0.9, factor_max = 4, factor_min = 0.5, factor_threshold = 0.1;
   double floor = 0.01, clamp = 10;
   bool corrected = true, update = true, grows = true;
+  std::vector<double> decays;  // of each tensor, instead of decay; and those with none are exempt from trust ratios
   Tensors p, m, v, r, fresh;
   std::vector<double> average, factor, scaling, first_norm;  // of each tensor
 
@@ -92,6 +93,8 @@ class LambOracle {
   }
   static double root(const std::vector<double>& x) { return std::sqrt(static_cast<double>(x.size())); }
   double correct(double beta) const { return corrected ? 1 - std::pow(beta, t_) : 1; }
+  double decay_of(size_t k) const { return decays.empty() ? decay : decays[k]; }
+  bool adapts(size_t k) const { return decays.empty() || decays[k] > 0; }
 
   void dense_tensor(size_t k, const Vector& gradient) {
     std::vector<double> u(p[k].size());
@@ -99,10 +102,10 @@ class LambOracle {
       const double g = gradient[i] * scale;
       m[k][i] = b1 * m[k][i] + (1 - b1) * g;
       v[k][i] = b2 * v[k][i] + (1 - b2) * g * g;
-      u[i] = m[k][i] / correct(b1) / (std::sqrt(v[k][i] / correct(b2)) + eps) + decay * p[k][i];
+      u[i] = m[k][i] / correct(b1) / (std::sqrt(v[k][i] / correct(b2)) + eps) + decay_of(k) * p[k][i];
     }
     double c = 1;
-    if (norm(p[k]) > 0 && norm(u) > 0) {
+    if (adapts(k) && norm(p[k]) > 0 && norm(u) > 0) {
       c = std::clamp(norm(p[k]) / norm(u), min_coeff, max_coeff);
       // the average as printed, and its bias divided out
       const double biased = average[k] * (1 - std::pow(coeff_beta, measured_[k]));
@@ -122,17 +125,18 @@ class LambOracle {
       m[k][i] = now;
       fresh[k][i] = b2 * fresh[k][i] + (1 - b2) * gradient * gradient;
       u0[i] = alive * now / correct(b1) * (update ? 1 : r[k][i]);
-      u[i] = alive * (u0[i] + decay * p[k][i]);
+      u[i] = alive * (u0[i] + decay_of(k) * p[k][i]);
       const double raised = std::max(fresh[k][i], floor * mean_variance_[k]);
       if (alive > 0) largest = std::max(largest, 1 / r[k][i] / (std::sqrt(raised) + eps));
     }
-    const double q = decay > 0 && norm(u) > 0 ? std::min(1.0, norm(u0) / norm(u)) : 1;
+    const double q = decay_of(k) > 0 && norm(u) > 0 ? std::min(1.0, norm(u0) / norm(u)) : 1;
     const double wanted = std::clamp(largest * q + (1 - q), factor_min, factor_max);
     factor[k] = std::clamp(wanted, factor[k] * (1 - factor_threshold), factor[k] * (1 + factor_threshold));
     if (first_norm[k] == 0) first_norm[k] = norm(p[k]);
     const double growth = grows && first_norm[k] > 0 ? norm(p[k]) / first_norm[k] : 1;
     const double coefficient = grows ? std::clamp(average[k] * growth, min_coeff, max_coeff) : average[k];
-    for (size_t i = 0; i < u.size(); ++i) p[k][i] -= lr * coefficient * factor[k] * u[i];
+    if (!adapts(k)) factor[k] = 1;
+    for (size_t i = 0; i < u.size(); ++i) p[k][i] -= lr * (adapts(k) ? coefficient * factor[k] : 1) * u[i];
   }
 
   std::vector<double> measured_, mean_variance_;

@@ -49,7 +49,7 @@ struct Form {
 };
 
 // Tensors that fill no block, exactly one, and several; one that is exempt; one whose first elements never get a gradient.
-void compare(const Form& form, int steps) {
+void compare(const Form& form, int steps, float size = 0.1F) {
   CAPTURE(form.optimizer);
   CAPTURE(form.options);
   const std::vector<size_t> sizes = {1, 31, 64, 200, 1500, 333};
@@ -68,7 +68,7 @@ void compare(const Form& form, int steps) {
   }
   for (int step = 0; step < steps; ++step) {
     CAPTURE(step);
-    Tensors gradients = random(generator, sizes, 0.1F);
+    Tensors gradients = random(generator, sizes, size);
     std::fill_n(gradients[4].begin(), 100, 0.0F);
     for (TileHost* host : {&cpu, &cuda}) {
       host->gradient_scale = step % 4 == 3 ? 0.37F : 1;
@@ -108,6 +108,16 @@ TEST_CASE("zeroone_adam: the same bits on CUDA, in all stages") {
                                 message + stage)
                                    .c_str()},
               20);
+}
+
+TEST_CASE("tensors that are exempt from trust ratios, and gradients whose squares are denormal: the same bits on CUDA") {
+  const std::string exempt = "always_adapt = false\nweight_decay = 0.01\n", small = "eps = 1e-20\n";
+  compare({"lamb", exempt.c_str()}, 5);
+  compare({"onebit_lamb", (exempt + "freeze_step = 3\n").c_str()}, 9);
+  compare({"adam", small.c_str()}, 3, 1e-18F);
+  compare({"lamb", "eps = 1.0"}, 3, 1e-24F);
+  for (const char* name : {"onebit_adam", "onebit_lamb"}) compare({name, (small + "freeze_step = 3\n").c_str()}, 6, 1e-18F);
+  compare({"zeroone_adam", (small + "var_freeze_step = 3\n").c_str()}, 6, 1e-18F);
 }
 
 // Nothing of a step may be written where the device's flag says so.

@@ -42,6 +42,8 @@ struct AdamScalars {
         rest1(static_cast<float>(1 - betas.first)),
         rest2(static_cast<float>(1 - betas.second)),
         eps(static_cast<float>(epsilon)) {
+    const double least = static_cast<double>(FLT_MIN) / (1 - betas.second);  // of the squares that a variance is made of
+    if (epsilon * epsilon < 1e4 * least) smallest = 0;
     if (momentum_update == 0) return;
     const double rest = 1 - std::pow(betas.second, variance_update);
     correct1 = static_cast<float>(1 / (1 - std::pow(betas.first, static_cast<double>(momentum_update))));
@@ -52,6 +54,7 @@ struct AdamScalars {
   float beta1 = 0, beta2 = 0;             // decay of momentum and variance
   float rest1 = 1, rest2 = 1;             // 1 - beta
   float eps = 0;                          // added to the root of the variance
+  float smallest = FLT_MIN;               // variance that is kept; 0 where the root of less is seen beside eps
   float correct1 = 1;                     // 1 / (1 - beta1^t)
   float correct2 = 1, root_correct2 = 1;  // 1 / (1 - beta2^t), and its root
 };
@@ -83,14 +86,15 @@ ONEBIT_HOST_DEVICE AdamScalars younger(const AdamScalars& scalars, const AdamAge
 }
 
 // Where gradients have ceased, momentum decays to denormals in some 800 steps and would stay there, each step twenty times
-// slower.
+// slower; so does the variance, later.
 ONEBIT_HOST_DEVICE float without_denormals(float x) { return std::fabs(x) < FLT_MIN ? 0.0F : x; }
 
 ONEBIT_HOST_DEVICE float adam_momentum(const AdamScalars& s, float momentum, float gradient) {
   return without_denormals(s.beta1 * momentum + s.rest1 * gradient);
 }
 ONEBIT_HOST_DEVICE float adam_variance(const AdamScalars& s, float variance, float gradient) {
-  return without_denormals(s.beta2 * variance + s.rest2 * (gradient * gradient));
+  const float updated = s.beta2 * variance + s.rest2 * (gradient * gradient);
+  return updated < s.smallest ? 0.0F : updated;
 }
 // Bias-corrected momentum / (root of the bias-corrected variance + eps).
 ONEBIT_HOST_DEVICE float adam_direction(const AdamScalars& s, float momentum, float variance) {

@@ -2,6 +2,9 @@
 // The options that every optimizer of the Adam family has, and those of the 1-bit ones among them.
 #pragma once
 
+#include <cfloat>
+#include <cmath>
+#include <cstdio>
 #include <initializer_list>
 #include <limits>
 #include <vector>
@@ -18,7 +21,9 @@ struct AdamOptions {
         real_option("lr", "1e-3", 0, 1e6, "learning rate"),
         array_option("betas", "[0.9, 0.999]", 2, 0, 1,
                      "decay rates of the momentum (beta1) and of the variance (beta2); both below 1"),
-        real_option("eps", "1e-8", 1e-30, 1, "added to the square root of the variance, against division by zero"),
+        real_option("eps", "1e-8", 1e-20, 1,
+                    "added to the square root of the variance, against division by zero; at least what is left of the smallest "
+                    "gradients, whose squares are zero in fp32"),
         real_option("weight_decay", "0", 0, 1e6, "decoupled weight decay, as in AdamW (PyTorch's AdamW: 0.01 by default)"),
         boolean_option("bias_correction", "true", "divide momentum and variance by 1 - beta^t, where t counts the updates")};
     schema.insert(schema.end(), own);
@@ -26,7 +31,7 @@ struct AdamOptions {
   }
   explicit AdamOptions(const Options& options)
       : betas(AdamBetas::checked(options.reals("betas"))),
-        eps(options.real("eps")),
+        eps(checked_eps(options.real("eps"), betas)),
         bias_correction(options.boolean("bias_correction")) {}
 
   // Of an update, counted from 1.
@@ -39,6 +44,19 @@ struct AdamOptions {
   const AdamBetas betas;
   const double eps;
   const bool bias_correction;
+
+ private:
+  // A gradient whose square adds nothing to the variance is divided by eps alone, so eps must not be smaller than it.
+  static double checked_eps(double eps, AdamBetas betas) {
+    const double least = std::sqrt(static_cast<double>(FLT_TRUE_MIN) / (1 - betas.second));
+    if (eps >= least) return eps;
+    char text[192];
+    std::snprintf(text, sizeof text,
+                  "eps is %g; with beta2 = %.9g it must be at least %.1e, the smallest gradient whose square fp32 can add to "
+                  "the variance: set a larger eps, or a smaller beta2",
+                  eps, betas.second, least);
+    throw Error(Code::invalid_argument, text);
+  }
 };
 
 // What keeps compressed steps in bounds.

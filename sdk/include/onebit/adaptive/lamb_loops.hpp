@@ -14,6 +14,18 @@
 
 ONEBIT_PROGRAMS
 
+// The sum of squares of f(i), which came out as `found`. Below 2^-100 it has lost digits to underflow, or all: then it is taken
+// again, of terms times 2^100.
+template <class F>
+ONEBIT_LOOP double whole_squares(float found, int64_t count, F f) {
+  if (!(found < 0x1p-100F)) return static_cast<double>(found);
+  const Sums<1> raised = sums<1>(count, [=](int64_t i) ONEBIT_BODY {
+    const float term = f(i) * 0x1p100F;
+    return Sums<1>{{term * term}};
+  });
+  return static_cast<double>(raised.at[0]) * 0x1p-200;
+}
+
 // The first pass of LAMB: momentum and variance, and the squares of the block's parameters and updates.
 ONEBIT_LOOP void update_moments(const TrustRatios& ratios, const AdamScalars& scalars, const View& view, const Block& block,
                                 Input gradient, Output momentum, Output variance) {
@@ -28,13 +40,17 @@ ONEBIT_LOOP void update_moments(const TrustRatios& ratios, const AdamScalars& sc
     variance[i] = v;
     return Sums<2>{{parameter[i] * parameter[i], update * update}};
   });
+  const double own = whole_squares(squares.at[0], block.count, [=](int64_t i) ONEBIT_BODY { return parameter[i]; });
+  const double moves = whole_squares(squares.at[1], block.count, [=](int64_t i) ONEBIT_BODY {
+    return adam_direction(s, momentum[i], variance[i]) + decay * parameter[i];
+  });
   if (!is_first()) return;
-  doubles(view, ratios.parameter_squares)[block.index] = static_cast<double>(squares.at[0]);
-  doubles(view, ratios.update_squares)[block.index] = static_cast<double>(squares.at[1]);
+  doubles(view, ratios.parameter_squares)[block.index] = own;
+  doubles(view, ratios.update_squares)[block.index] = ratios.adapt(view, block) ? moves : no_update_squares;
 }
 
-// In combine: a tensor's trust ratio. 0 where there is none, for a norm is 0: a coefficient of 1 is a convention then, and no
-// measurement.
+// In combine: a tensor's trust ratio. 0 where there is none, for it is exempt or a norm is 0: a coefficient of 1 is a
+// convention then, and no measurement.
 ONEBIT_LOOP double trust_ratio(const TrustRatios& ratios, const View& view, int64_t tensor) {
   const double parameter = sum_of_blocks(view, tensor, ratios.parameter_squares);
   const double update = sum_of_blocks(view, tensor, ratios.update_squares);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "session/gradients.hpp"
+#include "session/gradient_presence.hpp"
 
 namespace onebit {
 
-Gradients::Gradients(const std::vector<int64_t>& elements)
+GradientPresence::GradientPresence(const std::vector<int64_t>& elements)
     : elements_(elements), whole_(static_cast<size_t>(words_of(static_cast<int64_t>(elements.size())))) {
   for (size_t t = 0; t < elements.size(); ++t) {
     whole_[t / 64] |= uint64_t{1} << t % 64;
@@ -13,7 +13,7 @@ Gradients::Gradients(const std::vector<int64_t>& elements)
   missed_.assign(elements.size(), 0);
 }
 
-void Gradients::note(const std::vector<const float*>& gradients) {
+void GradientPresence::note(const std::vector<const float*>& gradients) {
   for (size_t w = 0; w < own_.size(); ++w) {
     uint64_t word = 0;
     for (size_t t = 64 * w; t < gradients.size() && t < 64 * w + 64; ++t)
@@ -23,14 +23,14 @@ void Gradients::note(const std::vector<const float*>& gradients) {
   }
 }
 
-const uint64_t* Gradients::lacking(bool local) {
+const uint64_t* GradientPresence::lacking(bool local) {
   const std::vector<uint64_t>& given = bits(local);
   uint64_t any = 0;
   for (size_t w = 0; w < given.size(); ++w) any |= lacking_[w] = whole_[w] & ~given[w];
   return any == 0 ? nullptr : lacking_.data();
 }
 
-void Gradients::find_absent(const Ballots& ballots) {
+void GradientPresence::find_absent(const Ballots& ballots) {
   absent_count_ = 0;
   for (size_t w = 0; w < whole_.size(); ++w) {
     absent_[w] = whole_[w] & ~ballots.present(static_cast<int64_t>(w));
@@ -38,7 +38,7 @@ void Gradients::find_absent(const Ballots& ballots) {
   }
 }
 
-void Gradients::commit(bool local, bool taken) {
+void GradientPresence::commit(bool local, bool taken) {
   for (size_t w = 0; w < whole_.size(); ++w) {
     if (taken) ever_[w] |= whole_[w] & ~absent_[w];
     local_[w] = !local ? 0 : taken ? local_[w] | own_[w] : local_[w];

@@ -10,10 +10,10 @@
 
 namespace onebit {
 
-class Gradients {
+class GradientPresence {
  public:
   // elements: of each tensor; one without elements never lacks a gradient.
-  explicit Gradients(const std::vector<int64_t>& elements);
+  explicit GradientPresence(const std::vector<int64_t>& elements);
 
   // NULL: this rank has none.
   void note(const std::vector<const float*>& gradients);
