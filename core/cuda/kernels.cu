@@ -34,7 +34,7 @@ __global__ void scan_blocks(const Block* blocks, Scan* scan) {
       return on_cuda::Sums<2>{{gradient[i] * gradient[i], -magnitude(gradient[i])}};
     });
     double squares = static_cast<double>(found.at[0]);
-    if (found.at[0] < small_sum)
+    if (found.at[0] < small_sum && found.at[1] < 0)
       squares = without_raise(on_cuda::sums<1>(block.count, [=](int64_t i) {
                                 const float raised = gradient[i] * raise_small;
                                 return on_cuda::Sums<1>{{raised * raised}};

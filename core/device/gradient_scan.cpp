@@ -67,7 +67,7 @@ GradientScan scan(const float* HWY_RESTRICT values, int64_t count) {
   }
   if constexpr (want_squares) {
     const float squares = sum_of_lanes(lane);
-    result.squares = squares < small_sum ? small_squares(values, count) : squares;
+    result.squares = squares < small_sum && result.largest > 0 ? small_squares(values, count) : squares;
   }
   return result;
 }

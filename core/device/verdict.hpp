@@ -71,7 +71,6 @@ struct Verdict {
   int32_t skip_tiles = 0;    // nor, in a local step with an unusable gradient, its elements: only its number counts
   float gradient_scale = 1;  // of this rank, clipping included
   float too_large = 0;       // a gradient times its rank's scale, above 2^55; 0: there is none
-  int64_t too_large_rank = 0;
   double gradient_norm = 0;  // sqrt(mean over ranks of the squared local norms), when clipping
 };
 
@@ -124,7 +123,6 @@ ONEBIT_HOST_DEVICE void check_scaled(const Ballots& ballots, const Terms& terms,
     if (sent <= largest_gradient) continue;
     verdict.skip_tiles = 1;
     verdict.too_large = sent;
-    verdict.too_large_rank = rank;
   }
 }
 

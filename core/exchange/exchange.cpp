@@ -85,7 +85,11 @@ void Exchange::run(const Step& step, const Plan& plan, const Opening& opening) {
   const size_t count = inside_ == nullptr ? std::size(flat) : std::size(machines), buckets = layout_.buckets.size();
   for (size_t turn = 0; turn < buckets + count - 1; ++turn)
     for (size_t role = 0; role < count && role <= turn; ++role)
-      if (turn - role < buckets) (this->*roles[role])(turn - role);
+      if (turn - role < buckets) {
+        current_bucket_ = static_cast<int64_t>(turn - role);
+        (this->*roles[role])(turn - role);
+      }
+  current_bucket_ = -1;
 }
 
 void Exchange::prepare(const Plan& plan) {
@@ -248,9 +252,7 @@ void Exchange::local_step() {
 
 void Exchange::wait(MeteredCommunicator& communicator, Request*& pending, size_t b) {
   const Lap lap(timings_.wait, mark("wait", b));
-  awaited_ = static_cast<int64_t>(b);
   communicator.wait(pending, -1);
-  awaited_ = -1;
   pending = nullptr;
 }
 

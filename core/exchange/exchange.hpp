@@ -89,8 +89,8 @@ class Exchange {
   // After combine and apply: retained means become the previous ones.
   void commit(const Plan& plan);
 
-  // The bucket whose collective is waited for, or failed; -1: none.
-  int64_t awaited() const { return awaited_; }
+  // The bucket that is worked on, or whose work failed; -1: none.
+  int64_t current_bucket() const { return current_bucket_; }
 
   uint64_t worker_error_bytes() const { return worker_error_.size(); }
   uint64_t server_error_bytes() const { return server_error_.size(); }
@@ -221,7 +221,7 @@ class Exchange {
   Opening opening_{};
   bool previous_in_consume_ = false;
   bool freezes_ = false;
-  int64_t awaited_ = -1;
+  int64_t current_bucket_ = -1;
 };
 
 }  // namespace onebit

@@ -59,6 +59,7 @@ void LibraryFile::make_private() {
   private_path_ = copy.path;
   doubt_.clear();
   examine();
+  identity_.written = {};  // the attempt to write to it, which fails, counts as a change
 }
 
 std::optional<LibraryFile::Identity> LibraryFile::identity_at(const std::filesystem::path& path) {

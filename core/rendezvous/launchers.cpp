@@ -140,6 +140,8 @@ std::vector<Witness> witnesses(bool strict) {
 }
 
 const Witness* strongest(const std::vector<Witness>& all, bool only_mpi) {
+  // torchrun's agent sets its variables for this very process, also where it is one of many tasks, each with a job of its own
+  if (!only_mpi && !all.empty() && all.front().launcher == &kTorchrun && speaks("TORCHELASTIC_RUN_ID")) return &all.front();
   const Witness* best = nullptr;
   const auto rank_of = [](const Witness& one) { return one.size > 1 ? 3 : one.of_many() ? 2 : one.size == 1 ? 1 : 0; };
   for (const Witness& one : all)

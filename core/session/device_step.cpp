@@ -153,7 +153,7 @@ Totals DeviceStep::host_totals() const {
 }
 
 void DeviceStep::report(const uint64_t* vanished) {
-  device_.download(staged_vanished_, vanished, sizeof(uint64_t));
+  if (vanished != nullptr) device_.download(staged_vanished_, vanished, sizeof(uint64_t));
   device_.download(staged_ballots_, ballots_.bytes(), bytes_of(on_device()));
   if (state_.model_bytes() > 0) device_.download(staged_model_, state_.model_memory(), state_.model_bytes());
 }

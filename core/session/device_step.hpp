@@ -41,7 +41,8 @@ class DeviceStep {
   Totals totals() const;
   Totals host_totals() const;
 
-  // After the last kernel of a step: what the host wants to know of it is on its way. vanished: the exchange's.
+  // After the last kernel of a step: what the host wants to know of it is on its way. vanished: the exchange's,
+  // or NULL.
   void report(const uint64_t* vanished);
   // Once settled: the ballots of the step that was reported last, and what had vanished by then.
   Ballots ballots() const { return {staged_ballots_, local_ ? 1 : static_cast<int64_t>(parts_.size()), words_}; }

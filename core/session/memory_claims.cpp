@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "session/memory_claims.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -19,12 +22,23 @@ struct Claim {
 
 // Of the process, by first address. Never freed: a session may outlive what is static.
 struct Ledger {
+  pid_t process = ::getpid();
   std::mutex mutex;
   std::map<const float*, Claim, std::less<>> claims;
 };
 Ledger& ledger() {
-  static Ledger& made = *new Ledger;
-  return made;
+  static std::atomic<Ledger*> made{new Ledger};
+  Ledger* found = made;
+  if (found->process == ::getpid()) return *found;
+  auto* const own = new Ledger;  // in a fork: what is claimed there is the parent's, who may hold the lock
+  if (made.compare_exchange_strong(found, own)) return *own;
+  delete own;
+  return *found;
+}
+
+void erase(Ledger& all, const float* data, const MemoryClaims* by) {
+  const auto found = all.claims.find(data);
+  if (found != all.claims.end() && found->second.by == by) all.claims.erase(found);
 }
 
 [[noreturn]] void refuse_claim(const std::string& name, bool whole, const Claim& other, bool own) {
@@ -58,14 +72,14 @@ void MemoryClaims::release(const float* data) {
   claimed_.erase(found);
   Ledger& all = ledger();
   const std::lock_guard lock(all.mutex);
-  all.claims.erase(data);
+  erase(all, data, this);
 }
 
 void MemoryClaims::release() {
   if (claimed_.empty()) return;
   Ledger& all = ledger();
   const std::lock_guard lock(all.mutex);
-  for (const float* data : claimed_) all.claims.erase(data);
+  for (const float* data : claimed_) erase(all, data, this);
   claimed_.clear();
 }
 

@@ -87,7 +87,11 @@ std::vector<Fact> Replicas::model_facts() const {
     for (const int64_t extent : parameters_[t].shape) shape += (shape.empty() ? "" : ", ") + std::to_string(extent);
     std::string name = parameters_[t].name;
     name.erase(std::remove(name.begin(), name.end(), '\0'), name.end());
-    facts.push_back({"parameter " + std::to_string(t), "'" + name + "' [" + shape + "]"});
+    std::string order;
+    if (const auto strides = dense_order(parameters_[t].shape, parameters_[t].strides))
+      for (const int64_t stride : *strides)
+        order += (order.empty() ? ", in memory with strides " : ", ") + std::to_string(stride);
+    facts.push_back({"parameter " + std::to_string(t), "'" + name + "' [" + shape + "]" + order});
   }
   return facts;
 }

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <utility>
 
+#include "onebit/number_text.hpp"
 #include "process/float_environment.hpp"
 #include "session/session_impl.hpp"
 
@@ -49,6 +50,7 @@ int64_t Session::next_step() const {
 double Session::learning_rate() const { return impl_->groups.front().learning_rate; }
 Communicator& Session::communicator() {
   impl_->require_own_process();
+  impl_->settled();
   return impl_->host_side();
 }
 Traffic Session::traffic() const {
@@ -73,8 +75,8 @@ void Session::set_learning_rate_factor(double value) {
   if (!std::isfinite(value)) throw Error(Code::invalid_argument, "the factor of the learning rates must be finite");
   for (const Group& group : impl_->configured)
     if (!(std::fabs(group.learning_rate * value) <= FLT_MAX))
-      throw Error(Code::invalid_argument, "a learning rate of " + std::to_string(group.learning_rate) + " times the factor " +
-                                              std::to_string(value) + " is beyond fp32");
+      throw Error(Code::invalid_argument, "a learning rate of " + number_text(group.learning_rate) + " times the factor " +
+                                              number_text(value) + " is beyond fp32");
   for (size_t g = 0; g < impl_->groups.size(); ++g) impl_->groups[g].learning_rate = impl_->configured[g].learning_rate * value;
 }
 void Session::request_sync() {
@@ -82,6 +84,7 @@ void Session::request_sync() {
   impl_->sync_requested = true;
 }
 void Session::set_gradient_scale(double value) {
+  const FloatEnvironment environment;
   if (!(std::fabs(value) <= FLT_MAX) || (value != 0 && std::fabs(value) < FLT_MIN))
     throw Error(Code::invalid_argument, "the gradient scale must be finite, and within fp32's range");
   impl_->gradient_scale = value;

@@ -33,9 +33,9 @@ void Session::Impl::tell_absent() {
   if (steps_without == 0 || communicator.rank() != 0 || !registry.logger() || (steps_without & (steps_without - 1)) != 0)
     return;
   registry.logger()->warn(
-      "step {}: {} has a gradient of any tensor, so nothing is updated ({} in a row); are gradients computed "
+      "step {}: {} a gradient of any tensor, so nothing is updated ({} in a row); are gradients computed "
       "before step(), and handed over?",
-      report.number, report.local ? "this rank does not have" : "no rank", steps_without);
+      report.number, report.local ? "this rank does not have" : "no rank has", steps_without);
 }
 
 // What is frozen without a gradient has no variance.

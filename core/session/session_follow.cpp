@@ -14,7 +14,11 @@ const std::vector<size_t>& Session::Impl::compare(const ModelGradients& gradient
 }
 
 const std::vector<const float*>& Session::Impl::follow(const ModelGradients& gradients, void* stream) {
-  settle();
+  try {
+    settle();
+  } catch (const Error& e) {
+    throw in_step(e);
+  }
   const std::vector<size_t>& found = compare(gradients);
   if (found.empty()) return bare;
   if (apart)

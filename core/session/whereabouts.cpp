@@ -9,7 +9,7 @@ namespace onebit {
 Error Session::Impl::in_step(const Error& e) const {
   if (e.code() != Code::timeout && e.code() != Code::peer_failed && e.code() != Code::aborted) return e;
   std::string where = " (step " + std::to_string(next_step);
-  if (const int64_t b = exchange->awaited(); b >= 0) {
+  if (const int64_t b = exchange->current_bucket(); b >= 0) {
     const Bucket& bucket = layout.buckets[static_cast<size_t>(b)];
     const auto name = [&](int64_t block) {
       return '\'' + replicas.parameters()[static_cast<size_t>(layout.blocks[static_cast<size_t>(block)].tensor)].name + '\'';

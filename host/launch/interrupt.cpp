@@ -25,8 +25,12 @@ itimerspec grace_time;
 bool timed = false;
 char words_when_late[160];
 constexpr char kWordsAtSecond[] = "onebit: a second signal: ended at once\n";
+constexpr char kWordsAtAlarm[] = "onebit: SIGALRM: ended at once\n";
 
 timespec time_of_first;
+// Seconds within which a second signal is the same wish: of the same kind, for `timeout` sends its signal to the process and to
+// its group; of the other, for launchers hand on what the terminal has sent as well.
+constexpr double kSameKind = 0.05, kOtherKind = 1;
 
 [[noreturn]] void leave(int signal, const char* words) {
   if (::write(STDERR_FILENO, words, std::strlen(words)) < 0) ::_exit(128 + signal);
@@ -43,7 +47,7 @@ double since_first() {
 void note_signal(int signal) {
   const int before = errno;
   if (const int first = noted; first != 0) {
-    if (signal == first || since_first() >= 1) leave(signal, kWordsAtSecond);
+    if (since_first() >= (signal == first ? kSameKind : kOtherKind)) leave(signal, kWordsAtSecond);
   } else {
     ::clock_gettime(CLOCK_MONOTONIC, &time_of_first);
     noted = signal;
@@ -52,7 +56,12 @@ void note_signal(int signal) {
   errno = before;
 }
 
-void note_time(int) { leave(noted, words_when_late); }
+// A SIGALRM that is not the timer's is whoever's that sent it.
+void note_time(int signal) {
+  const int told = noted;
+  if (timed && told != 0) leave(told, words_when_late);
+  leave(signal, kWordsAtAlarm);
+}
 
 void make_timer(double grace) {
   timed = false;

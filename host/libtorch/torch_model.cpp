@@ -5,6 +5,7 @@
 
 #include <boost/dll/alias.hpp>
 #include <mutex>
+#include <optional>
 
 #include "libtorch/cuda_device.hpp"
 #include "libtorch/gpt.hpp"
@@ -58,7 +59,8 @@ class TorchModel final : public Model {
   }
   std::vector<const float*> gradients() override {
     const auto working = work();
-    return telling([&] { return gradients_of(*net_); });
+    gradients_.emplace(telling([&] { return gradients_of(*net_); }));
+    return *gradients_;
   }
   void* stream() const override { return stream_; }
   Judgement judge(const Batch& batch) override {
@@ -96,6 +98,7 @@ class TorchModel final : public Model {
   const c10::Stream own_stream_;
   void* stream_ = nullptr;
   std::unique_ptr<Net> net_;
+  std::optional<ModelGradients> gradients_;  // of the last pass
 };
 
 }  // namespace

@@ -27,7 +27,7 @@ struct Verdict {
   bool ok() const { return count("failed") == 0; }
 };
 
-void print(const Json& check) {
+void print_check(const Json& check) {
   const std::string text = check["text"];
   print(fmt::format("{:<8} {} {}{}\n", check["outcome"].get<std::string>(), check["subject"].get<std::string>(),
                     check["name"].get<std::string>(), text.empty() ? "" : ": " + text));
@@ -48,7 +48,7 @@ Verdict verify(const std::vector<std::string>& arguments, double seconds, bool q
   Verdict verdict;
   const auto add = [&](const Json& check) {
     verdict.checks.push_back(check);
-    if (!quiet) print(check);
+    if (!quiet) print_check(check);
   };
   verdict.end = run_child(arguments, seconds, [&](const Json& message) {
     if (message.contains("check")) add(message["check"]);

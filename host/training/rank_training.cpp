@@ -116,7 +116,7 @@ void RankTraining::step(int64_t step_of_epoch) {
   timings_.add(report, Stopwatch::between(began, learned), Stopwatch::between(began, Stopwatch::Clock::now()),
                session_.timings());
   note(report, loss);
-  if (log_ != nullptr) log_->step(progress(shown_loss_), session_.traffic());
+  if (log_ != nullptr) log_->step(progress(shown_loss_), session_.traffic(), trained_.seconds());
 }
 
 // The mean loss of this rank's micro-batches. Their gradients add up; the session divides them by their number.

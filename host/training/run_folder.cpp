@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -38,6 +39,8 @@ RunFolder::~RunFolder() {
 
 // A file system without locks leaves it to people not to start two runs in one folder.
 void RunFolder::lock(int descriptor) const {
+  struct stat status {};
+  if (::fstat(descriptor, &status) == 0 && !S_ISREG(status.st_mode)) return;  // what others use, too, such as a null device
   if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
   ::close(descriptor);
   throw Error(

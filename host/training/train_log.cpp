@@ -29,9 +29,10 @@ void TrainLog::begin(const std::string& text, const Summary& start) {
   progress_.note(text);
 }
 
-void TrainLog::step(const ProgressState& state, const Traffic& so_far) {
-  known_.traffic = so_far;
-  known_.steps = so_far.dense_steps + so_far.compressed_steps + so_far.local_steps;
+void TrainLog::step(const ProgressState& state, const Traffic& traffic, double seconds) {
+  known_.traffic = traffic;
+  known_.steps = traffic.dense_steps + traffic.compressed_steps + traffic.local_steps;
+  known_.train_seconds = seconds;
   progress_.draw(state);
 }
 
@@ -47,7 +48,6 @@ void TrainLog::entry(const LogEntry& entry) {
                              {"seconds", entry.seconds},
                              {"timings", to_json(entry.timings.by_stage())}};
   folder_.add_metrics(line.dump());
-  known_.train_seconds = entry.seconds;
   known_.timings = entry.timings.by_stage();
 }
 
@@ -85,7 +85,6 @@ void TrainLog::tell_if_all_dense(const Summary& summary) {
 }
 
 void TrainLog::write_ending(const Summary& summary) {
-  folder_.write_summary(to_json(summary));
   ordered_json line = {{"step", summary.steps + summary.traffic.skipped_steps}, {"status", text_of(summary.ending)}};
   if (!summary.reason.empty()) line["reason"] = summary.reason;
   folder_.add_metrics(line.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
@@ -93,6 +92,7 @@ void TrainLog::write_ending(const Summary& summary) {
 
 void TrainLog::finish(const Summary& summary) {
   known_ = summary;
+  folder_.write_summary(to_json(summary));
   write_ending(summary);
   std::string result = text_of(summary.ending);
   if (!summary.reason.empty()) result += " (" + summary.reason + ")";
@@ -109,10 +109,17 @@ void TrainLog::fail(const std::string& reason) noexcept {
     known_.reason = reason;
     known_.final_test_loss = known_.final_test_accuracy = known_.final_train_loss = std::nullopt;
     known_.parameter_hash = 0;
+    folder_.write_summary(to_json(known_));
+  } catch (...) {  // that this can't be written either is no news beside the reason, but none may look good
+    std::error_code ignored;
+    std::filesystem::remove(folder_.summary(), ignored);
+    return;
+  }
+  try {
     write_ending(known_);
     progress_.note(folder_.summary().string() + ": " + text_of(Ending::failed));
   } catch (...) {
-    return;  // that this can't be written either is no news beside the reason
+    return;
   }
 }
 

@@ -45,7 +45,8 @@ class TrainLog {
   // start: what is known of the run before its first step.
   void begin(const std::string& text, const Summary& start);
   bool begun() const { return folder_.claimed(); }
-  void step(const ProgressState& state, const Traffic& so_far);
+  // So far: what was sent, and seconds of training.
+  void step(const ProgressState& state, const Traffic& traffic, double seconds);
   void entry(const LogEntry& entry);
   void evaluation(const LogEvaluation& evaluation);
   void finish(const Summary& summary);

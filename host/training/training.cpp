@@ -68,7 +68,7 @@ Summary with_outcome(Summary summary, const RankOutcome& outcome) {
     summary.final_test_loss = outcome.test->loss;
     summary.final_test_accuracy = outcome.test->accuracy;
   }
-  if (summary.ending != Ending::failed) summary.final_train_loss = outcome.train_loss;
+  if (outcome.failure.empty()) summary.final_train_loss = outcome.train_loss;
   summary.train_seconds = outcome.seconds;
   summary.steps = outcome.traffic.dense_steps + outcome.traffic.compressed_steps + outcome.traffic.local_steps;
   summary.parameter_hash = outcome.parameter_hash;

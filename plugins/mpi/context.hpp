@@ -49,6 +49,7 @@ class Context {
   std::map<uint64_t, std::vector<Message>> early;  // for collectives that this rank has not come to
   std::vector<uint64_t> left;                      // by rank: from which collective on it is gone
   std::optional<Failure> failure;
+  bool has_left = false;  // this rank has said goodbye, after which it says nothing
 };
 
 }  // namespace onebit::mpi

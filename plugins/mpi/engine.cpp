@@ -90,6 +90,7 @@ void Engine::say_goodbye(Context& context, const char* why) {
   header.type = MessageType::leave;
   header.sequence = context.next;
   tell_all(context, header, "");
+  context.has_left = true;
 }
 
 bool Engine::has_said_all() const {

@@ -63,7 +63,7 @@ void Engine::beat() {
   std::set<int> peers;
   for (const auto& [id, context] : contexts_)
     for (int rank = 0; rank < context->size(); ++rank)
-      if (rank != context->rank && context->left[static_cast<size_t>(rank)] == Context::kNever)
+      if (!context->has_left && rank != context->rank && context->left[static_cast<size_t>(rank)] == Context::kNever)
         peers.insert(context->peer(rank));
   for (const int peer : peers) transport_.beat(peer);
 }

@@ -139,7 +139,8 @@ void start() {
                     (initialized != 0 ? ": start it with MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided)"
                                       : ": this MPI library was built without support for threads"));
   static bool attached = false;
-  if (!std::exchange(attached, true)) attach_to_self();
+  if (!attached) attach_to_self();
+  attached = true;
   (void)machine();
 }
 

@@ -16,18 +16,14 @@ get_target_property(plugins onebit_all_plugins MANUALLY_ADDED_DEPENDENCIES)
 # file that needs them ($ORIGIN). What lies in the build tree as it does where it is installed has one path for both.
 set_target_properties(onebit_core ${plugins} PROPERTIES INSTALL_RPATH "$ORIGIN" INSTALL_RPATH_USE_LINK_PATH ON
   BUILD_WITH_INSTALL_RPATH ON)
-# The command's is exchanged when it is installed. CMake fills up one that is shorter than the other with ':', and an empty entry means
-# the working directory: "/." does the same and means nothing.
+# The command finds the core in the build tree, too: its folder is another there. One path for both, again, for where CMake exchanges
+# them, it fills up or ends the one of the build tree with ':', and an empty entry means the working directory.
 file(RELATIVE_PATH command_to_core ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
 file(RELATIVE_PATH command_to_built_core ${CMAKE_RUNTIME_OUTPUT_DIRECTORY} ${CMAKE_LIBRARY_OUTPUT_DIRECTORY})
-string(LENGTH "${command_to_core}" length)
-string(LENGTH "${command_to_built_core}" built_length)
-while(built_length LESS length)
-  string(APPEND command_to_built_core "/.")
-  math(EXPR built_length "${built_length} + 2")
-endwhile()
-set_target_properties(onebit_command PROPERTIES INSTALL_RPATH "$ORIGIN/${command_to_core}" INSTALL_RPATH_USE_LINK_PATH ON
-  BUILD_RPATH "$ORIGIN/${command_to_built_core}")
+set(command_paths "$ORIGIN/${command_to_core}" "$ORIGIN/${command_to_built_core}")
+list(REMOVE_DUPLICATES command_paths)
+set_target_properties(onebit_command PROPERTIES INSTALL_RPATH "${command_paths}" INSTALL_RPATH_USE_LINK_PATH ON
+  BUILD_WITH_INSTALL_RPATH ON)
 if(TARGET onebit_models)
   set_target_properties(onebit_models PROPERTIES INSTALL_RPATH $ORIGIN/.. INSTALL_RPATH_USE_LINK_PATH ON BUILD_WITH_INSTALL_RPATH ON)
   install(TARGETS onebit_models DESTINATION ${CMAKE_INSTALL_LIBDIR}/onebit COMPONENT onebit_runtime)
@@ -44,8 +40,8 @@ install(TARGETS onebit_command DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT one
 install(TARGETS ${plugins} DESTINATION ${onebit_plugin_place} COMPONENT onebit_runtime)
 install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/onebit COMPONENT onebit_runtime)
 install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT onebit_runtime)
-foreach(document core/semantics.md host/embedding.md host/launching.md plugins/algorithms.md plugins/nccl/gpus.md
-    tests/slownet/results.md) # which README.md and --help name
+foreach(document core/semantics.md host/embedding.md host/launching.md host/what-happens-when.md plugins/algorithms.md
+    plugins/nccl/gpus.md tests/slownet/results.md) # which README.md and --help name
   get_filename_component(folder ${document} DIRECTORY)
   install(FILES ${document} DESTINATION ${CMAKE_INSTALL_DOCDIR}/${folder} COMPONENT onebit_runtime)
 endforeach()

@@ -11,7 +11,7 @@
 #define TEXT(s) \
   { s, sizeof(s) - 1 }
 
-#if ONEBIT_ABI_MINOR > 0 /* grown: `grown` ends every struct, and a host has it everywhere or nowhere */
+#if ONEBIT_ABI_MINOR == 99 /* grown: `grown` ends every struct, and a host has it everywhere or nowhere */
 #define FITS(self, ptr, type) (ONEBIT_HAS(ptr, type, grown) == (self)->in_grown_host)
 #else
 #define FITS(self, ptr, type) ((void)(self), (ptr)->struct_size >= sizeof(type))
@@ -57,7 +57,7 @@ static const char* call_that_fails(const onebit_config* cfg) {
   return "";
 }
 static int grown(const onebit_host* host) {
-#if ONEBIT_ABI_MINOR > 0
+#if ONEBIT_ABI_MINOR == 99
   return ONEBIT_HAS(host, onebit_host, grown);
 #else
   (void)host;
@@ -117,7 +117,7 @@ static onebit_code plan(onebit_optimizer* self, const onebit_step* step, const o
   self->rounds[0] = &self->round;
   out->rounds = self->rounds;
   out->round_count = 1;
-#if ONEBIT_ABI_MINOR > 0
+#if ONEBIT_ABI_MINOR == 99
   if (ONEBIT_HAS(out, onebit_plan, grown)) out->grown = 1;
 #endif
   return ONEBIT_OK;
@@ -226,7 +226,7 @@ static onebit_code decode(onebit_compressor* self, const onebit_batch* batch, co
 }
 
 /* ---- tables */
-#if ONEBIT_ABI_MINOR > 0
+#if ONEBIT_ABI_MINOR == 99
 #define LATER_TYPES ONEBIT_VALUE_LATER
 #define CAPABILITIES ONEBIT_CAPABILITY_LATER
 #else
@@ -263,7 +263,7 @@ static const onebit_component optimizer = {
     sizeof optimizer, ONEBIT_KIND_OPTIMIZER, QUOTED(NAME), ONEBIT_DEVICE_CPU, CAPABILITIES, options, 3, &optimizer_api};
 static const onebit_component compressor = {
     sizeof compressor, ONEBIT_KIND_COMPRESSOR, QUOTED(NAME), ONEBIT_DEVICE_CPU, 0, options, 1, &compressor_api};
-#if ONEBIT_ABI_MINOR > 0
+#if ONEBIT_ABI_MINOR == 99
 static const onebit_component later = {sizeof later, ONEBIT_KIND_LATER, "Not a name of today", 99, 0, NULL, 7, NULL};
 static const onebit_component* const components[] = {&later, &optimizer, &compressor};
 #else

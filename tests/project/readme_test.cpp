@@ -25,8 +25,9 @@ using onebit::test::Outcome;
 using onebit::test::run_shell;
 
 const fs::path root = ONEBIT_SOURCE_DIR;
-const char* const kDocuments[] = {"README.md",         "plugins/algorithms.md", "plugins/nccl/gpus.md",    "core/semantics.md",
-                                  "host/launching.md", "host/embedding.md",     "tests/slownet/results.md"};
+const char* const kDocuments[] = {
+    "README.md",         "plugins/algorithms.md", "plugins/nccl/gpus.md",      "core/semantics.md",
+    "host/launching.md", "host/embedding.md",     "host/what-happens-when.md", "tests/slownet/results.md"};
 
 std::string read(const fs::path& file) {
   REQUIRE(fs::exists(file));

@@ -57,14 +57,11 @@ inline bool is_inside(const std::filesystem::path& file, const std::filesystem::
   return !way.empty() && *way.begin() != "..";
 }
 
-// A folder outside: of a library that the file needs, and nobody's but its owner's to write to.
-inline std::string fault_of_absolute(const LinkedFile& linked, const std::filesystem::path& folder) {
+// A folder outside, where CMake has found a library: nobody's but its owner's to write to.
+inline std::string fault_of_absolute(const std::filesystem::path& folder) {
   struct stat status {};
   if (::stat(folder.c_str(), &status) != 0) return "is not there";
-  if ((status.st_mode & S_IWOTH) != 0) return "is writable by everybody";
-  for (const std::string& name : linked.needed)
-    if (std::filesystem::exists(folder / name)) return "";
-  return "has none of the libraries that the file needs";
+  return (status.st_mode & S_IWOTH) != 0 ? "is writable by everybody" : "";
 }
 
 // What is wrong with an entry; "" when nothing is. Rules: what belongs to us, all of which is in the folder `own`, is looked
@@ -77,7 +74,7 @@ inline std::string fault_of(const LinkedFile& linked, const std::string& entry, 
     return is_inside((folder / entry.substr(8)).lexically_normal(), own) ? "" : "leads out of " + own.string();
   if (entry.front() != '/') return "is relative to the working directory";
   if (is_inside(entry, own)) return "is one of our own, and not by $ORIGIN";
-  return fault_of_absolute(linked, entry);
+  return fault_of_absolute(entry);
 }
 
 // A line for each entry that is wrong.

@@ -52,7 +52,9 @@ struct Gradient {
 class ModelGradients : public std::vector<Gradient> {
  public:
   explicit ModelGradients(std::vector<Gradient> gradients) : vector(std::move(gradients)) {}
-  operator std::vector<const float*>() const { return std::vector<const float*>(begin(), end()); }
+  // They are good as long as this lives, which keeps sums of gradients of tensors that share memory.
+  operator std::vector<const float*>() const& { return std::vector<const float*>(begin(), end()); }
+  operator std::vector<const float*>() && = delete;
   friend bool operator==(const ModelGradients& a, const std::vector<const float*>& b) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end());
   }

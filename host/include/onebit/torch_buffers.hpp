@@ -38,6 +38,9 @@ inline Buffers buffers_of(const torch::nn::Module& module) {
 
 inline int64_t bytes_of(const torch::Tensor& tensor) { return tensor.numel() * static_cast<int64_t>(tensor.element_size()); }
 
+// In the message: what follows is aligned for every type.
+inline int64_t room_of(const torch::Tensor& tensor) { return (bytes_of(tensor) + 15) / 16 * 16; }
+
 inline std::string line_of(const std::string& name, const torch::Tensor& buffer) {
   return "'" + name + "' (" + c10::toString(buffer.scalar_type()) + " " + c10::str(buffer.sizes()) + ")\n";
 }
@@ -85,7 +88,7 @@ inline void send_buffers(const Buffers& buffers, Communicator& communicator) {
   int64_t bytes = 0;
   for (const auto& [name, buffer] : buffers) {
     lines += line_of(name, buffer);
-    bytes += bytes_of(buffer);
+    bytes += room_of(buffer);
   }
   require_same_buffers(communicator, lines);
   const torch::NoGradGuard no_gradients;
@@ -94,14 +97,14 @@ inline void send_buffers(const Buffers& buffers, Communicator& communicator) {
   for (const auto& [name, buffer] : buffers) {
     if (communicator.rank() == 0 && bytes_of(buffer) > 0)
       std::memcpy(at, buffer.to(torch::kCPU).contiguous().data_ptr(), static_cast<size_t>(bytes_of(buffer)));
-    at += bytes_of(buffer);
+    at += room_of(buffer);
   }
   send_bytes(communicator, packed.data(), bytes);
   at = packed.data();
   for (const auto& [name, buffer] : buffers) {
     if (communicator.rank() != 0 && bytes_of(buffer) > 0)
       buffer.detach().copy_(torch::from_blob(at, buffer.sizes(), torch::TensorOptions(buffer.scalar_type())));
-    at += bytes_of(buffer);
+    at += room_of(buffer);
   }
 }
 

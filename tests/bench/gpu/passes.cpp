@@ -53,7 +53,7 @@ void Passes::begin() {
 void Passes::finish() {
   optimizer_->combine(now_, on_device_->totals());
   if (plan_.apply) (void)apply();
-  on_device_->report();
+  on_device_->report(nullptr);
   bench_.device().settle();
   for (const int32_t slot : plan_.releases()) state_.release(slot);
 }

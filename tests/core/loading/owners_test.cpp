@@ -42,7 +42,7 @@ struct Service {
   }
 };
 
-std::string reading_error(const std::string& owners) {
+std::string owners_error(const std::string& owners) {
   return error_of([&] {
     Registry registry;
     registry.load(Manifest::parse("[plugins]\ntrusted_owners = " + owners + "\n", "a.toml", "/nowhere"));
@@ -99,16 +99,16 @@ TEST_CASE("who trusts an owner still refuses what everybody may write to") {
 }
 
 TEST_CASE("users that are none, each with its place") {
-  CHECK(reading_error("[\"root\", \"no_such_user_here\"]") ==
+  CHECK(owners_error("[\"root\", \"no_such_user_here\"]") ==
         "a.toml:2:27: plugins.trusted_owners: expected a user's name or number, found \"no_such_user_here\", and this machine "
         "has "
         "no such user");
   for (const char* text : {"[\"\"]", "[\"-1\"]", "[\"4294967295\"]", "[\"99999999999\"]", "[\" 0\"]", "[\"0x0\"]"}) {
     CAPTURE(text);
-    CHECK(reading_error(text).find("a.toml:2:19: plugins.trusted_owners: expected a user's name or number, found ") == 0);
+    CHECK(owners_error(text).find("a.toml:2:19: plugins.trusted_owners: expected a user's name or number, found ") == 0);
   }
-  CHECK(reading_error("\"root\"").find("a.toml:2:18: plugins.trusted_owners: expected an array of at most 256 strings") == 0);
-  CHECK(reading_error("[0]").find("plugins.trusted_owners: expected an array of at most 256 strings") != std::string::npos);
+  CHECK(owners_error("\"root\"").find("a.toml:2:18: plugins.trusted_owners: expected an array of at most 256 strings") == 0);
+  CHECK(owners_error("[0]").find("plugins.trusted_owners: expected an array of at most 256 strings") != std::string::npos);
 }
 
 TEST_CASE("a configuration that is written down keeps its owners") {

@@ -211,8 +211,10 @@ TEST_CASE("pins and require_pins from the command line") {
       plugins.error(kBoth, {"plugins.pin=plain.so"}) ==
       "--set plugins.pin=plain.so: expected an array of tables, such as [{file = \"libfoo.so\", sha256 = \"3b0c...\"}], found "
       "'plain.so'");
-  CHECK(plugins.error(kBoth, {"plugins.require_pins=true"}).find("--set plugins.require_pins=true requires one") !=
-        std::string::npos);
+  Registry registry;
+  registry.load(plugins.manifest(kBoth, {"plugins.require_pins=true"}));
+  REQUIRE(registry.failures().size() == 2);
+  CHECK(registry.failures()[0].reason.find("--set plugins.require_pins=true requires one") != std::string::npos);
   CHECK(plugins.error(kBoth + pin("plain.so", kOther), {"plugins.pin=[]"}) == "no error");
 }
 

@@ -126,7 +126,7 @@ TEST_CASE("the place on its machine is derived, or taken from whoever tells of t
                {"OMPI_COMM_WORLD_LOCAL_SIZE", "4"}}) == "3/4");
   CHECK(place({{"PMI_RANK", "5"}, {"PMI_SIZE", "8"}, {"MPI_LOCALRANKID", "1"}, {"MPI_LOCALNRANKS", "2"}}) == "1/2");
   CHECK(place({{"PALS_RANKID", "5"}, {"PALS_LOCAL_RANKID", "1"}, {"PALS_LOCAL_SIZE", "2"}}) == "1/2");
-  CHECK(place({{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_LOCALID", "0"}}) == "5/8");  // of another rank
+  CHECK(place({{"SLURM_PROCID", "1"}, {"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_LOCALID", "0"}}) == "5/8");  // of another rank
 }
 
 namespace {

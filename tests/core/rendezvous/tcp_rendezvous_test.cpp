@@ -215,7 +215,7 @@ TEST_CASE("tcp rendezvous: IPv4, IPv6, names, and all interfaces") {
       const bool all = std::string(served) == "node0.invalid";  // a name: it may mean any of the machine's interfaces
       if (std::string(called) != served && !(all && std::string(called) != "::1")) continue;
       LaunchedRank other = rank_of(1, 2, first->port());
-      other.host = called;
+      other.host = std::string(called) == "::1" ? "[::1]" : called;  // as URLs have it
       const TcpRendezvous second(other, 10s);
       Rendezvous(&second.view()).put("key", "v", 1);
       char value = 0;

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <optional>
 
 #include "support/gradients.hpp"
 #include "support/sessions.hpp"
@@ -23,7 +24,7 @@ const std::string local_steps =
 struct Told {
   std::string text;
   int64_t at = 0;  // the step that threw
-  Code code = Code::ok;
+  std::optional<Code> code = {};
 };
 // set(rank, step) before each step; what each rank is told.
 std::vector<Told> told(int ranks, const std::function<std::string(int)>& toml, int64_t steps,

@@ -211,7 +211,7 @@ TEST_CASE("other tensors than the session's are told by name, on every rank, whe
   expect("'t0' and 1 more are missing", [](auto& now) { now.clear(); });
   expect("'more' is new to it", [&](auto& now) { now.push_back({"more", {5}, other.data()}); });
   expect("'t1' is not in its place", [](auto& now) { std::swap(now[0], now[1]); });
-  expect("'t1' is not in its place", [](auto& now) { now[0].name = "t1"; });
+  expect("'t0' is missing", [](auto& now) { now[0].name = "t1"; });
   expect("parameter 't0' has shape [50, 100] now, and had [5000]", [](auto& now) { now[0].shape = {50, 100}; });
   expect("parameter 't1' has shape [41] now, and had [40]", [&](auto& now) {
     now[1].shape = {41};

@@ -9,7 +9,11 @@ using onebit::test::run_shell;
 
 namespace {
 
-Outcome run(const std::string& way) { return run_shell("timeout 120 " ONEBIT_BINARY_DIR "/bin/session_lifetimes " + way); }
+// In a fork the memory of threads that are not there looks lost to a leak checker.
+Outcome run(const std::string& way) {
+  const std::string quiet = way.rfind("fork", 0) == 0 ? "ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 " : "";
+  return run_shell(quiet + "timeout 120 " ONEBIT_BINARY_DIR "/bin/session_lifetimes " + way);
+}
 
 void check_silent(const std::string& way) {
   const Outcome outcome = run(way);

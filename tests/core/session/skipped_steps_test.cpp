@@ -29,7 +29,7 @@ struct Told {
   std::string log;
 };
 
-Told take(int ranks, int calls, const std::string& toml, const Gradients& gradients, double scale = 1) {
+Told take(int ranks, int calls, const std::string& toml, const Gradients& gradients) {
   std::ostringstream log;
   Registry registry(std::make_shared<spdlog::logger>("told", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)));
   registry.load_folder(Registry::default_folder());
@@ -41,7 +41,6 @@ Told take(int ranks, int calls, const std::string& toml, const Gradients& gradie
     Tensors own = three;
     try {
       Session session(registry, configuration, rendezvous.at(rank), parameters_of(own));
-      session.set_gradient_scale(scale);
       for (int call = 1; call <= calls; ++call, ++told.calls[r]) session.step(pointers(gradients(call, rank)));
     } catch (const Error& e) {
       told.errors[r] = e.what();
@@ -100,15 +99,6 @@ TEST_CASE("a skipped step is told with rank and tensor, the first that can't be 
                 one.log);
   const Told more = take(3, 1, adam_with(""), [](int, int rank) { return rank == 0 ? three : with(0, 4999, NAN); });
   CHECK_MESSAGE(says(more.log, "the gradient of 't0' on rank 1 (and some on 1 more) is not finite"), more.log);
-}
-
-TEST_CASE("a gradient that is too large only times the gradient scale is told with rank, tensor and the product") {
-  const Told told = take(
-      2, 1, adam_with(""), [](int, int rank) { return rank == 1 ? with(2, 17, 7e4F) : three; }, 1e15);
-  CHECK_MESSAGE(says(told.log,
-                     "step 1: the gradient of 't2' on rank 1 is, times the gradient scale, 7e+19, larger than 2^55: all "
-                     "ranks skip it (1 in a row); scale gradients down (set_gradient_scale, session.clip_norm)"),
-                told.log);
 }
 
 TEST_CASE("a gradient that is too large only when it is scaled is told with rank and tensor, too") {

@@ -162,8 +162,8 @@ std::string any_manifest(Random& random, size_t size) {
 }
 
 void check_round_trip(const std::string& manifest) {
-  const std::vector<std::string> on_cpu = {"session.device=cpu"};
-  const Configuration first(test::plugins(), Manifest::parse(manifest, "a.toml", "/con figs", on_cpu), host::train_schema());
+  const std::vector<std::string> usable = {"session.device=cpu", "session.clip_norm=0.3"};
+  const Configuration first(test::plugins(), Manifest::parse(manifest, "a.toml", "/con figs", usable), host::train_schema());
   for (const bool help : {false, true}) {
     const std::string text = first.to_toml(help);
     CAPTURE(text.size());

@@ -49,12 +49,19 @@ std::string told(int rank, int size, uint16_t port, const std::string& more = ""
          " LOCAL_WORLD_SIZE=" + n + " MASTER_ADDR=127.0.0.1 MASTER_PORT=" + std::to_string(port) + " " + more + " timeout 120 ";
 }
 
+// The same by srun's own words, with no more than where to meet besides.
+std::string told_by_srun(int rank, int size, uint16_t port, const std::string& more = "") {
+  const std::string r = std::to_string(rank), n = std::to_string(size);
+  return "env -u OMPI_COMM_WORLD_RANK -u PMI_RANK SLURM_PROCID=" + r + " SLURM_STEP_NUM_TASKS=" + n + " SLURM_LOCALID=" + r +
+         " MASTER_ADDR=127.0.0.1 MASTER_PORT=" + std::to_string(port) + " " + more + " timeout 120 ";
+}
+
 // All ranks at once, rank 0 last; the exit status is the number of those that failed.
-Outcome launch(int size, const std::string& arguments) {
+Outcome launch(int size, const std::string& arguments, decltype(told)& tell = told) {
   const HeldPort port;
   std::string script, wait = "failed=0";
   for (int rank = size; rank-- > 0;) {
-    script += told(rank, size, port.port()) + onebit_command() + " " + arguments + " & p" + std::to_string(rank) + "=$!\n";
+    script += tell(rank, size, port.port(), "") + onebit_command() + " " + arguments + " & p" + std::to_string(rank) + "=$!\n";
     wait += "; wait $p" + std::to_string(rank) + " || failed=$((failed + 1))";
   }
   return run_shell(script + wait + "; exit $failed");
@@ -79,6 +86,14 @@ TEST_CASE("replay on launched processes writes the file that replay writes on th
     CHECK(contents_of(replay.folder / "processes") == contents_of(replay.folder / "threads"));
     CHECK_MESSAGE(count(processes.text, "tensors after steps 1 to 6") == 1, processes.text);
   }
+}
+
+TEST_CASE("processes that another launcher started need no more than a place to meet") {
+  const Replay replay(2);
+  REQUIRE(run_onebit(replay.arguments("threads")).status == 0);
+  const Outcome processes = launch(2, replay.arguments("processes", kMeeting), told_by_srun);
+  CHECK_MESSAGE(processes.status == 0, processes.text);
+  CHECK(contents_of(replay.folder / "processes") == contents_of(replay.folder / "threads"));
 }
 
 TEST_CASE("in one process, the ranks of such a communicator are threads") {
@@ -161,7 +176,7 @@ TEST_CASE("the command that an error offers under torchrun works when it is type
   const Replay replay(2);
   const Outcome refused = run_shell(told(0, 2, 1) + onebit_command() + " " + replay.arguments("out"));
   const Outcome typed = run_shell("PATH=" ONEBIT_BINARY_DIR "/bin:$PATH; " + offered(refused.text, "--ranks 2"));
-  CHECK_MESSAGE(typed.status == 0, refused.text + typed.text);
+  CHECK_MESSAGE(typed.status == 0, (refused.text + typed.text));
   CHECK(std::filesystem::exists(replay.folder / "out"));
 }
 

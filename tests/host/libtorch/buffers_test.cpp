@@ -109,7 +109,7 @@ TEST_CASE("buffers of any type and order arrive, and keep theirs") {
     CHECK(text == "");
   const auto buffers = modules[1]->named_buffers();
   for (size_t t = 0; t < types.size(); ++t) {
-    CHECK(buffers["b" + std::to_string(t)].scalar_type() == types[t]);
+    CHECK((buffers["b" + std::to_string(t)].scalar_type() == types[t]));
     CHECK(buffers["b" + std::to_string(t)].to(torch::kFloat32).sum().item<float>() == 3);
   }
   CHECK(torch::equal(buffers["turned"], torch::arange(6, 12).view({2, 3}).t()));

@@ -90,7 +90,7 @@ TEST_CASE("a tied weight is one parameter, stepped once: the path of AdamW over 
     reference.loss().backward();
     optimizer.step();
   }
-  CHECK((tied.embed->weight - reference.embed->weight).abs().max().item<float>() < 1e-6);
+  CHECK((tied.embed->weight - reference.embed->weight).abs().max().item<float>() < 1e-5);
 }
 
 TEST_CASE("a module under two names is one, and so is a tensor with the memory of another, which adds its gradient") {

@@ -80,11 +80,11 @@ TEST_CASE("plugins inspect: every option with type, default, range and help") {
   const Outcome people = onebit("plugins inspect " + quoted(bad("none")));
   CHECK(people.code == 0);
   CHECK(people.out == "plain 0.9.1\n  file       " + fs::canonical(bad("none")).string() +
-                          "\n  ABI        1.0\n  toolchain  a C compiler\n  available  yes\n"
+                          "\n  ABI        1.1\n  toolchain  a C compiler\n  available  yes\n"
                           "\n  optimizer 'plain' for cpu\n    lr (number, 0 to 1, default 0.1)\n        the learning rate\n"
                           "\n  compressor 'plain' for cpu\n    no options\n");
   const json parsed = json::parse(onebit("plugins inspect --json " + quoted(bad("none"))).out);
-  CHECK(parsed["abi"] == "1.0");
+  CHECK(parsed["abi"] == "1.1");
   const json option = parsed["components"][0]["options"][0];
   CHECK(option ==
         json({{"key", "lr"}, {"type", "number"}, {"help", "the learning rate"}, {"default", "0.1"}, {"range", {0.0, 1.0}}}));

@@ -37,14 +37,14 @@ TEST_CASE("probe: a sound plugin, for people and for programs") {
   const Outcome people = run_onebit("plugins probe " + quoted(bad_plugin("none")));
   CHECK(people.status == 0);
   CHECK(people.text == bad_plugin("none") +
-                           ": loads\n  plain 0.9.1, ABI 1.0, a C compiler\n  optimizer 'plain' for cpu: made and let go\n"
+                           ": loads\n  plain 0.9.1, ABI 1.1, a C compiler\n  optimizer 'plain' for cpu: made and let go\n"
                            "  compressor 'plain' for cpu: made and let go\n");
   const json report = report_of(run_onebit("plugins probe --json " + quoted(bad_plugin("none"))));
   CHECK(report["ok"] == true);
   CHECK(report["loads"] == true);
   CHECK(report["file"] == bad_plugin("none"));
   CHECK(report["plugin"]["version"] == "0.9.1");
-  CHECK(report["plugin"]["abi"] == "1.0");
+  CHECK(report["plugin"]["abi"] == "1.1");
   CHECK(report["plugin"]["available"] == true);
   CHECK(report["components"].size() == 2);
   CHECK(report["components"][1]["kind"] == "compressor");
@@ -111,7 +111,7 @@ TEST_CASE("probe: a library that ends its process, wherever it does") {
   const Outcome people = run_striking("probe", "create segv");
   CHECK(people.status == 1);
   CHECK(people.text == bad_plugin("striking") + ": crashed with SIGSEGV while " + at_create +
-                           " ran\n  striking 1.0, ABI 1.0, " + people.text.substr(people.text.find("ABI 1.0, ") + 9));
+                           " ran\n  striking 1.0, ABI 1.1, " + people.text.substr(people.text.find("ABI 1.1, ") + 9));
 }
 
 TEST_CASE("probe: exceptions, wherever they come from") {

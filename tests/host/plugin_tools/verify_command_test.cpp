@@ -47,7 +47,7 @@ TEST_CASE("verify: built-in plugins pass, each with the cases of its kind") {
     const json verdict = verify(built_in(name));
     CHECK_MESSAGE(verdict["ok"] == true, verdict.dump(1));
     CHECK(text_of(verdict, "exports") == "the entry and nothing else");
-    CHECK(text_of(verdict, "abi") == "1.0");
+    CHECK(text_of(verdict, "abi") == "1.1");
     CHECK(check_of(verdict, "schema")["outcome"] == "passed");
     CHECK(check_of(verdict, "takes_its_options")["outcome"] == "passed");
     CHECK(verdict["checks"].size() > 6);

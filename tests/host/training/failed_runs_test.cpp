@@ -87,6 +87,7 @@ TEST_CASE("what a model throws is the reason, on whichever rank it was thrown, a
     CHECK_THROWS_WITH(train(run, 2, dense_training(), fail, rank), "the model broke");
     CHECK(reason_of_failure(run) == "the model broke");
     CHECK(run.written()["steps"] == 7);
+    CHECK(run.written()["train_seconds"].get<double>() > 0);
     CHECK(run.written()["parameter_hash"].is_null());
     const auto fail_otherwise = [](int64_t call, Regression&) {
       if (call == 8) throw 7;

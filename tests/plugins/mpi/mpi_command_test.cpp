@@ -117,6 +117,8 @@ TEST_CASE("a rank without a number of ranks that finds itself alone says so") {
   const Outcome outcome =
       run_shell("export PMIX_RANK=0; " + mpi_environment() + onebit_command() + " " + replay.arguments("out", kMpi));
   CHECK(outcome.status != 0);
+  CHECK_SAYS(outcome,
+             "PMIX_RANK=0 says that a launcher started this process, but the communicator finds no other, and 2 ranks");
   CHECK(!std::filesystem::exists(replay.folder / "out"));
 }
 

@@ -44,7 +44,8 @@ TEST_CASE("gradients of 1e-18 with eps = 1e-20 take the steps of gradients of 1 
       {"onebit_adam", "freeze_step = 8\nmessage = \"momentum\"\n"},
       {"onebit_lamb", "freeze_step = 8\n"},
       {"zeroone_adam", "var_freeze_step = 8\nlocal_step_scaler = 4\nlocal_step_clipper = 2\n"}};
-  for (const auto& [name, options] : optimizers) {
+  for (const auto& optimizer : optimizers) {
+    const char *const name = optimizer.first, *const options = optimizer.second;
     CAPTURE(name);
     CAPTURE(options);
     const Vectors small = trained_with(name, options, "1e-20", 0x1p-60F);

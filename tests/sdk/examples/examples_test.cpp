@@ -35,9 +35,10 @@ TEST_CASE("a block that is no multiple of 32 is refused, in C, C++ and Rust alik
     CAPTURE(name);
     if (!is_built(name)) continue;
     const std::string most = name == "topk" ? "4096" : "65536";
-    CHECK_THROWS_WITH_AS((void)example_codec(name, "block = 100"),
-                         ("compressor '" + name + "': block is 100; it must be a multiple of 32 from 32 to " + most).c_str(),
-                         Error);
+    CHECK_THROWS_WITH_AS(
+        (void)example_codec(name, "block = 100"),
+        ("test.toml:2:9: compressor '" + name + "': block is 100; it must be a multiple of 32 from 32 to " + most).c_str(),
+        Error);
   }
 }
 

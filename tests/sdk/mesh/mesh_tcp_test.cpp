@@ -218,7 +218,7 @@ TEST_CASE("template's TCP: ranks that are processes, of which one is stopped, an
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   for (const std::string rank : {"0", "2"}) {
     CHECK_SAYS(outcome, "[rank " + rank + "] code " + std::to_string(ONEBIT_TIMEOUT) + " in time: communicator 'my_plugin': ");
-    CHECK_SAYS(outcome, "rank 1, of which nothing was heard for 3 s");
+    CHECK_SAYS(outcome, "rank 1, of which nothing was heard for 10 s");
   }
 }
 
@@ -226,8 +226,10 @@ TEST_CASE("template's TCP: ranks that are processes, of which one is stopped, an
 TEST_CASE("template's TCP: static sessions, sessions without their registry or rendezvous, and forks end by themselves") {
   for (const std::string way : {"static", "registry", "rendezvous", "model", "fork"}) {
     CAPTURE(way);
+    const std::string quiet =
+        way == "fork" ? "ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 " : "";  // of threads that are not there
     const test::Outcome outcome =
-        test::run_shell("timeout 120 " ONEBIT_BINARY_DIR "/bin/session_lifetimes " + way + " " + kPlugin);
+        test::run_shell(quiet + "timeout 120 " ONEBIT_BINARY_DIR "/bin/session_lifetimes " + way + " " + kPlugin);
     CHECK_MESSAGE(outcome.status == 0, outcome.text);
     CHECK_MESSAGE(outcome.text == "done\n", outcome.text);
   }

@@ -22,7 +22,7 @@ constexpr int64_t kBytes = 40'000'000;
 std::unique_ptr<Communicator> join(const Registry& registry, const onebit_rendezvous& rendezvous) {
   const ComponentInfo& tcp = registry.find(Kind::communicator, "my_plugin");
   const Manifest manifest =
-      Manifest::parse("[communicator]\nplugin = \"my_plugin\"\ninterface = \"lo\"\ntimeout = 3", "rank.cpp", ".");
+      Manifest::parse("[communicator]\nplugin = \"my_plugin\"\ninterface = \"lo\"\ntimeout = 10", "rank.cpp", ".");
   return registry.make_communicator(tcp, ResolvedTable(manifest, "communicator", tcp.options, true), rendezvous);
 }
 
@@ -53,7 +53,7 @@ int main(int count, char** arguments) {
     return 3;
   } catch (const Error& e) {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    std::printf("[rank %d] code %d %s: %s\n", self->rank(), static_cast<int>(e.code()), seconds < 20 ? "in time" : "late",
+    std::printf("[rank %d] code %d %s: %s\n", self->rank(), static_cast<int>(e.code()), seconds < 40 ? "in time" : "late",
                 e.what());
     return 0;
   }

@@ -11,6 +11,7 @@
 
 #include "onebit/arithmetic.hpp"
 #include "onebit/error.hpp"
+#include "onebit/number_text.hpp"
 
 namespace onebit {
 
@@ -22,7 +23,7 @@ struct AdamBetas {
                   "betas has " + std::to_string(values.size()) + " numbers; it must have two, [beta1, beta2]");
     for (size_t i = 0; i < values.size(); ++i)
       if (!(values[i] >= 0 && values[i] < 1))
-        throw Error(Code::invalid_argument, "betas[" + std::to_string(i) + "] is " + std::to_string(values[i]) +
+        throw Error(Code::invalid_argument, "betas[" + std::to_string(i) + "] is " + number_text(values[i]) +
                                                 "; both must be at least 0 and less than 1");
     return {values[0], values[1]};
   }

@@ -4,12 +4,12 @@
 
 #include <cfloat>
 #include <cmath>
-#include <cstdio>
 #include <initializer_list>
 #include <limits>
 #include <vector>
 
 #include "onebit/adaptive/adam.hpp"
+#include "onebit/number_text.hpp"
 #include "onebit/options.hpp"
 
 namespace onebit {
@@ -50,12 +50,10 @@ struct AdamOptions {
   static double checked_eps(double eps, AdamBetas betas) {
     const double least = std::sqrt(static_cast<double>(FLT_TRUE_MIN) / (1 - betas.second));
     if (eps >= least) return eps;
-    char text[192];
-    std::snprintf(text, sizeof text,
-                  "eps is %g; with beta2 = %.9g it must be at least %.1e, the smallest gradient whose square fp32 can add to "
-                  "the variance: set a larger eps, or a smaller beta2",
-                  eps, betas.second, least);
-    throw Error(Code::invalid_argument, text);
+    throw Error(Code::invalid_argument, "eps is " + number_text(eps) + "; with beta2 = " + number_text(betas.second, 9) +
+                                            " it must be at least " + number_text(least, 2) +
+                                            ", the smallest gradient whose square fp32 can add to the variance: set a larger "
+                                            "eps, or a smaller beta2");
   }
 };
 

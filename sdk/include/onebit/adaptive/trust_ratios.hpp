@@ -41,8 +41,8 @@ struct TrustRatios {
     ratios.minimum = options.real("min_coeff");
     ratios.maximum = options.real("max_coeff");
     if (ratios.minimum > ratios.maximum)
-      throw Error(Code::invalid_argument, "min_coeff is " + std::to_string(ratios.minimum) + ", above max_coeff, " +
-                                              std::to_string(ratios.maximum) + "; it must not be above it");
+      throw Error(Code::invalid_argument, "min_coeff is " + number_text(ratios.minimum) + ", above max_coeff, " +
+                                              number_text(ratios.maximum) + "; it must not be above it");
     ratios.always = options.boolean("always_adapt");
     if (!ratios.always && options.real("weight_decay") == 0)
       throw Error(Code::invalid_argument,

@@ -66,7 +66,9 @@ class SignsOfLife {
 
   SignsOfLife(size_t peers, int64_t timeout_ns, Time now)
       : timeout_(timeout_ns),
-        interval_(std::clamp<std::chrono::nanoseconds>(timeout_ / 8, std::chrono::milliseconds(1), std::chrono::seconds(2))),
+        interval_(timeout_ns == 0 ? std::chrono::seconds(2)
+                                  : std::clamp<std::chrono::nanoseconds>(timeout_ / 8, std::chrono::milliseconds(1),
+                                                                         std::chrono::seconds(2))),
         heard_(peers, now),
         looked_(now),
         next_(now + interval_) {}
