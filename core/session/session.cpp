@@ -48,9 +48,9 @@ int64_t Session::next_step() const {
   return impl_->next_step;
 }
 double Session::learning_rate() const { return impl_->groups.front().learning_rate; }
+// Does not settle: another thread may want it, to abort what is under way.
 Communicator& Session::communicator() {
   impl_->require_own_process();
-  impl_->settled();
   return impl_->host_side();
 }
 Traffic Session::traffic() const {

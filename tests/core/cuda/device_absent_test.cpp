@@ -55,6 +55,9 @@ DeviceOutcome absent_on_device(const DeviceCase& run) {
 
 TEST_CASE("cuda session: the bits of the CPU, where tensors have no gradient") {
   for (DeviceCase run : device_cases()) {
+#ifdef ONEBIT_SANITIZED  // four ranks take the same paths
+    if (run.ranks > 2) continue;
+#endif
     run.steps = std::max(run.steps, 16);
     CAPTURE(run.name);
     const DeviceOutcome cpu = absent_on_cpu(run), cuda = absent_on_device(run);
