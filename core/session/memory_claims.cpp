@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <mutex>
 
@@ -59,9 +60,11 @@ void MemoryClaims::claim(const std::string& name, const float* data, int64_t ele
   const float* const end = data + elements;
   Ledger& all = ledger();
   const std::lock_guard lock(all.mutex);
-  auto other = all.claims.lower_bound(end);  // the first that begins behind; whoever overlaps begins before
-  if (other != all.claims.begin() && (--other)->second.end > data)
-    refuse_claim(name, other->first == data && other->second.end == end, other->second, other->second.by == this);
+  const auto behind = all.claims.lower_bound(end);  // the first that begins there; whoever overlaps begins before
+  if (behind != all.claims.begin()) {
+    const auto& [first, claim] = *std::prev(behind);
+    if (claim.end > data) refuse_claim(name, first == data && claim.end == end, claim, claim.by == this);
+  }
   all.claims.emplace(data, Claim{end, name, this});
   claimed_.push_back(data);
 }

@@ -45,6 +45,7 @@ struct Gradient {
   const float* data = nullptr;  // in the order of the parameter's memory, read-only; NULL: there is none
   Parameter parameter;
   std::shared_ptr<const void> memory = {};  // keeps data alive as long as this lives; NULL: the embedder does
+  // NOLINTNEXTLINE(google-explicit-constructor): it stands for its data
   operator const float*() const { return data; }
 };
 
@@ -53,6 +54,7 @@ class ModelGradients : public std::vector<Gradient> {
  public:
   explicit ModelGradients(std::vector<Gradient> gradients) : vector(std::move(gradients)) {}
   // They are good as long as this lives, which keeps sums of gradients of tensors that share memory.
+  // NOLINTNEXTLINE(google-explicit-constructor): it stands for bare pointers
   operator std::vector<const float*>() const& { return std::vector<const float*>(begin(), end()); }
   operator std::vector<const float*>() && = delete;
   friend bool operator==(const ModelGradients& a, const std::vector<const float*>& b) {

@@ -36,7 +36,9 @@ inline Buffers buffers_of(const torch::nn::Module& module) {
   return found;
 }
 
-inline int64_t bytes_of(const torch::Tensor& tensor) { return tensor.numel() * static_cast<int64_t>(tensor.element_size()); }
+inline int64_t bytes_of(const torch::Tensor& tensor) {
+  return tensor.numel() * static_cast<int64_t>(tensor.element_size());  // NOLINT(readability-redundant-casting): size_t once
+}
 
 // In the message: what follows is aligned for every type.
 inline int64_t room_of(const torch::Tensor& tensor) { return (bytes_of(tensor) + 15) / 16 * 16; }
