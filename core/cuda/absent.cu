@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tensors that no rank has a gradient of: which they are is known on the device alone while a step is under way.
+#include "by_thread.hpp"
 #include "cuda_device.hpp"
 #include "onebit/programs/program_cuda.hpp"
 
@@ -11,22 +12,19 @@ using on_cuda::kThreads;
 
 constexpr uint64_t absent_flag = ONEBIT_TENSOR_ABSENT;
 
-__device__ int64_t own_number() { return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; }
-int64_t groups_of(int64_t threads) { return (threads + kThreads - 1) / kThreads; }
-
 __device__ bool is_absent(const MarkedPieces& marked, const onebit_piece& piece) {
   return (marked.blocks[block_of(piece)].flags & absent_flag) != 0;
 }
 
 __global__ void mark_tensors(Ballots ballots, int64_t tensors, uint64_t* flags) {
-  const int64_t t = own_number();
+  const int64_t t = number_of_thread();
   if (t >= tensors) return;
   const bool present = (ballots.present(t / 64) >> (t % 64) & 1U) != 0;
   flags[t] = present ? flags[t] & ~absent_flag : flags[t] | absent_flag;
 }
 
 __global__ void mark_blocks(const uint64_t* flags, onebit_block* blocks, int64_t count, onebit_block* present) {
-  const int64_t b = own_number();
+  const int64_t b = number_of_thread();
   if (b >= count) return;
   onebit_block block = blocks[b];
   block.flags = flags[block.tensor];
@@ -59,7 +57,7 @@ __global__ void keep_pieces(MarkedPieces marked, int64_t total, int64_t bytes, c
 
 __global__ void clear_pieces(MarkedPieces marked, int64_t width, double* statistics, const int32_t* skip) {
   if (is_skipped(skip)) return;
-  const int64_t k = own_number();
+  const int64_t k = number_of_thread();
   if (k >= marked.count) return;
   const onebit_piece& piece = marked.pieces[marked.first + k];
   if (!is_absent(marked, piece)) return;
@@ -70,8 +68,8 @@ __global__ void clear_pieces(MarkedPieces marked, int64_t width, double* statist
 
 void CudaDevice::mark_absent(const Ballots& ballots, int64_t tensors, uint64_t* flags, onebit_block* blocks, int64_t count,
                              onebit_block* present) const {
-  cuda::launch(mark_tensors, groups_of(tensors), kThreads, stream_, ballots, tensors, flags);
-  cuda::launch(mark_blocks, groups_of(count), kThreads, stream_, flags, blocks, count, present);
+  cuda::launch(mark_tensors, thread_blocks(tensors), kThreads, stream_, ballots, tensors, flags);
+  cuda::launch(mark_blocks, thread_blocks(count), kThreads, stream_, flags, blocks, count, present);
 }
 
 void CudaDevice::take_errors(const MarkedPieces& pieces, const float* from, float* to, const int32_t* skip) const {
@@ -84,7 +82,7 @@ void CudaDevice::keep_payload(const MarkedPieces& pieces, int64_t total, int64_t
 }
 
 void CudaDevice::clear_statistics(const MarkedPieces& pieces, int64_t width, double* statistics, const int32_t* skip) const {
-  cuda::launch(clear_pieces, groups_of(pieces.count), kThreads, stream_, pieces, width, statistics, skip);
+  cuda::launch(clear_pieces, thread_blocks(pieces.count), kThreads, stream_, pieces, width, statistics, skip);
 }
 
 }  // namespace onebit

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The core's own kernels: the opening of a step, and what rounds do besides calling plugins.
+#include "by_thread.hpp"
 #include "cuda_device.hpp"
 #include "device/gradient_scan.hpp"
 #include "onebit/programs/program_cuda.hpp"
@@ -10,9 +11,6 @@ namespace {
 using on_cuda::is_first;
 using on_cuda::is_skipped;
 using on_cuda::kThreads;
-
-__device__ int64_t number_of_thread() { return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; }
-int64_t thread_blocks(int64_t threads) { return (threads + kThreads - 1) / kThreads; }
 
 // What the blocks of a scan come to. The largest magnitude is its bits, which order as unsigned numbers do, above the block
 // that has it, counted down, so that of several the first counts.

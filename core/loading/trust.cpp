@@ -123,12 +123,6 @@ class Walk {
 
 Way way_to(const fs::path& file, const Owners& owners) { return Walk(fs::absolute(file), owners).way(); }
 
-fs::path trusted(const fs::path& file, const Owners& owners) {
-  const Way way = way_to(file, owners);
-  if (!way.doubt.empty()) refuse(way.doubt);
-  return way.file;
-}
-
 fs::path written_out(const fs::path& file) {
   const fs::path whole = fs::absolute(file);
   return std::find(whole.begin(), whole.end(), "..") == whole.end() ? whole.lexically_normal() : whole;

@@ -22,9 +22,6 @@ struct Way {
 // owner's choice. Throws Error with the reason when no regular file is there.
 Way way_to(const std::filesystem::path& file, const Owners& owners = {});
 
-// The file of a way without doubt; else throws Error.
-std::filesystem::path trusted(const std::filesystem::path& file, const Owners& owners = {});
-
 // For people: absolute, and without "." and "//"; ".." stays, for behind a link it means another folder than it seems.
 std::filesystem::path written_out(const std::filesystem::path& file);
 

@@ -18,12 +18,20 @@ namespace {
 namespace fs = std::filesystem;
 using onebit::LibraryFile;
 using onebit::Registry;
-using onebit::trusted;
+using onebit::way_to;
 using onebit::test::bad;
 using onebit::test::error_of;
 
+// Why a file is refused, for what it is or for who could have changed it.
 std::string refusal(const fs::path& file) {
-  return error_of([&] { trusted(file); });
+  std::string doubt;
+  const std::string error = error_of([&] { doubt = way_to(file).doubt; });
+  return doubt.empty() ? error : doubt;
+}
+fs::path found(const fs::path& file) {
+  const onebit::Way way = way_to(file);
+  CHECK(way.doubt == "");
+  return way.file;
 }
 
 constexpr uid_t kStranger = 12345;
@@ -59,11 +67,11 @@ TEST_CASE("the file behind links and dots is the one that the kernel finds") {
   fs::create_symlink("jump/../a.so", at / "x/across.so");
   for (const char* name : {"x/a.so", "x//./a.so", "y/../x/a.so", "y/deep/../../x/a.so", "x/relative.so", "y/absolute.so"}) {
     CAPTURE(name);
-    CHECK(trusted(at / name) == at / "x/a.so");
+    CHECK(found(at / name) == at / "x/a.so");
   }
-  CHECK(trusted(at / "x/jump/../a.so") == at / "y/a.so");  // and not x/a.so, as it reads
-  CHECK(trusted(at / "x/across.so") == at / "y/a.so");
-  CHECK(trusted("/.." + (at / "x/a.so").string()) == at / "x/a.so");
+  CHECK(found(at / "x/jump/../a.so") == at / "y/a.so");  // and not x/a.so, as it reads
+  CHECK(found(at / "x/across.so") == at / "y/a.so");
+  CHECK(found("/.." + (at / "x/a.so").string()) == at / "x/a.so");
 }
 
 TEST_CASE("what loads by a way with '..' behind a link is what is checked and reported") {
@@ -122,7 +130,7 @@ TEST_CASE("a folder that everybody can write to, anywhere on the way, links incl
   CHECK(refusal(at / "open/inner/out.so") == expected);
   CHECK(refusal(at / "x/in/out.so") == expected);
   CHECK(refusal(at / "open/../x/a.so") == expected);  // whoever moves open elsewhere decides which x it is
-  CHECK(trusted(at / "x/a.so") == at / "x/a.so");
+  CHECK(found(at / "x/a.so") == at / "x/a.so");
 }
 
 TEST_CASE("groups may write: whom a group holds is its owner's choice") {
