@@ -9,15 +9,11 @@
 #include "command/loading.hpp"
 #include "command/output.hpp"
 #include "training/models.hpp"
+#include "training/summary.hpp"
 #include "training/train_schema.hpp"
 
 namespace onebit::host {
 namespace {
-
-constexpr const char* kNothingCompressed =
-    "#   nothing is compressed: each tensor is exempt (optimizer.dense), has fewer elements than exchange.dense_below or "
-    "would\n"
-    "#   be larger compressed; or all ranks are on one machine, with exchange.topology = \"hierarchical\"\n";
 
 std::string cost_text(const Cost& cost, const std::string& model, int64_t ranks) {
   std::string text = fmt::format("# {}: {} parameters on {} ranks\n", model, cost.parameters, ranks);
@@ -31,7 +27,7 @@ std::string cost_text(const Cost& cost, const std::string& model, int64_t ranks)
   if (cost.has_compressed_stage)
     stage(compressed ? "compressed stage:" : "later stage:", cost.compressed_state, cost.compressed_traffic,
           cost.compressed_local_traffic);
-  if (cost.has_compressed_stage && !compressed) text += kNothingCompressed;
+  if (cost.has_compressed_stage && !compressed) text += fmt::format("#   nothing is compressed: {}\n", kWhyNothingCompressed);
   text += fmt::format("#   {:<18} state {:>6.2f} bytes a parameter\n", "at the most:", cost.peak_state);
   return text + fmt::format("#   {:<18} {} bytes a step and rank\n", "agreement:", cost.agreement_traffic);
 }

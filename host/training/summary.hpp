@@ -17,6 +17,11 @@ namespace onebit::host {
 enum class Ending { completed, interrupted, failed };
 const char* text_of(Ending ending);
 
+// Of a configuration with a compressed stage in which compressed rounds compress no element.
+inline constexpr const char* kWhyNothingCompressed =
+    "each tensor is exempt (optimizer.dense), has fewer elements than exchange.dense_below or would be larger compressed; or "
+    "all ranks are on one machine, with exchange.topology = \"hierarchical\"";
+
 struct Summary {
   Ending ending = Ending::completed;
   std::string reason;  // interrupted: by which signal; failed: why; else ""

@@ -71,9 +71,7 @@ void TrainLog::tell_if_all_dense(const Summary& summary) {
   const Traffic& t = summary.traffic;
   if (summary.compressor.empty() || summary.ending != Ending::completed) return;
   if (summary.ranks > 1 && t.compressed_parameters == 0) {
-    progress_.note(
-        "nothing was compressed: each tensor is exempt (optimizer.dense), has fewer elements than exchange.dense_below or "
-        "would be larger compressed; or all ranks are on one machine, with exchange.topology = \"hierarchical\"");
+    progress_.note(std::string("nothing was compressed: ") + kWhyNothingCompressed);
     return;
   }
   if (t.compressed_steps + t.local_steps > 0) return;

@@ -11,12 +11,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kFarewell = 2s;                           // for the last control messages to leave
-constexpr int64_t kLongest = 1'000'000'000'000'000'000;  // ns, 30 years: the clock does not overflow
-
-Clock::time_point later(Clock::time_point start, int64_t ns) {
-  return start + std::chrono::nanoseconds(std::min(ns, kLongest));
-}
+constexpr auto kFarewell = 2s;  // for the last control messages to leave
 
 // What a rank brings for itself.
 void copy_own(const Offer& offer, int rank) {
@@ -211,27 +206,14 @@ Clock::time_point Engine::last_sign(const Operation& operation) const {
   return last;
 }
 
-Engine::Lateness Engine::lateness(const Operation& operation, Clock::time_point start, int64_t limit) const {
+Lateness Engine::lateness(const Operation& operation, Clock::time_point start, int64_t limit) const {
   const auto now = Clock::now();
-  if (limit < 0) return lateness(operation, start);
-  const auto end = limit == 0 ? later(now, kLongest) : later(std::max(start, last_sign(operation)), limit);
-  return {now < end ? "" : "waited " + seconds_text(limit) + " for " + ranks_text(operation.missing()), end};
-}
-
-// By the communicator's own limits.
-Engine::Lateness Engine::lateness(const Operation& operation, Clock::time_point start) const {
-  std::vector<int> silent, absent;
   const std::vector<int> missing = operation.missing();
-  for (const int rank : missing) {
-    if (signs_.silent(static_cast<size_t>(operation.context->peer(rank)))) silent.push_back(rank);
-    if (!operation.pairs[static_cast<size_t>(rank)].met) absent.push_back(rank);
-  }
-  if (!silent.empty()) return {silence_text(ranks_text(silent), limits_.timeout_ns), {}};
-  const auto now = Clock::now();
-  const auto end =
-      limits_.stall_ns == 0 ? later(now, kLongest) : later(std::max(start, operation.progressed), limits_.stall_ns);
-  if (now >= end) return {stall_text(ranks_text(absent.empty() ? missing : absent), limits_.stall_ns, absent.empty()), {}};
-  return {"", std::min(end, now + signs_.interval())};
+  if (limit >= 0) return lateness_by_call(ranks_text(missing), std::max(start, last_sign(operation)), limit, now);
+  return lateness_by_limits(
+      limits_, signs_, missing, [&](int rank) { return static_cast<size_t>(operation.context->peer(rank)); },
+      [&](int rank) { return operation.pairs[static_cast<size_t>(rank)].met; }, ranks_text,
+      std::max(start, operation.progressed), now);
 }
 
 void Engine::wait(Operation& operation, int64_t timeout_ns) {

@@ -67,13 +67,7 @@ class Engine final : private Listener {
 
   // engine.cpp: on the threads of callers
   Operation& take_spare();
-  // Why a wait is over, "" while it is not, and when to ask again.
-  struct Lateness {
-    std::string why;
-    Clock::time_point ask_again;
-  };
   Lateness lateness(const Operation& operation, Clock::time_point start, int64_t limit) const;
-  Lateness lateness(const Operation& operation, Clock::time_point start) const;
   Clock::time_point last_sign(const Operation& operation) const;
   void time_out(Operation& operation, const std::string& why);
   void say_goodbye(Context& context, const char* why);

@@ -99,4 +99,38 @@ class SignsOfLife {
   Time looked_, next_;
 };
 
+// Why a wait is over, "" while it is not, and when to ask again.
+struct Lateness {
+  std::string why;
+  SignsOfLife::Time ask_again;
+};
+
+// A time so long after another that the clock does not overflow: 30 years at most.
+inline constexpr int64_t longest_wait_ns = 1'000'000'000'000'000'000;
+inline SignsOfLife::Time later(SignsOfLife::Time start, int64_t ns) {
+  return start + std::chrono::nanoseconds(std::min(ns, longest_wait_ns));
+}
+
+// By a call's own limit, within which nothing came from those that are missing. who: "rank 1". last: when something did.
+inline Lateness lateness_by_call(const std::string& who, SignsOfLife::Time last, int64_t limit_ns, SignsOfLife::Time now) {
+  const auto end = limit_ns == 0 ? later(now, longest_wait_ns) : later(last, limit_ns);
+  return {now < end ? "" : "waited " + seconds_text(limit_ns) + " for " + who, end};
+}
+
+// By the communicator's limits. missing: the ranks that are waited for; peer(rank): its number in signs; met(rank): it has
+// come; text(ranks): "rank 1"; last: when the wait began, or bytes moved.
+template <class Peer, class Met, class Text>
+Lateness lateness_by_limits(const Limits& limits, const SignsOfLife& signs, const std::vector<int>& missing, Peer&& peer,
+                            Met&& met, Text&& text, SignsOfLife::Time last, SignsOfLife::Time now) {
+  std::vector<int> silent, absent;
+  for (const int rank : missing) {
+    if (signs.silent(peer(rank))) silent.push_back(rank);
+    if (!met(rank)) absent.push_back(rank);
+  }
+  if (!silent.empty()) return {silence_text(text(silent), limits.timeout_ns), {}};
+  const auto end = limits.stall_ns == 0 ? later(now, longest_wait_ns) : later(last, limits.stall_ns);
+  if (now >= end) return {stall_text(text(absent.empty() ? missing : absent), limits.stall_ns, absent.empty()), {}};
+  return {"", std::min(end, now + signs.interval())};
+}
+
 }  // namespace onebit

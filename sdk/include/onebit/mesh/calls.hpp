@@ -184,27 +184,13 @@ inline Clock::time_point Engine::last_sign(const Operation& operation) const {
   return last;
 }
 
-inline Engine::Lateness Engine::lateness(const Operation& operation, Clock::time_point start, int64_t limit) const {
+inline Lateness Engine::lateness(const Operation& operation, Clock::time_point start, int64_t limit) const {
   const auto now = Clock::now();
-  if (limit < 0) return lateness(operation, start);
-  const auto end = limit == 0 ? later(now, kLongest) : later(std::max(start, last_sign(operation)), limit);
-  return {now < end ? "" : "waited " + seconds_text(limit) + " for " + ranks_text(operation.missing()), end};
-}
-
-// By the communicator's own limits.
-inline Engine::Lateness Engine::lateness(const Operation& operation, Clock::time_point start) const {
-  std::vector<int> silent, absent;
   const std::vector<int> missing = operation.missing();
-  for (const int rank : missing) {
-    if (signs_.silent(static_cast<size_t>(operation.context->peer(rank)))) silent.push_back(rank);
-    if (!operation.pair(rank).met) absent.push_back(rank);
-  }
-  if (!silent.empty()) return {silence_text(ranks_text(silent), limits_.timeout_ns), {}};
-  const auto now = Clock::now();
-  const auto end =
-      limits_.stall_ns == 0 ? later(now, kLongest) : later(std::max(start, operation.progressed), limits_.stall_ns);
-  if (now >= end) return {stall_text(ranks_text(absent.empty() ? missing : absent), limits_.stall_ns, absent.empty()), {}};
-  return {"", std::min(end, now + signs_.interval())};
+  if (limit >= 0) return lateness_by_call(ranks_text(missing), std::max(start, last_sign(operation)), limit, now);
+  return lateness_by_limits(
+      limits_, signs_, missing, [&](int rank) { return static_cast<size_t>(operation.context->peer(rank)); },
+      [&](int rank) { return operation.pair(rank).met; }, ranks_text, std::max(start, operation.progressed), now);
 }
 
 inline void Engine::wait(Operation& operation, int64_t timeout_ns) {
@@ -213,7 +199,7 @@ inline void Engine::wait(Operation& operation, int64_t timeout_ns) {
   const int64_t limit = timeout_ns < 0 ? operation.offer.timeout_ns : timeout_ns;
   const Clock::time_point start = Clock::now();
   while (!operation.done) {
-    const Lateness late = operation.failed ? Lateness{"", later(start, kLongest)} : lateness(operation, start, limit);
+    const Lateness late = operation.failed ? Lateness{"", later(start, longest_wait_ns)} : lateness(operation, start, limit);
     if (!late.why.empty()) {
       time_out(lock, operation, late.why);
     } else if (driven_) {

@@ -49,9 +49,8 @@ class Engine final : private WireListener {
   void abort(Context& context, std::string_view reason);
 
  private:
-  static constexpr int64_t kLongest = 1'000'000'000'000'000'000;  // ns, 30 years: the clock does not overflow
-  static constexpr auto kFarewell = std::chrono::seconds(2);      // for the last messages to leave
-  static constexpr auto kSpin = std::chrono::microseconds(30);    // about what it costs to sleep and be woken
+  static constexpr auto kFarewell = std::chrono::seconds(2);    // for the last messages to leave
+  static constexpr auto kSpin = std::chrono::microseconds(30);  // about what it costs to sleep and be woken
 
   // calls.hpp: on behalf of callers
   Operation& take_spare();
@@ -59,17 +58,8 @@ class Engine final : private WireListener {
     if (!operation.held)
       throw Error(Code::invalid_argument, "the request was given back already: wait may be called once for each");
   }
-  // Why a wait is over, "" while it is not, and when to ask again.
-  struct Lateness {
-    std::string why;
-    Clock::time_point ask_again;
-  };
   Lateness lateness(const Operation& operation, Clock::time_point start, int64_t limit) const;
-  Lateness lateness(const Operation& operation, Clock::time_point start) const;
   Clock::time_point last_sign(const Operation& operation) const;
-  static Clock::time_point later(Clock::time_point start, int64_t ns) {
-    return start + std::chrono::nanoseconds(std::min(ns, kLongest));
-  }
   void time_out(Lock& lock, Operation& operation, const std::string& why);
   void pass(Lock& lock, Context& context, Code code, const std::string& text);
   void end(Context& context, Failure failure, bool tell);
