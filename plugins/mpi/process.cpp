@@ -17,6 +17,7 @@
 
 #include "engine.hpp"
 #include "onebit/error.hpp"
+#include "onebit/text_hash.hpp"
 
 namespace onebit::mpi {
 namespace {
@@ -99,9 +100,7 @@ uint64_t name_hash() {
   char name[MPI_MAX_PROCESSOR_NAME] = "";
   int length = 0;
   check(MPI_Get_processor_name(name, &length), "MPI_Get_processor_name");
-  uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
-  for (int i = 0; i < length; ++i) hash = (hash ^ static_cast<unsigned char>(name[i])) * 0x100000001b3U;
-  return hash;
+  return text_hash({name, static_cast<size_t>(length)});
 }
 
 // Answers the thread level.

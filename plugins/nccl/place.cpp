@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "onebit/error.hpp"
+#include "onebit/text_hash.hpp"
 
 namespace onebit::nccl {
 namespace {
@@ -217,9 +218,7 @@ uint64_t machine_number() {
   ::gethostname(name, sizeof name - 1);
   std::string boot;
   std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), boot);
-  uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
-  for (const char c : name + ('/' + boot)) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-  return hash;
+  return text_hash(name + ('/' + boot));
 }
 
 }  // namespace onebit::nccl

@@ -15,6 +15,7 @@
 #include "onebit/communicator.hpp"
 #include "onebit/error.hpp"
 #include "onebit/session.hpp"
+#include "onebit/text_hash.hpp"
 
 namespace onebit {
 namespace detail {
@@ -56,8 +57,7 @@ inline void send_bytes(Communicator& communicator, void* bytes, int64_t count) {
 // Throws Error(state_mismatch) on all ranks where lines are not those of rank 0; on a rank that differs, with the first that
 // does.
 inline void require_same_buffers(Communicator& communicator, const std::string& lines) {
-  uint64_t hash = 14695981039346656037U;  // FNV-1a
-  for (const char c : lines) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
+  const uint64_t hash = text_hash(lines);
   std::vector<uint64_t> hashes(static_cast<size_t>(communicator.size()));
   std::vector<Part> parts;
   for (int64_t rank = 0; rank < communicator.size(); ++rank) parts.push_back({rank * 8, 8});

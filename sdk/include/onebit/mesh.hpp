@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "onebit/text_hash.hpp"
+
 namespace onebit {
 
 // A stream of bytes in each direction between each pair of ranks: in order, complete, never merged with another's. Its
@@ -45,9 +47,7 @@ class Mesh {
   virtual uint64_t machine() const {
     char name[256] = "";
     (void)::gethostname(name, sizeof name - 1);
-    uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
-    for (const char* c = name; *c != 0; ++c) hash = (hash ^ static_cast<unsigned char>(*c)) * 0x100000001b3U;
-    return hash;
+    return text_hash(name);
   }
 
  private:
