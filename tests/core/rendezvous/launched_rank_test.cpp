@@ -52,6 +52,19 @@ TEST_CASE("a rank as torchrun starts it") {
   CHECK(self.job == "job-7");
 }
 
+// As `srun -n 4 torchrun --nproc-per-node 1 ...`: four jobs of one process each.
+TEST_CASE("a job of one process is none of the ranks of the step that its torchrun runs in") {
+  const LaunchedRank self = read({{"TORCHELASTIC_RUN_ID", "job-7"},
+                                  {"RANK", "0"},
+                                  {"WORLD_SIZE", "1"},
+                                  {"LOCAL_RANK", "0"},
+                                  {"LOCAL_WORLD_SIZE", "1"},
+                                  {"SLURM_PROCID", "2"},
+                                  {"SLURM_STEP_NUM_TASKS", "4"}});
+  CHECK(self.rank == 0);
+  CHECK(self.size == 1);
+}
+
 TEST_CASE("the port: torchrun's own store is left alone, and a port that was asked for is taken") {
   CHECK(read({}).ports == 1);
   const LaunchedRank beside = read({{"TORCHELASTIC_USE_AGENT_STORE", "True"}});

@@ -73,6 +73,7 @@ TEST_CASE("ranks with another order in memory are told so before anything is sen
   for (const std::string& text : train_in_order([](int rank) { return rank == 1 ? channels_last : by_rows; }, models)) {
     CAPTURE(text);
     CHECK(text.find("or their order in memory") != std::string::npos);
+    CHECK(text.find("[4, 3, 5, 2], in memory with strides 30, 1, 6, 3") != std::string::npos);
   }
   CHECK(models[1][0] == std::vector<float>(120, 0.5F));
 }
