@@ -31,8 +31,8 @@ struct Witness {
 // or, where `strict` is false, is passed over.
 std::vector<Witness> witnesses(bool strict = true);
 
-// The one to believe of these: torchrun where its agent started this process; else who started many before who started it alone,
-// and then the innermost. NULL: none.
+// The one to believe of these: torchrun where its agent started this process; else who started many before who started it
+// alone, and then the innermost. NULL: none.
 const Witness* strongest(const std::vector<Witness>& all, bool only_mpi = false);
 
 // Throws Error(invalid_argument) where RANK and WORLD_SIZE contradict another launcher: both tell of many, and neither can have
