@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading safetensors: the header is checked as a whole, so that whatever passes can be read without another thought.
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
-#include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <tuple>
 
+#include "files/dtypes.hpp"
+#include "files/file_reader.hpp"
 #include "onebit/error.hpp"
 #include "onebit/safetensors.hpp"
 
@@ -25,18 +21,6 @@ using Entry = SafetensorsReader::Entry;
 
 constexpr uint64_t kMaximumHeader = 100'000'000;  // the reference implementation's limit
 constexpr int kDeepest = 3;                       // the header, a tensor, its shape
-
-// The dtypes of safetensors 0.8. A file may have others, of later versions: their sizes can't be checked, and nobody needs to
-// read them.
-struct Dtype {
-  std::string_view name;
-  uint64_t bits;
-};
-constexpr Dtype kDtypes[] = {{"F4", 4},          {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"BOOL", 8},    {"U8", 8},
-                             {"I8", 8},          {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
-                             {"F8_E5M2FNUZ", 8}, {"U16", 16},    {"I16", 16},    {"F16", 16},    {"BF16", 16},
-                             {"U32", 32},        {"I32", 32},    {"F32", 32},    {"U64", 64},    {"I64", 64},
-                             {"F64", 64},        {"C64", 64}};
 
 // Of two bytes.
 float from_bf16(uint16_t half) { return std::bit_cast<float>(static_cast<uint32_t>(half) << 16U); }
@@ -67,48 +51,21 @@ struct Reading {
   [[noreturn]] void fail_tensor(std::string_view name, const std::string& what) const {
     fail("tensor " + in_quotes(name) + ": " + what);
   }
-  [[noreturn]] void fail_system(const std::string& what) const {
-    const int error = errno;
-    throw Error(Code::unavailable, file.string() + ": " + what + ": " + std::strerror(error), error);
-  }
 };
 
-void read_fully(const Reading& reading, int descriptor, void* out, uint64_t bytes, uint64_t offset) {
-  auto* to = static_cast<char*>(out);
-  while (bytes > 0) {
-    const ssize_t got = ::pread(descriptor, to, std::min<uint64_t>(bytes, 1u << 30), static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) reading.fail_system("cannot be read");
-    if (got == 0) reading.fail("became shorter while it was read");
-    to += got;
-    offset += static_cast<uint64_t>(got);
-    bytes -= static_cast<uint64_t>(got);
-  }
-}
-
-// Opens a regular file (a pipe would wait for ever) and answers its size.
-uint64_t open_regular(const Reading& reading, int& descriptor) {
-  descriptor = ::open(reading.file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) reading.fail_system("cannot be opened");
-  struct stat status = {};
-  if (::fstat(descriptor, &status) != 0) reading.fail_system("cannot be examined");
-  if (!S_ISREG(status.st_mode)) reading.fail("is not a regular file");
-  return static_cast<uint64_t>(status.st_size);
-}
-
-std::string read_header(const Reading& reading, int descriptor, uint64_t file_size) {
+std::string read_header(const Reading& reading, const FileReader& file) {
   uint64_t size = 0;
-  if (file_size < sizeof size)
-    reading.fail("has " + std::to_string(file_size) + " bytes; a safetensors file begins with 8 bytes of header length");
-  read_fully(reading, descriptor, &size, sizeof size, 0);
+  if (file.bytes() < sizeof size)
+    reading.fail("has " + std::to_string(file.bytes()) + " bytes; a safetensors file begins with 8 bytes of header length");
+  file.read(&size, sizeof size, 0);
   if (size > kMaximumHeader)
     reading.fail("header length " + std::to_string(size) + " is above the format's limit of " + std::to_string(kMaximumHeader) +
                  " bytes; is this a safetensors file?");
-  if (size > file_size - sizeof size)
-    reading.fail("header length " + std::to_string(size) + " goes beyond the end of the file (" + std::to_string(file_size) +
+  if (size > file.bytes() - sizeof size)
+    reading.fail("header length " + std::to_string(size) + " goes beyond the end of the file (" + std::to_string(file.bytes()) +
                  " bytes); the file is truncated or not in the safetensors format");
   std::string text(size, '\0');
-  read_fully(reading, descriptor, text.data(), size, sizeof size);
+  file.read(text.data(), size, sizeof size);
   return text;
 }
 
@@ -178,13 +135,13 @@ std::optional<uint64_t> elements_of(const std::vector<uint64_t>& dims) {
 // Answers how many elements there are, having found that they make these bytes, where the dtype tells.
 uint64_t check_size(const Reading& reading, const std::string& name, const json& tensor, const std::vector<uint64_t>& shape,
                     std::string_view dtype, uint64_t found) {
-  const auto* known = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const Dtype& d) { return d.name == dtype; });
-  const bool is_known = known != std::end(kDtypes);
+  // A file may have dtypes of later versions: their sizes can't be checked, and nobody needs to read them.
+  const std::optional<uint64_t> known = bits_of(dtype);
   const std::optional<uint64_t> elements = elements_of(shape);
   uint64_t bits = 0;
-  if (!elements || __builtin_mul_overflow(*elements, is_known ? known->bits : 1, &bits))
+  if (!elements || __builtin_mul_overflow(*elements, known.value_or(1), &bits))
     reading.fail_tensor(name, "shape " + tensor["shape"].dump().substr(0, 200) + " has more elements than can be counted");
-  if (!is_known) return *elements;
+  if (!known) return *elements;
   if (bits % 8 != 0) reading.fail_tensor(name, "shape and dtype make " + std::to_string(bits) + " bits, not whole bytes");
   if (bits / 8 != found)
     reading.fail_tensor(name,
@@ -221,27 +178,22 @@ void check_cover(const Reading& reading, const std::vector<Entry>& sorted, uint6
 
 }  // namespace
 
-SafetensorsReader::SafetensorsReader(const std::filesystem::path& file) : file_(file) {
-  const Reading reading{file_};
-  try {
-    const uint64_t file_size = open_regular(reading, descriptor_);
-    const std::string text = read_header(reading, descriptor_, file_size);
-    const json header = parse_header(reading, text);
-    const uint64_t data_begin = sizeof(uint64_t) + text.size();
-    metadata_ = parse_metadata(reading, header);
-    for (const auto& [name, tensor] : header.items())
-      if (name != "__metadata__") entries_.push_back(parse_tensor(reading, name, tensor, data_begin, file_size - data_begin));
-    const auto place = [](const Entry& e) { return std::tie(e.offset, e.bytes, e.name); };
-    std::sort(entries_.begin(), entries_.end(), [&](const Entry& a, const Entry& b) { return place(a) < place(b); });
-    check_cover(reading, entries_, data_begin, file_size);
-    for (size_t i = 0; i < entries_.size(); ++i) by_name_.emplace(entries_[i].name, i);
-  } catch (...) {
-    if (descriptor_ >= 0) ::close(descriptor_);
-    throw;
-  }
+SafetensorsReader::SafetensorsReader(const std::filesystem::path& file) : reader_(std::make_unique<FileReader>(file)) {
+  const Reading reading{file};
+  const uint64_t file_size = reader_->bytes();
+  const std::string text = read_header(reading, *reader_);
+  const json header = parse_header(reading, text);
+  const uint64_t data_begin = sizeof(uint64_t) + text.size();
+  metadata_ = parse_metadata(reading, header);
+  for (const auto& [name, tensor] : header.items())
+    if (name != "__metadata__") entries_.push_back(parse_tensor(reading, name, tensor, data_begin, file_size - data_begin));
+  const auto place = [](const Entry& e) { return std::tie(e.offset, e.bytes, e.name); };
+  std::sort(entries_.begin(), entries_.end(), [&](const Entry& a, const Entry& b) { return place(a) < place(b); });
+  check_cover(reading, entries_, data_begin, file_size);
+  for (size_t i = 0; i < entries_.size(); ++i) by_name_.emplace(entries_[i].name, i);
 }
 
-SafetensorsReader::~SafetensorsReader() { ::close(descriptor_); }
+SafetensorsReader::~SafetensorsReader() = default;
 
 const Entry* SafetensorsReader::find(std::string_view name) const {
   const auto found = by_name_.find(name);
@@ -250,7 +202,7 @@ const Entry* SafetensorsReader::find(std::string_view name) const {
 
 const Entry& SafetensorsReader::at(std::string_view name) const {
   const Entry* entry = find(name);
-  if (entry == nullptr) Reading{file_}.fail("has no tensor " + in_quotes(name));
+  if (entry == nullptr) Reading{reader_->file()}.fail("has no tensor " + in_quotes(name));
   return *entry;
 }
 
@@ -258,23 +210,30 @@ bool SafetensorsReader::reads(std::string_view dtype) { return dtype == "F32" ||
 
 void SafetensorsReader::require_readable(const Entry& entry) const {
   if (!reads(entry.dtype))
-    Reading{file_}.fail("tensor " + in_quotes(entry.name) + " has dtype " + in_quotes(entry.dtype) +
-                            ", only F32, BF16 and F16 can be read; convert it first",
-                        Code::unsupported);
+    Reading{reader_->file()}.fail("tensor " + in_quotes(entry.name) + " has dtype " + in_quotes(entry.dtype) +
+                                      ", only F32, BF16 and F16 can be read; convert it first",
+                                  Code::unsupported);
 }
 
 void SafetensorsReader::read(const Entry& entry, float* out) const {
   require_readable(entry);
-  const Reading reading{file_};
-  if (entry.dtype == "F32") return read_fully(reading, descriptor_, out, entry.bytes, entry.offset);
+  if (entry.dtype == "F32") return reader_->read(out, entry.bytes, entry.offset);
   const auto convert = entry.dtype == "BF16" ? from_bf16 : from_fp16;
   uint16_t piece[4096];
   for (uint64_t done = 0; done < entry.elements;) {
     const uint64_t count = std::min<uint64_t>(std::size(piece), entry.elements - done);
-    read_fully(reading, descriptor_, piece, count * sizeof(uint16_t), entry.offset + done * sizeof(uint16_t));
+    reader_->read(piece, count * sizeof(uint16_t), entry.offset + done * sizeof(uint16_t));
     out = std::transform(piece, piece + count, out, convert);
     done += count;
   }
+}
+
+void SafetensorsReader::read_bytes(const Entry& entry, uint64_t begin, uint64_t bytes, void* out) const {
+  if (begin > entry.bytes || bytes > entry.bytes - begin)
+    throw Error(Code::internal, reader_->file().string() + ": tensor " + in_quotes(entry.name) + " has " +
+                                    std::to_string(entry.bytes) + " bytes, asked for were " + std::to_string(bytes) +
+                                    " from byte " + std::to_string(begin));
+  reader_->read(out, bytes, entry.offset + begin);
 }
 
 std::vector<float> SafetensorsReader::read(std::string_view name) const {

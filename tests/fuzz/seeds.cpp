@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "checkpoint/record.hpp"
 #include "onebit/safetensors.hpp"
 #include "rendezvous/store_protocol.hpp"
 
@@ -31,6 +32,19 @@ void write_safetensors(const fs::path& folder) {
   std::string bytes(8, '\0');
   bytes[0] = static_cast<char>(header.size());
   write(folder / "types", bytes + header + std::string(8, '\1'));
+}
+
+void write_records(const fs::path& folder) {
+  for (const onebit::HashKind kind : {onebit::HashKind::xxh3_128, onebit::HashKind::sha256}) {
+    onebit::CheckpointRecord record;
+    record.step = 1234;
+    record.ranks = 4;
+    record.hash = kind;
+    const std::string hash(onebit::digits_of(kind), '7');
+    record.files = {{"model.safetensors", 30, {{0, 10, hash}, {10, 30, hash}}}, {"rank-00000-of-00004.safetensors", 0, {}}};
+    record.session = {{"layout", {1, 2.5, nullptr, true}}, {"plugins", {{"name", "\\u00e9"}}}};
+    write(folder / std::string(name_of(kind)), onebit::record_text(record));
+  }
 }
 
 // Which codec, how many blocks, their sizes and keys, a weight, and bytes: as payload_fuzz.cpp takes them apart.
@@ -69,6 +83,7 @@ int main(int argc, char** argv) {
   const fs::path folder = argv[1];
   try {
     write_safetensors(folder / "safetensors");
+    write_records(folder / "checkpoint");
     write_payloads(folder / "payload");
     write_requests(folder / "store");
     fs::create_directories(folder / "elf");

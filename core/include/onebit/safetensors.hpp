@@ -14,6 +14,8 @@
 
 namespace onebit {
 
+class FileReader;
+
 using TensorMetadata = std::map<std::string, std::string, std::less<>>;  // the header's __metadata__
 
 // Opens a file and checks its whole header; data is read when asked for, straight to where it belongs. Reading is thread-safe.
@@ -48,12 +50,14 @@ class SafetensorsReader {
   // reads(dtype).
   void read(const Entry& entry, float* out) const;
   std::vector<float> read(std::string_view name) const;
+  // Copies the bytes [begin, begin + bytes) of the entry's data to out, as they are in the file and whatever its dtype is.
+  // Throws Error(internal) when it has fewer.
+  void read_bytes(const Entry& entry, uint64_t begin, uint64_t bytes, void* out) const;
 
  private:
   void require_readable(const Entry& entry) const;
 
-  std::filesystem::path file_;
-  int descriptor_ = -1;
+  std::unique_ptr<const FileReader> reader_;
   std::vector<Entry> entries_;
   std::map<std::string, size_t, std::less<>> by_name_;
   TensorMetadata metadata_;
