@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "source_tree.hpp"
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/search_paths.hpp"
@@ -17,10 +18,11 @@
 namespace {
 
 namespace fs = std::filesystem;
+using onebit::test::in_quotes;
+using onebit::test::kUnavailable;
 using onebit::test::Outcome;
 using onebit::test::run_shell;
 
-constexpr int kUnavailable = 69;  // of overlay.sh
 const std::string kSource = ONEBIT_SOURCE_DIR, kBuild = ONEBIT_BINARY_DIR, kCMake = ONEBIT_CMAKE;
 #ifdef ONEBIT_SANITIZED
 constexpr bool kSanitized = true;  // then no program of an author's can be linked with the core, and nothing is packed
@@ -29,7 +31,6 @@ constexpr bool kSanitized = false;
 #endif
 
 void must(const Outcome& outcome) { REQUIRE_MESSAGE(outcome.status == 0, outcome.text); }
-std::string in_quotes(const fs::path& path) { return "'" + path.string() + "'"; }
 
 // A prefix that was installed to and then moved, so that nothing in it can rely on where it was.
 class Installed {

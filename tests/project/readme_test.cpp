@@ -13,6 +13,7 @@
 #include <sstream>
 #include <string>
 
+#include "source_tree.hpp"
 #include "support/mpirun.hpp"
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
@@ -22,9 +23,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using onebit::test::Outcome;
+using onebit::test::root;
 using onebit::test::run_shell;
 
-const fs::path root = ONEBIT_SOURCE_DIR;
 const char* const kDocuments[] = {
     "README.md",         "plugins/algorithms.md", "plugins/nccl/gpus.md",      "core/semantics.md",
     "host/launching.md", "host/embedding.md",     "host/what-happens-when.md", "tests/slownet/results.md"};

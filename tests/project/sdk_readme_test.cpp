@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "source_tree.hpp"
 #include "support/conformance.hpp"
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
@@ -18,10 +19,10 @@ namespace {
 namespace fs = std::filesystem;
 using onebit::test::ConformanceResult;
 using onebit::test::Outcome;
+using onebit::test::root;
 using onebit::test::run_conformance;
 using onebit::test::run_shell;
 
-const fs::path root = ONEBIT_SOURCE_DIR;
 const std::string& guide() {
   static const std::string text = contents_of(root / "sdk/README.md");
   return text;

@@ -17,17 +17,17 @@ using onebit::test::LinkedFile;
 using onebit::test::Outcome;
 using onebit::test::run_shell;
 
-const fs::path kBuild = ONEBIT_BINARY_DIR;
+const fs::path kBuildFolder = ONEBIT_BINARY_DIR;
 
 // All that CMake links here and that has been built, and what other means have made.
 std::vector<fs::path> linked_here() {
   std::vector<fs::path> files;
-  std::ifstream list(kBuild / "linked_files.txt");
+  std::ifstream list(kBuildFolder / "linked_files.txt");
   for (std::string line; std::getline(list, line);)
     if (fs::is_regular_file(line)) files.emplace_back(line);
   for (const char* folder : {"abi_plugins", "tests/sdk/examples"})
-    if (fs::is_directory(kBuild / folder))
-      for (const fs::path& file : onebit::test::linked_files_in(kBuild / folder))
+    if (fs::is_directory(kBuildFolder / folder))
+      for (const fs::path& file : onebit::test::linked_files_in(kBuildFolder / folder))
         if (file.string().find("/CMakeFiles/") == std::string::npos) files.push_back(file);
   return files;
 }
@@ -45,7 +45,7 @@ TEST_CASE("every file that is linked here looks beside itself, or where a librar
   for (const fs::path& file : files) names.insert(file.filename());
   for (const std::string name : {"onebit", "onebit_plugin_threads.so", "onebit_plugin_adam.so", "project_test", "none.so"})
     CHECK_MESSAGE(names.count(name) == 1, name);
-  const std::string faults = onebit::test::search_path_faults(files, kBuild);
+  const std::string faults = onebit::test::search_path_faults(files, kBuildFolder);
   CHECK_MESSAGE(faults.empty(), faults);
 }
 
@@ -54,8 +54,8 @@ TEST_CASE("the command finds its libraries whatever lies in the working director
   std::set<std::string> names;
   for (const char* file : {"bin/onebit", "lib/libonebit_core.so", "lib/onebit/plugins/onebit_plugin_adam.so",
                            "lib/onebit/plugins/onebit_plugin_mpi.so"})
-    if (fs::exists(kBuild / file))
-      for (const std::string& name : onebit::test::linked_file(kBuild / file).needed) names.insert(name);
+    if (fs::exists(kBuildFolder / file))
+      for (const std::string& name : onebit::test::linked_file(kBuildFolder / file).needed) names.insert(name);
   REQUIRE(names.size() > 5);
   for (const std::string& name : names) here.file(name, "no library at all");
   const std::string enter = "cd '" + here.path().string() + "' && ";

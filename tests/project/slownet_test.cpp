@@ -8,15 +8,17 @@
 #include <string>
 #include <vector>
 
+#include "source_tree.hpp"
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
 
+using onebit::test::kUnavailable;
 using onebit::test::Outcome;
 using onebit::test::run_shell;
 
 namespace {
 
-constexpr int kWrongArguments = 2, kUnavailable = 69;
+constexpr int kWrongArguments = 2;
 
 std::string in_source(const std::string& file) { return std::string(ONEBIT_SOURCE_DIR) + "/tests/slownet/" + file; }
 std::string rig(const std::string& arguments) { return in_source("rig.sh") + " " + arguments; }

@@ -23,10 +23,10 @@ inline float noise(uint64_t step, uint64_t rank, uint64_t tensor, uint64_t i) {
 inline std::vector<std::vector<float>> noisy(const std::vector<std::vector<float>>& like, int64_t step, int rank) {
   std::vector<std::vector<float>> result;
   for (size_t k = 0; k < like.size(); ++k) {
-    result.emplace_back();
-    for (size_t i = 0; i < like[k].size(); ++i)
-      result.back().push_back(noise(static_cast<uint64_t>(step), static_cast<uint64_t>(rank), k, i) +
-                              0.3F * std::sin(static_cast<float>(i)));
+    std::vector<float>& tensor = result.emplace_back(like[k].size());
+    for (size_t i = 0; i < tensor.size(); ++i)
+      tensor[i] =
+          noise(static_cast<uint64_t>(step), static_cast<uint64_t>(rank), k, i) + 0.3F * std::sin(static_cast<float>(i));
   }
   return result;
 }

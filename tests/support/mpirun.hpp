@@ -23,7 +23,9 @@ inline std::string mpi_environment() {
 inline std::string mpirun_command(int ranks) {
   return mpi_environment() +
          "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 "
-         "OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none " ONEBIT_MPIRUN " -n " +
+         "OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none "
+         // other tests want the processors, too
+         "OMPI_MCA_mpi_yield_when_idle=1 " ONEBIT_MPIRUN " -n " +
          std::to_string(ranks) + " ";
 }
 inline Outcome mpirun(int ranks, const std::string& command) {

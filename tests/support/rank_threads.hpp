@@ -2,6 +2,8 @@
 // Ranks that are threads, and an all_gather that a case can post and wait for on its own: for the tests of communicators.
 #pragma once
 
+#include <doctest/doctest.h>
+
 #include <exception>
 #include <functional>
 #include <string>
@@ -26,6 +28,10 @@ inline std::vector<std::string> outcomes(int ranks, const std::function<void(int
     });
   for (std::thread& thread : threads) thread.join();
   return texts;
+}
+
+inline void check_none(const std::vector<std::string>& texts) {
+  for (const std::string& text : texts) CHECK(text == "");
 }
 
 // only: the one rank that brings bytes; -1: all do.

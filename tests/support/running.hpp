@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 
@@ -14,6 +15,9 @@ struct Outcome {
   int status = -1;   // exit code; 128 + signal when one ended it
   std::string text;  // stdout and stderr
 };
+
+// For the shell.
+inline std::string in_quotes(const std::filesystem::path& path) { return "'" + path.string() + "'"; }
 
 // command: for the shell.
 inline Outcome run_shell(const std::string& command) {

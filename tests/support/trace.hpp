@@ -2,6 +2,7 @@
 // Recorded traces of the reference implementation (tests/golden) and the closed-form inputs they were recorded from.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -20,6 +21,15 @@ inline std::vector<float> trace_parameter(int tensor, size_t elements) {
   for (size_t i = 0; i < elements; ++i)
     values.push_back(static_cast<float>(std::cos(0.05 * static_cast<double>(i + 1) + tensor)));
   return values;
+}
+
+// From what was recorded, tensor by tensor.
+inline double largest_difference(const std::vector<std::vector<float>>& found, const nlohmann::json& recorded) {
+  double largest = 0;
+  for (size_t k = 0; k < found.size(); ++k)
+    for (size_t i = 0; i < found[k].size(); ++i)
+      largest = std::max(largest, std::fabs(static_cast<double>(found[k][i]) - recorded[k][i].get<double>()));
+  return largest;
 }
 
 // t counts from 1.

@@ -10,23 +10,10 @@
 #include <thread>
 
 #include "onebit/communicator.hpp"
-
-namespace {
+#include "tcp_ranks.hpp"
 
 using namespace onebit;
-
-// The code and text of what f throws; OK when it throws nothing.
-template <class F>
-std::pair<int, std::string> error_of(F&& f) {
-  try {
-    f();
-    return {ONEBIT_OK, ""};
-  } catch (const Error& e) {
-    return {static_cast<int>(e.code()), e.what()};
-  }
-}
-
-}  // namespace
+using test::error_of;
 
 TEST_CASE("rendezvous: every rank has a view of its own") {
   LocalRendezvous meeting(3);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ranks that meet over TCP on this machine, and what they throw: for the tests of the rendezvous.
+// Ranks that meet over TCP on this machine, and what a rendezvous throws.
 #pragma once
 
 #include <chrono>
@@ -7,6 +7,7 @@
 
 #include "onebit/error.hpp"
 #include "onebit/rendezvous.hpp"
+#include "support/text.hpp"
 
 namespace onebit::test {
 
@@ -38,8 +39,6 @@ Thrown error_of(F&& f) {
     return {static_cast<int>(e.code()), e.what()};
   }
 }
-
-inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 inline std::string key_of(int rank) { return "rank." + std::to_string(rank); }
 

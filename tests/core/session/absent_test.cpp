@@ -11,6 +11,7 @@
 
 #include "support/gradients.hpp"
 #include "support/sessions.hpp"
+#include "support/text.hpp"
 
 using namespace onebit;
 using namespace onebit::test;
@@ -18,7 +19,7 @@ using namespace onebit::test;
 namespace {
 
 // Three tensors, two of which share a tile.
-const Tensors model = {std::vector<float>(5000, 0.25F), std::vector<float>(40, 1.0F), std::vector<float>(700, -0.5F)};
+const Tensors sharing_model = {std::vector<float>(5000, 0.25F), std::vector<float>(40, 1.0F), std::vector<float>(700, -0.5F)};
 const std::string tail = "\n[compressor]\nplugin = \"onebit\"\n[communicator]\nplugin = \"threads\"\ntimeout = 60\n";
 const std::string zeroone = "var_freeze_step = 4\nvar_update_scaler = 2\nlocal_step_scaler = 3\n";
 
@@ -56,15 +57,14 @@ std::string told_with(const std::string& optimizer, int64_t first) {
   Registry registry(std::make_shared<spdlog::logger>("told", std::make_shared<spdlog::sinks::ostream_sink_st>(told)));
   registry.load_folder(Registry::default_folder());
   const Configuration configuration(registry, Manifest::parse(optimizer + tail, "test.toml", "."));
-  Tensors own = model;
+  Tensors own = sharing_model;
   LocalRendezvous rendezvous(1);
   Session session(registry, configuration, rendezvous.at(0), parameters_of(own));
   told.str("");
   for (int64_t step = 1; step <= 6; ++step)
-    session.step(without(noisy(model, step, 0), [&](size_t t) { return t != 1 || step >= first; }));
+    session.step(without(noisy(sharing_model, step, 0), [&](size_t t) { return t != 1 || step >= first; }));
   return told.str();
 }
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 
@@ -74,19 +74,19 @@ TEST_CASE("absent: what never has a gradient stays, weight decay or not, in all 
       for (const std::string exchange : {"", "[exchange]\nbucket_bytes = 4096\ndense_below = 100\n"}) {
         CAPTURE(optimizer.name);
         CAPTURE(ranks);
-        const std::vector<Tensors> after = run_sessions(ranks, optimizer.toml + tail + exchange, model, [&](Rank rank) {
+        const std::vector<Tensors> after = run_sessions(ranks, optimizer.toml + tail + exchange, sharing_model, [&](Rank rank) {
           for (int64_t step = 1; step <= 14; ++step) {
             const StepReport report =
-                rank.session.step(without(noisy(model, step, rank.number), [](size_t t) { return t != 1; }));
+                rank.session.step(without(noisy(sharing_model, step, rank.number), [](size_t t) { return t != 1; }));
             if (report.absent != 1 || report.skipped) throw std::runtime_error("the absent tensor is not counted");
           }
           const Session::AtAnchor anchor(rank.session);
-          if (rank.parameters[1] != model[1]) throw std::runtime_error("the anchor has moved");
+          if (rank.parameters[1] != sharing_model[1]) throw std::runtime_error("the anchor has moved");
         });
         for (const Tensors& own : after) {
-          CHECK(own[1] == model[1]);
-          CHECK(own[0] != model[0]);
-          CHECK(own[2] != model[2]);
+          CHECK(own[1] == sharing_model[1]);
+          CHECK(own[0] != sharing_model[0]);
+          CHECK(own[2] != sharing_model[2]);
         }
       }
 }
@@ -95,14 +95,14 @@ TEST_CASE("absent: intermittent gradients train a tensor as torch.optim.AdamW do
   const auto given = [](int64_t step, size_t t) { return t == 0 || step % 3 == 0 || (t == 2 && step > 10); };
   constexpr double lr = 0.01, decay = 0.1, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
   const Tensors after =
-      run_sessions(2, "[optimizer]\nplugin = \"adam\"\nlr = 0.01\nweight_decay = 0.1\n" + tail, model, [&](Rank rank) {
+      run_sessions(2, "[optimizer]\nplugin = \"adam\"\nlr = 0.01\nweight_decay = 0.1\n" + tail, sharing_model, [&](Rank rank) {
         for (int64_t step = 1; step <= 20; ++step)
-          rank.session.step(without(noisy(model, step, rank.number), [&](size_t t) { return given(step, t); }));
+          rank.session.step(without(noisy(sharing_model, step, rank.number), [&](size_t t) { return given(step, t); }));
       })[0];
-  for (size_t t = 0; t < model.size(); ++t) {
+  for (size_t t = 0; t < sharing_model.size(); ++t) {
     double worst = 0;
-    for (size_t i = 0; i < model[t].size(); ++i) {
-      double p = model[t][i], m = 0, v = 0;
+    for (size_t i = 0; i < sharing_model[t].size(); ++i) {
+      double p = sharing_model[t][i], m = 0, v = 0;
       int count = 0;
       for (int64_t step = 1; step <= 20; ++step) {
         if (!given(step, t)) continue;
@@ -127,10 +127,10 @@ TEST_CASE("absent: where one rank has a gradient, the others count as zeros") {
   for (const Named& optimizer : optimizers("weight_decay = 0.1\n", "local_step_clipper = 1\n")) {
     CAPTURE(optimizer.name);
     const auto train = [&](bool zeros) {
-      return run_sessions(3, optimizer.toml + tail, model, [&](Rank rank) {
+      return run_sessions(3, optimizer.toml + tail, sharing_model, [&](Rank rank) {
         const std::vector<float> none(40);
         for (int64_t step = 1; step <= 9; ++step) {
-          const Tensors gradients = noisy(model, step, rank.number);
+          const Tensors gradients = noisy(sharing_model, step, rank.number);
           std::vector<const float*> given = pointers(gradients);
           if (step % 3 != rank.number) given[1] = zeros ? none.data() : nullptr;
           if (rank.session.step(given).absent != 0) throw std::runtime_error("some rank has a gradient");
@@ -157,12 +157,12 @@ TEST_CASE("absent: errors, retained mean and trust ratios come through as if the
           const std::string once = "[optimizer]\nplugin = \"" + optimizer + "\"\nfreeze_step = 5\nbias_correction = false\n" +
                                    "weight_decay = 0.01\nmessage = \"" + message + "\"\n[compressor]\nplugin = \"onebit\"\n" +
                                    "scale = \"" + scale + "\"\n[communicator]\nplugin = \"threads\"\ntimeout = 60\n";
-          const auto gradient = [](int64_t step, int rank) { return noisy(model, step, rank); };
-          const std::vector<Tensors> beside = run_sessions(ranks, once, model, [&](Rank rank) {
+          const auto gradient = [](int64_t step, int rank) { return noisy(sharing_model, step, rank); };
+          const std::vector<Tensors> beside = run_sessions(ranks, once, sharing_model, [&](Rank rank) {
             for (int64_t step = 1; step <= 15; ++step)
               rank.session.step(without(gradient(step, rank.number), [&](size_t t) { return t != 0 || !missed(step); }));
           });
-          const std::vector<Tensors> alone = run_sessions(ranks, once, {model[0]}, [&](Rank rank) {
+          const std::vector<Tensors> alone = run_sessions(ranks, once, {sharing_model[0]}, [&](Rank rank) {
             for (int64_t step = 1; step <= 15; ++step) {
               if (missed(step)) continue;
               rank.session.set_next_step(step);
@@ -181,11 +181,11 @@ TEST_CASE("absent: in the step of the freeze, and in the first compressed one, s
       CAPTURE(optimizer.name);
       CAPTURE(away);
       const auto train = [&](bool misses) {
-        return run_sessions(2, optimizer.toml + tail, model, [&](Rank rank) {
+        return run_sessions(2, optimizer.toml + tail, sharing_model, [&](Rank rank) {
           for (int64_t step = 1; step <= 20; ++step) {
             const Tensors before = rank.parameters;
             rank.session.step(
-                without(noisy(model, step, rank.number), [&](size_t t) { return t != 0 || !misses || step != away; }));
+                without(noisy(sharing_model, step, rank.number), [&](size_t t) { return t != 0 || !misses || step != away; }));
             if (misses && step == away && rank.parameters[0] != before[0]) throw std::runtime_error("it has moved");
           }
         })[0];
@@ -193,9 +193,9 @@ TEST_CASE("absent: in the step of the freeze, and in the first compressed one, s
       // one step fewer of twenty: the two stay close, for each moves by about lr a step
       const Tensors with = train(false), missed = train(true);
       double apart = 0, moved = 0;
-      for (size_t i = 0; i < model[0].size(); ++i) {
+      for (size_t i = 0; i < sharing_model[0].size(); ++i) {
         apart += std::fabs(static_cast<double>(with[0][i] - missed[0][i]));
-        moved += std::fabs(static_cast<double>(with[0][i] - model[0][i]));
+        moved += std::fabs(static_cast<double>(with[0][i] - sharing_model[0][i]));
       }
       CHECK(apart < 0.5 * moved);
       CHECK(with[0] != missed[0]);
@@ -222,9 +222,9 @@ TEST_CASE("absent: a tensor that is away does not hold the freeze up, for its va
 TEST_CASE("absent: the rounds send the same bytes, and an agreement a bit a tensor more") {
   const auto train = [](bool misses) {
     Traffic traffic;
-    run_sessions(2, onebit_adam("freeze_step = 2\n"), model, [&](Rank rank) {
+    run_sessions(2, onebit_adam("freeze_step = 2\n"), sharing_model, [&](Rank rank) {
       for (int64_t step = 1; step <= 6; ++step)
-        rank.session.step(without(noisy(model, step, rank.number), [&](size_t t) { return t != 1 || !misses; }));
+        rank.session.step(without(noisy(sharing_model, step, rank.number), [&](size_t t) { return t != 1 || !misses; }));
       if (rank.number == 1) traffic = rank.session.traffic();
     });
     return traffic;
@@ -241,10 +241,10 @@ TEST_CASE("absent: a step in which no tensor has a gradient changes nothing, cou
   Registry registry(std::make_shared<spdlog::logger>("told", std::make_shared<spdlog::sinks::ostream_sink_st>(told)));
   registry.load_folder(Registry::default_folder());
   const Configuration configuration(registry, Manifest::parse(onebit_adam("freeze_step = 2\nweight_decay = 0.1\n"), "t", "."));
-  Tensors own = model;
+  Tensors own = sharing_model;
   LocalRendezvous rendezvous(1);
   Session session(registry, configuration, rendezvous.at(0), parameters_of(own));
-  for (int64_t step = 1; step <= 3; ++step) session.step(pointers(noisy(model, step, 0)));
+  for (int64_t step = 1; step <= 3; ++step) session.step(pointers(noisy(sharing_model, step, 0)));
   const Tensors before = own;
   told.str("");
   const StepReport report = session.step({nullptr, nullptr, nullptr});
@@ -253,17 +253,17 @@ TEST_CASE("absent: a step in which no tensor has a gradient changes nothing, cou
   CHECK_FALSE(report.skipped);
   CHECK(own == before);
   CHECK(session.next_step() == 5);
-  CHECK(has(told.str(), "step 4: no rank has a gradient of any tensor, so nothing is updated (1 in a row)"));
+  CHECK(contains(told.str(), "step 4: no rank has a gradient of any tensor, so nothing is updated (1 in a row)"));
 }
 
 TEST_CASE("absent: what never had a gradient by the freeze is named there") {
   for (const Named& optimizer : optimizers("")) {
     if (optimizer.name == "adam" || optimizer.name == "lamb") continue;  // they never freeze
     CAPTURE(optimizer.name);
-    CHECK(has(
+    CHECK(contains(
         told_with(optimizer.toml, 99),
         "step 4 is the last before the variance is frozen, and no rank has had a gradient of 1 of 3 tensors until now: 't1'"));
-    CHECK_FALSE(has(told_with(optimizer.toml, 4), "until now"));
+    CHECK_FALSE(contains(told_with(optimizer.toml, 4), "until now"));
   }
 }
 
@@ -271,9 +271,9 @@ TEST_CASE("absent: a rank's local step goes by its own gradients, and the sync b
   const std::string toml = "[optimizer]\nplugin = \"zeroone_adam\"\nweight_decay = 0.1\nlr = 0.01\nvar_freeze_step = 2\n" +
                            std::string("var_update_scaler = 1\nlocal_step_scaler = 1\nlocal_step_clipper = 4\n") + tail;
   int locals = 0;
-  const std::vector<Tensors> after = run_sessions(2, toml, model, [&](Rank rank) {
+  const std::vector<Tensors> after = run_sessions(2, toml, sharing_model, [&](Rank rank) {
     for (int64_t step = 1; step <= 32; ++step) {
-      const Tensors gradients = noisy(model, step, rank.number), before = rank.parameters;
+      const Tensors gradients = noisy(sharing_model, step, rank.number), before = rank.parameters;
       // tensor 1: rank 1 alone, and never in a sync; tensor 2: nobody after the freeze
       const StepReport report = rank.session.step(
           without(gradients, [&](size_t t) { return step <= 2 || t == 0 || (t == 1 && rank.number == 1 && step % 4 != 0); }));
@@ -284,5 +284,5 @@ TEST_CASE("absent: a rank's local step goes by its own gradients, and the sync b
   });
   CHECK(locals > 10);
   CHECK(after[0] == after[1]);  // the last step is a sync
-  CHECK(after[0][1] != model[1]);
+  CHECK(after[0][1] != sharing_model[1]);
 }

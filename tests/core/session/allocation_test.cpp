@@ -14,19 +14,19 @@ using namespace onebit::test;
 
 namespace {
 
-std::atomic<int64_t> counted{0};
+std::atomic<int64_t> allocated{0};
 
 // Runs a step on all ranks between two barriers and answers what all of them allocated meanwhile.
 int64_t allocations_of_step(Rank rank, const std::vector<const float*>& gradients) {
   const uint64_t peak = rank.session.footprint().peak;
   rank.session.communicator().barrier(Call());
-  if (rank.number == 0) counted = -allocations();
+  if (rank.number == 0) allocated = -allocations();
   rank.session.communicator().barrier(Call());
   rank.session.step(gradients);
   rank.session.communicator().barrier(Call());
-  if (rank.number == 0) counted += allocations();
+  if (rank.number == 0) allocated += allocations();
   rank.session.communicator().barrier(Call());
-  return counted + static_cast<int64_t>(rank.session.footprint().peak - peak);
+  return allocated + static_cast<int64_t>(rank.session.footprint().peak - peak);
 }
 
 }  // namespace

@@ -48,7 +48,7 @@ double reach(const std::string& optimizer, const Shape& shape) {
   return most;
 }
 
-void check(const Shape& shape) {
+void check_reach(const Shape& shape) {
   for (const std::string& optimizer : {onebit_adam_40, zeroone_40, zeroone_40 + "variance_stage = \"gradient\"\n"}) {
     CAPTURE(optimizer);
     const double found = reach(optimizer, shape);
@@ -60,7 +60,7 @@ void check(const Shape& shape) {
 }  // namespace
 
 TEST_CASE("bounded steps: half the tensors with gradients 1000 times smaller") {
-  check([](Tensors& gradients, int64_t, int) {
+  check_reach([](Tensors& gradients, int64_t, int) {
     for (float& g : gradients[1]) g *= 1e-3F;
   });
 }
@@ -69,12 +69,12 @@ void spread(Tensors& gradients, int64_t, int) {
   for (size_t i = 0; i < gradients[0].size(); ++i) gradients[0][i] *= std::pow(10.0F, -static_cast<float>(i % 7));
 }
 TEST_CASE("bounded steps: gradients over six decades inside one block") {
-  check(spread);
+  check_reach(spread);
   CHECK(reach(onebit_adam_40 + "message = \"momentum\"\nvariance_floor = 0.0\n", spread) > 10);
 }
 
 TEST_CASE("bounded steps: elements that are active one per cent of the time") {
-  check([](Tensors& gradients, int64_t step, int rank) {
+  check_reach([](Tensors& gradients, int64_t step, int rank) {
     for (size_t i = 0; i < gradients[0].size(); ++i)
       if (i % 3 == 0 && noise(static_cast<uint64_t>(step), static_cast<uint64_t>(rank), 5, i) < 0.98F) gradients[0][i] = 0;
   });

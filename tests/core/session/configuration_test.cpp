@@ -26,7 +26,7 @@ const char* const kWhole =
     "[communicator]\n"
     "plugin = \"threads\"\n";
 
-const Registry& registry() {
+const Registry& registry_with_none() {
   static Registry* const loaded = [] {
     auto* made = new Registry;
     made->load(Manifest::parse("", "a.toml", "."));
@@ -41,13 +41,13 @@ std::vector<const onebit_schema*> train_schema() {
   return {&schemas[0]};
 }
 
-Configuration configured(const std::string& text, const std::vector<std::string>& overrides = {}) {
-  return Configuration(registry(), Manifest::parse(text, "a.toml", "/configs", overrides), train_schema());
+Configuration train_configuration(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  return Configuration(registry_with_none(), Manifest::parse(text, "a.toml", "/configs", overrides), train_schema());
 }
 
-std::string error_of(const std::string& text, const std::vector<std::string>& overrides = {}) {
+std::string train_refusal(const std::string& text, const std::vector<std::string>& overrides = {}) {
   try {
-    configured(text, overrides);
+    train_configuration(text, overrides);
   } catch (const onebit::Error& e) {
     return e.what();
   }
@@ -57,7 +57,7 @@ std::string error_of(const std::string& text, const std::vector<std::string>& ov
 }  // namespace
 
 TEST_CASE("components are selected, options resolved") {
-  const Configuration configuration = configured(kWhole);
+  const Configuration configuration = train_configuration(kWhole);
   CHECK(configuration.optimizer.component->name == "onebit_adam");
   CHECK(configuration.optimizer.plugin->name == "onebit_adam");
   CHECK(configuration.optimizer.options.options().real("lr") == 2e-3);
@@ -71,43 +71,44 @@ TEST_CASE("components are selected, options resolved") {
 }
 
 TEST_CASE("without a compressor") {
-  const Configuration configuration = configured("[optimizer]\nplugin='adam'\n[communicator]\nplugin='threads'");
+  const Configuration configuration = train_configuration("[optimizer]\nplugin='adam'\n[communicator]\nplugin='threads'");
   CHECK(configuration.compressor.component == nullptr);
   CHECK(configuration.compressor.plugin == nullptr);
   CHECK(configuration.to_toml().find("[compressor]") == std::string::npos);
 }
 
 TEST_CASE("what is missing or wrong in a manifest") {
-  CHECK(error_of("[communicator]\nplugin = 'threads'") ==
+  CHECK(train_refusal("[communicator]\nplugin = 'threads'") ==
         "a.toml: the table [optimizer] is missing; expected one with plugin = \"name\"");
-  CHECK(error_of("[optimizer]\nplugin = 'adam'") ==
+  CHECK(train_refusal("[optimizer]\nplugin = 'adam'") ==
         "a.toml: the table [communicator] is missing; expected one with plugin = \"name\"");
-  CHECK(error_of(std::string("[optimizer]\nlr = 1\n")) ==
+  CHECK(train_refusal(std::string("[optimizer]\nlr = 1\n")) ==
         "a.toml:1:1: [optimizer] lacks the key 'plugin': expected the name of its plugin, such as plugin = \"adam\"");
-  CHECK(error_of(kWhole, {"optimizer.plugin=adma"}).find("--set optimizer.plugin=adma: no optimizer 'adma' for cpu in ") == 0);
-  CHECK(error_of(kWhole, {"optimizer.plugin=adma"}).find("; did you mean 'adam'?") != std::string::npos);
-  CHECK(error_of("[optimizer]\nplugin = 'onebit'\n").find("a.toml:2:10: no optimizer 'onebit' for cpu") == 0);
-  CHECK(error_of("[optimizer]\nplugin = 'adam'\nlrr = 1\n[communicator]\nplugin='threads'") ==
+  CHECK(train_refusal(kWhole, {"optimizer.plugin=adma"}).find("--set optimizer.plugin=adma: no optimizer 'adma' for cpu in ") ==
+        0);
+  CHECK(train_refusal(kWhole, {"optimizer.plugin=adma"}).find("; did you mean 'adam'?") != std::string::npos);
+  CHECK(train_refusal("[optimizer]\nplugin = 'onebit'\n").find("a.toml:2:10: no optimizer 'onebit' for cpu") == 0);
+  CHECK(train_refusal("[optimizer]\nplugin = 'adam'\nlrr = 1\n[communicator]\nplugin='threads'") ==
         "a.toml:3:1: unknown key 'lrr' in [optimizer] with plugin 'adam'; did you mean 'lr'?");
-  CHECK(error_of(kWhole, {"session.thread=2"}) ==
+  CHECK(train_refusal(kWhole, {"session.thread=2"}) ==
         "--set session.thread=2: unknown key 'thread' in [session]; did you mean 'threads'?");
-  CHECK(error_of(kWhole, {"train.epochs=0"}) ==
+  CHECK(train_refusal(kWhole, {"train.epochs=0"}) ==
         "--set train.epochs=0: train.epochs: expected an integer from 1 to 100, found the integer 0");
-  CHECK(error_of(kWhole, {"session.device=cdua"}).find("expected one of \"cpu\", \"cuda\", found the string \"cdua\"") !=
+  CHECK(train_refusal(kWhole, {"session.device=cdua"}).find("expected one of \"cpu\", \"cuda\", found the string \"cdua\"") !=
         std::string::npos);
 }
 
 TEST_CASE("a program without a [train] of its own does not read the command's") {
   const Manifest manifest = Manifest::parse(std::string(kWhole) + "[train]\nepochs = -1\n", "a.toml", ".");
-  const Configuration configuration(registry(), manifest);
-  CHECK(configuration.hash() == configured(kWhole).hash());
+  const Configuration configuration(registry_with_none(), manifest);
+  CHECK(configuration.hash() == train_configuration(kWhole).hash());
   CHECK(configuration.train.to_toml().empty());
   CHECK(configuration.to_toml().find("train") == std::string::npos);
 }
 
 TEST_CASE("the hash covers what ranks must agree on, and nothing else") {
-  const uint64_t hash = configured(kWhole).hash();
-  const auto with = [](const char* override) { return configured(kWhole, {override}).hash(); };
+  const uint64_t hash = train_configuration(kWhole).hash();
+  const auto with = [](const char* override) { return train_configuration(kWhole, {override}).hash(); };
   CHECK(with("optimizer.lr=0.002") == hash);  // the same value, written otherwise
   CHECK(with("session.threads=7") == hash);
   CHECK(with("communicator.timeout=7") == hash);
@@ -121,15 +122,16 @@ TEST_CASE("the hash covers what ranks must agree on, and nothing else") {
 }
 
 TEST_CASE("an integer is as good as the number it means") {
-  CHECK(configured(kWhole, {"session.clip_norm=1"}).hash() == configured(kWhole, {"session.clip_norm=1.0"}).hash());
+  CHECK(train_configuration(kWhole, {"session.clip_norm=1"}).hash() ==
+        train_configuration(kWhole, {"session.clip_norm=1.0"}).hash());
 }
 
 TEST_CASE("the printed configuration is a manifest that means the same") {
-  const Configuration first = configured(kWhole, {"plugins.path=[\"more\", \"/abs/x.so\"]", "train.epochs=7"});
+  const Configuration first = train_configuration(kWhole, {"plugins.path=[\"more\", \"/abs/x.so\"]", "train.epochs=7"});
   for (const bool help : {false, true}) {
     const std::string text = first.to_toml(help);
     CAPTURE(text);
-    const Configuration second(registry(), Manifest::parse(text, "b.toml", "/elsewhere"), train_schema());
+    const Configuration second(registry_with_none(), Manifest::parse(text, "b.toml", "/elsewhere"), train_schema());
     CHECK(second.hash() == first.hash());
     CHECK(second.to_toml(help) == text);
     CHECK(text.find("path = [\"/configs/more\", \"/abs/x.so\"]") != std::string::npos);
@@ -145,8 +147,8 @@ TEST_CASE("the manifests of configs/ are valid and complete") {
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (entry.path().extension() != ".toml" || entry.path().stem() == "nccl") continue;  // nccl is not on every machine
     CAPTURE(entry.path());
-    CHECK_NOTHROW(
-        Configuration(registry(), Manifest::load(entry.path())));  // as an embedder reads it: [train] has its own tests
+    CHECK_NOTHROW(Configuration(registry_with_none(),
+                                Manifest::load(entry.path())));  // as an embedder reads it: [train] has its own tests
     ++seen;
   }
   CHECK(seen >= 2);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "small_models.hpp"
 #include "support/gradients.hpp"
 #include "support/sessions.hpp"
 
@@ -14,7 +15,7 @@ using namespace onebit::test;
 namespace {
 
 // The built-in plugins and `summing`, an optimizer that says what it may do with exempt tensors.
-const Registry& registry() {
+const Registry& summing_registry() {
   static Registry* const loaded = [] {
     auto* made = new Registry;
     made->load_folder(Registry::default_folder());
@@ -29,43 +30,43 @@ std::string summing(const std::string& lines, const std::string& tables = "") {
          "[compressor]\nplugin = \"onebit\"\n[communicator]\nplugin = \"threads\"\ntimeout = 60\n" + tables;
 }
 
-Configuration configured(const std::string& toml) { return Configuration(registry(), Manifest::parse(toml, "test.toml", ".")); }
+Configuration with_summing(const std::string& toml) {
+  return Configuration(summing_registry(), Manifest::parse(toml, "test.toml", "."));
+}
 
-struct Told {
+struct Trained {
   std::vector<Tensors> parameters;
   std::vector<Footprint> footprints;
   std::vector<Traffic> traffic;
 };
 // gradients(step, rank); tensors are named t0, t1, ...
-Told train(const std::string& toml, int ranks, int steps, const Tensors& model,
-           const std::function<Tensors(int, int)>& gradients) {
+Trained train(const std::string& toml, int ranks, int steps, const Tensors& model,
+              const std::function<Tensors(int, int)>& gradients) {
   const auto count = static_cast<size_t>(ranks);
-  Told told = {std::vector<Tensors>(count, model), std::vector<Footprint>(count), std::vector<Traffic>(count)};
+  Trained trained = {std::vector<Tensors>(count, model), std::vector<Footprint>(count), std::vector<Traffic>(count)};
   LocalRendezvous rendezvous(ranks);
   host::run_ranks(ranks, [&](int rank) {
     const auto r = static_cast<size_t>(rank);
-    Session session(registry(), configured(toml), rendezvous.at(rank), parameters_of(told.parameters[r]));
+    Session session(summing_registry(), with_summing(toml), rendezvous.at(rank), parameters_of(trained.parameters[r]));
     for (int step = 1; step <= steps; ++step) session.step(pointers(gradients(step, rank)));
-    told.footprints[r] = session.footprint();
-    told.traffic[r] = session.traffic();
+    trained.footprints[r] = session.footprint();
+    trained.traffic[r] = session.traffic();
   });
-  return told;
+  return trained;
 }
 
-const Tensors model = {std::vector<float>(9001, 0.5F), std::vector<float>(100, -1.0F), std::vector<float>(),
-                       std::vector<float>(5000, 2.0F), std::vector<float>(17, 0.25F)};
 // The same on all ranks, and of few bits: the mean of any number of them is exact.
 Tensors shared_noise(int step, int /*rank*/) {
-  Tensors gradients = noisy(model, step, 0);
+  Tensors gradients = noisy(uneven, step, 0);
   for (std::vector<float>& tensor : gradients)
     for (float& value : tensor) value = std::round(value * 1024) / 1024;
   return gradients;
 }
-Tensors own_noise(int step, int rank) { return noisy(model, step, rank); }
+Tensors own_noise(int step, int rank) { return noisy(uneven, step, rank); }
 
 // What `summing` makes of an exempt tensor when all ranks have the same gradients.
 std::vector<float> summed(size_t tensor, int steps, float lr = 0.125F) {
-  std::vector<float> parameter = model[tensor], sum(parameter.size());
+  std::vector<float> parameter = uneven[tensor], sum(parameter.size());
   for (int step = 1; step <= steps; ++step) {
     const Tensors gradients = shared_noise(step, 0);
     for (size_t i = 0; i < sum.size(); ++i) parameter[i] -= lr * (sum[i] += gradients[tensor][i]);
@@ -77,7 +78,7 @@ std::vector<float> summed(size_t tensor, int steps, float lr = 0.125F) {
 
 TEST_CASE("a release keeps the elements of exempt tensors, on any number of ranks, in any topology") {
   const std::vector<float> first = summed(1, 8), second = summed(3, 8);
-  const Tensors others = train(summing(""), 1, 8, model, shared_noise).parameters[0];  // of one rank: nothing is compressed
+  const Tensors others = train(summing(""), 1, 8, uneven, shared_noise).parameters[0];  // of one rank: nothing is compressed
   for (const int ranks : {1, 2, 3, 4})
     for (const char* lines : {"", "whole_tensors = true\n"})
       for (const char* tables :
@@ -85,8 +86,9 @@ TEST_CASE("a release keeps the elements of exempt tensors, on any number of rank
         CAPTURE(ranks);
         CAPTURE(lines);
         CAPTURE(tables);
-        const Told told = train(summing(std::string("dense = ['t1', 't3']\n") + lines, tables), ranks, 8, model, shared_noise);
-        for (const Tensors& replica : told.parameters) {
+        const Trained trained =
+            train(summing(std::string("dense = ['t1', 't3']\n") + lines, tables), ranks, 8, uneven, shared_noise);
+        for (const Tensors& replica : trained.parameters) {
           CHECK(replica[1] == first);
           CHECK(replica[3] == second);
           CHECK((replica[0] == others[0]) == (ranks == 1));
@@ -94,15 +96,15 @@ TEST_CASE("a release keeps the elements of exempt tensors, on any number of rank
       }
   std::string machines = summing("dense = ['t1', 't3']\n", "[exchange]\ntopology = \"hierarchical\"\n");
   machines.replace(machines.find("timeout"), 0, "machines = 2\n");
-  for (const Tensors& replica : train(machines, 4, 8, model, shared_noise).parameters) {
+  for (const Tensors& replica : train(machines, 4, 8, uneven, shared_noise).parameters) {
     CHECK(replica[1] == first);
     CHECK(replica[3] == second);
   }
 }
 
 TEST_CASE("exempt tensors change nothing for the others") {
-  const Tensors none = train(summing(""), 3, 6, model, own_noise).parameters[0];
-  const Tensors some = train(summing("dense = ['t1', 't3']\n"), 3, 6, model, own_noise).parameters[0];
+  const Tensors none = train(summing(""), 3, 6, uneven, own_noise).parameters[0];
+  const Tensors some = train(summing("dense = ['t1', 't3']\n"), 3, 6, uneven, own_noise).parameters[0];
   CHECK(some[0] == none[0]);
   CHECK(some[4] == none[4]);
   CHECK(some[1] != none[1]);
@@ -127,8 +129,8 @@ TEST_CASE("in compressed rounds exempt tensors are sent as fp32, the others as b
   const auto bits = [](int64_t count) { return 4 + (count + 31) / 32 * 4; };  // of a block: a scale, and signs
   const int64_t coded = 2 * bits(4096) + bits(9001 - 2 * 4096) + bits(17), exempt = 4 * (100 + 5000);
   const std::string toml = summing("dense = ['t1', 't3']\n");
-  const Told told = train(toml, 2, 5, model, own_noise);
-  for (const Traffic& traffic : told.traffic) {
+  const Trained trained = train(toml, 2, 5, uneven, own_noise);
+  for (const Traffic& traffic : trained.traffic) {
     CHECK(traffic.compressed_steps == 3);
     CHECK(traffic.compressed_bytes == 3 * static_cast<uint64_t>(coded + exempt));
   }
@@ -136,9 +138,9 @@ TEST_CASE("in compressed rounds exempt tensors are sent as fp32, the others as b
     for (const int ranks : {1, 2, 3}) {
       CAPTURE(dense);
       CAPTURE(ranks);
-      Tensors shapes = model;
-      const Cost cost = cost_of(registry(), configured(summing(dense)), parameters_of(shapes), ranks);
-      const Told run = train(summing(dense), ranks, 4, model, own_noise);
+      Tensors shapes = uneven;
+      const Cost cost = cost_of(summing_registry(), with_summing(summing(dense)), parameters_of(shapes), ranks);
+      const Trained run = train(summing(dense), ranks, 4, uneven, own_noise);
       uint64_t held = 0, compressed = 0;
       for (const Footprint& footprint : run.footprints) held = std::max(held, footprint.held());
       for (const Traffic& traffic : run.traffic) compressed = std::max(compressed, traffic.compressed_bytes / 2);
@@ -147,7 +149,7 @@ TEST_CASE("in compressed rounds exempt tensors are sent as fp32, the others as b
       CHECK(cost.compressed_traffic == compressed);
       CHECK(cost.compressed_state * static_cast<double>(cost.parameters) ==
             doctest::Approx(static_cast<double>(held)).epsilon(0.01));
-      const Footprint before = train(summing(dense), ranks, 1, model, own_noise).footprints[0];
+      const Footprint before = train(summing(dense), ranks, 1, uneven, own_noise).footprints[0];
       CHECK(cost.dense_state * static_cast<double>(cost.parameters) ==
             doctest::Approx(static_cast<double>(before.held())).epsilon(0.01));
     }

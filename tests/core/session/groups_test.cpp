@@ -7,6 +7,7 @@
 #include "loading/validate.hpp"
 #include "manifest/name_pattern.hpp"
 #include "onebit/plugin.hpp"
+#include "small_models.hpp"
 #include "support/gradients.hpp"
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
@@ -18,8 +19,8 @@ using namespace onebit::test;
 namespace {
 
 const std::string rest = "[compressor]\nplugin = \"onebit\"\n[communicator]\nplugin = \"threads\"\ntimeout = 60\n";
-std::string adam(const std::string& lines) { return "[optimizer]\nplugin = \"adam\"\n" + lines + rest; }
-Configuration configured(const std::string& toml, const std::vector<std::string>& overrides = {}) {
+std::string adam_with_groups(const std::string& lines) { return "[optimizer]\nplugin = \"adam\"\n" + lines + rest; }
+Configuration overridden(const std::string& toml, const std::vector<std::string>& overrides = {}) {
   return Configuration(plugins(), Manifest::parse(toml, "a.toml", ".", overrides));
 }
 
@@ -32,12 +33,12 @@ const std::vector<Parameter> layers = {{"conv.weight", {8, 3}, nullptr},
 // "0 1d ...": the group of each layer, d where it is exempt.
 std::string roles(const std::string& toml, const std::vector<std::string>& overrides = {}) {
   std::string text;
-  for (const TensorRole& role : roles_of(configured(toml, overrides), layers))
+  for (const TensorRole& role : roles_of(overridden(toml, overrides), layers))
     text += (text.empty() ? "" : " ") + std::to_string(role.group) + (role.exempt ? "d" : "");
   return text;
 }
 
-std::string error_of(const std::string& toml, const std::vector<std::string>& overrides = {}) {
+std::string roles_refusal(const std::string& toml, const std::vector<std::string>& overrides = {}) {
   try {
     roles(toml, overrides);
   } catch (const Error& e) {
@@ -47,13 +48,10 @@ std::string error_of(const std::string& toml, const std::vector<std::string>& ov
   return "no error";
 }
 
-const Tensors model = {std::vector<float>(9001, 0.5F), std::vector<float>(100, -1.0F), std::vector<float>(),
-                       std::vector<float>(5000, 2.0F), std::vector<float>(17, 0.25F)};
-
 // The parameters of rank 1 of 2 after 5 steps; tensors are named t0, t1, ...
 Tensors trained(const std::string& toml) {
-  return run_sessions(2, toml, model, [](Rank rank) {
-    for (int step = 1; step <= 5; ++step) rank.session.step(pointers(noisy(model, step, rank.number)));
+  return run_sessions(2, toml, uneven, [](Rank rank) {
+    for (int step = 1; step <= 5; ++step) rank.session.step(pointers(noisy(uneven, step, rank.number)));
   })[1];
 }
 
@@ -90,78 +88,78 @@ TEST_CASE("how far a pattern is from a name") {
 }
 
 TEST_CASE("exempt tensors and groups are found by name; the first group that matches counts") {
-  CHECK(roles(adam("")) == "0 0 0 0 0");
-  CHECK(roles(adam("dense = []\n")) == "0 0 0 0 0");
-  CHECK(roles(adam("dense = ['*.bias', 'norm[0]']\n")) == "0 0d 0 0d 0d");
+  CHECK(roles(adam_with_groups("")) == "0 0 0 0 0");
+  CHECK(roles(adam_with_groups("dense = []\n")) == "0 0 0 0 0");
+  CHECK(roles(adam_with_groups("dense = ['*.bias', 'norm[0]']\n")) == "0 0d 0 0d 0d");
   const std::string two =
       "[[optimizer.group]]\ntensors = ['*.bias', 'norm*']\nweight_decay = 0\n[[optimizer.group]]\ntensors = ['fc.*']\nlr = 1\n";
-  CHECK(roles(adam(two)) == "0 1 2 1 1");
-  CHECK(roles(adam("dense = ['fc.*']\n" + two)) == "0 1 2d 1d 1");
-  CHECK(roles(adam("group = [{ tensors = ['fc.*'] }]\n")) == "0 0 1 1 0");
-  CHECK(roles(adam(two), {"optimizer.dense=[\"*.weight\"]"}) == "0d 1 2d 1 1");
-  CHECK(roles(adam(two), {"optimizer.group=[]"}) == "0 0 0 0 0");
-  CHECK(roles(adam(two), {"optimizer.group=[{tensors=[\"*\"]}]"}) == "1 1 1 1 1");
+  CHECK(roles(adam_with_groups(two)) == "0 1 2 1 1");
+  CHECK(roles(adam_with_groups("dense = ['fc.*']\n" + two)) == "0 1 2d 1d 1");
+  CHECK(roles(adam_with_groups("group = [{ tensors = ['fc.*'] }]\n")) == "0 0 1 1 0");
+  CHECK(roles(adam_with_groups(two), {"optimizer.dense=[\"*.weight\"]"}) == "0d 1 2d 1 1");
+  CHECK(roles(adam_with_groups(two), {"optimizer.group=[]"}) == "0 0 0 0 0");
+  CHECK(roles(adam_with_groups(two), {"optimizer.group=[{tensors=[\"*\"]}]"}) == "1 1 1 1 1");
 }
 
 TEST_CASE("a pattern without a match is an error that names it, its place and the nearest tensors") {
-  CHECK(error_of(adam("dense = ['*.bias',\n  '*.bais']\n")) ==
+  CHECK(roles_refusal(adam_with_groups("dense = ['*.bias',\n  '*.bais']\n")) ==
         "a.toml:4:3: optimizer.dense: the pattern \"*.bais\" matches no tensor of the model; the nearest are 'conv.bias', "
         "'fc.bias'");
-  CHECK(error_of(adam("[[optimizer.group]]\ntensors = ['fc.wieght']\n")) ==
+  CHECK(roles_refusal(adam_with_groups("[[optimizer.group]]\ntensors = ['fc.wieght']\n")) ==
         "a.toml:4:12: optimizer.group.tensors: the pattern \"fc.wieght\" matches no tensor of the model; the nearest is "
         "'fc.weight'");
-  CHECK(error_of(adam(""), {"optimizer.dense=[\"norm0\"]"}) ==
+  CHECK(roles_refusal(adam_with_groups(""), {"optimizer.dense=[\"norm0\"]"}) ==
         "--set optimizer.dense=[\"norm0\"]: optimizer.dense: the pattern \"norm0\" matches no tensor of the model; the nearest "
         "is "
         "'norm[0]'");
   LocalRendezvous rendezvous(1);
-  Tensors own = model;
+  Tensors own = uneven;
   CHECK_THROWS_WITH(
-      Session(plugins(), configured(adam("dense = ['x*']\n")), rendezvous.at(0), parameters_of(own)),
+      Session(plugins(), overridden(adam_with_groups("dense = ['x*']\n")), rendezvous.at(0), parameters_of(own)),
       "a.toml:3:10: optimizer.dense: the pattern \"x*\" matches no tensor of the model; the nearest are 't0', 't1', 't2'");
 }
 
 TEST_CASE("a group that gets no tensor, because earlier ones have them, is an error that names it and its place") {
   const std::string first = "[[optimizer.group]]\ntensors = ['*']\n";
-  CHECK(error_of(adam(first + "[[optimizer.group]]\ntensors = ['*.bias', 'norm*']\nweight_decay = 0\n")) ==
+  CHECK(roles_refusal(adam_with_groups(first + "[[optimizer.group]]\ntensors = ['*.bias', 'norm*']\nweight_decay = 0\n")) ==
         "a.toml:6:12: optimizer.group.tensors: group 2 gets no tensor: those that it matches belong to earlier groups, such as "
         "group 1; move this group before them, or leave it out");
-  CHECK(roles(adam("[[optimizer.group]]\ntensors = ['*.bias', 'norm*']\n" + first)) == "2 1 2 1 1");
+  CHECK(roles(adam_with_groups("[[optimizer.group]]\ntensors = ['*.bias', 'norm*']\n" + first)) == "2 1 2 1 1");
 }
 
 TEST_CASE("what is wrong with exempt tensors and groups in a manifest") {
   const std::string group = "[[optimizer.group]]\n";
-  CHECK(error_of(adam("dense = '*.bias'\n")) ==
+  CHECK(roles_refusal(adam_with_groups("dense = '*.bias'\n")) ==
         "a.toml:3:9: optimizer.dense: expected an array of at most 1024 strings, found the string \"*.bias\"");
-  CHECK(error_of(adam("dense = [1]\n")) ==
+  CHECK(roles_refusal(adam_with_groups("dense = [1]\n")) ==
         "a.toml:3:10: optimizer.dense: expected an array of at most 1024 strings, found the array [1.0]");
-  CHECK(error_of(adam("dnese = ['*']\n")) ==
+  CHECK(roles_refusal(adam_with_groups("dnese = ['*']\n")) ==
         "a.toml:3:1: unknown key 'dnese' in [optimizer] with plugin 'adam'; did you mean 'dense'?");
-  CHECK(error_of(adam(group + "lr = 1\n")).find("a.toml:3:1: [[optimizer.group]] lacks the required key 'tensors': expected") ==
-        0);
-  CHECK(error_of(adam(group + "tensors = []\n")) ==
+  CHECK(roles_refusal(adam_with_groups(group + "lr = 1\n"))
+            .find("a.toml:3:1: [[optimizer.group]] lacks the required key 'tensors': expected") == 0);
+  CHECK(roles_refusal(adam_with_groups(group + "tensors = []\n")) ==
         "a.toml:4:11: optimizer.group.tensors: expected at least one pattern of tensor names, found []");
-  CHECK(error_of(adam(group + "tensors = ['*']\nlr = -1\n")) ==
+  CHECK(roles_refusal(adam_with_groups(group + "tensors = ['*']\nlr = -1\n")) ==
         "a.toml:5:6: optimizer.group.lr: expected a number from 0 to 1000000, found the integer -1");
-  CHECK(error_of(adam(group + "tensors = ['*']\nlrr = 1\n")) ==
+  CHECK(roles_refusal(adam_with_groups(group + "tensors = ['*']\nlrr = 1\n")) ==
         "a.toml:5:1: unknown key 'lrr' in [[optimizer.group]]; did you mean 'lr'?");
-  CHECK(error_of(adam(group + "tensors = ['*']\nbetas = [0, 0]\n")) ==
+  CHECK(roles_refusal(adam_with_groups(group + "tensors = ['*']\nbetas = [0, 0]\n")) ==
         "a.toml:5:1: unknown key 'betas' in [[optimizer.group]]; known keys: 'tensors', 'lr', 'weight_decay'");
-  CHECK(error_of(adam("group = 3\n")) ==
+  CHECK(roles_refusal(adam_with_groups("group = 3\n")) ==
         "a.toml:3:9: optimizer.group: expected tables [[optimizer.group]], found the integer 3");
-  CHECK(error_of(adam("[optimizer.group]\ntensors = ['*']\n")) ==
+  CHECK(roles_refusal(adam_with_groups("[optimizer.group]\ntensors = ['*']\n")) ==
         "a.toml:3:1: expected a value, found a table; tables are not nested, but for [[optimizer.group]] and [[plugins.pin]]");
-  CHECK(error_of(adam("[[optimizer.groups]]\ntensors = ['*']\n")) ==
+  CHECK(roles_refusal(adam_with_groups("[[optimizer.groups]]\ntensors = ['*']\n")) ==
         "a.toml:3:1: unknown array of tables [[optimizer.groups]]; there are [[optimizer.group]] and [[plugins.pin]]");
-  CHECK(error_of(adam("") + "[[session.group]]\n") ==
+  CHECK(roles_refusal(adam_with_groups("") + "[[session.group]]\n") ==
         "a.toml:8:1: unknown array of tables [[session.group]]; there are [[optimizer.group]] and [[plugins.pin]]");
-  CHECK(error_of(adam(""), {"optimizer.group=[{tensors"}) ==
+  CHECK(roles_refusal(adam_with_groups(""), {"optimizer.group=[{tensors"}) ==
         "--set optimizer.group=[{tensors: expected an array of tables, such as [{tensors = [\"*.bias\"], weight_decay = 0}], "
         "found '[{tensors'");
-  CHECK(error_of(adam(""), {"optimizer.group=[]\n[[optimizer.other]]\nx=1"}).find("expected an array of tables") !=
-        std::string::npos);
-  CHECK(error_of(adam(""), {"optimizer.lr=1\n[[optimizer.group]]\ntensors=['*']"}).find("expected a TOML value") !=
-        std::string::npos);
+  CHECK(roles_refusal(adam_with_groups(""), {"optimizer.group=[]\n[[optimizer.other]]\nx=1"})
+            .find("expected an array of tables") != std::string::npos);
+  CHECK(roles_refusal(adam_with_groups(""), {"optimizer.lr=1\n[[optimizer.group]]\ntensors=['*']"})
+            .find("expected a TOML value") != std::string::npos);
 }
 
 namespace {
@@ -214,15 +212,15 @@ TEST_CASE("a group may change what the optimizer has, and nothing else") {
 }
 
 TEST_CASE("exempt tensors and groups are printed, read back the same and part of the hash") {
-  const std::string toml = adam(
+  const std::string toml = adam_with_groups(
       "lr = 0.5\ndense = ['*.bias', 'a \"b\"']\n[[optimizer.group]]\ntensors = ['*']\nweight_decay = "
       "0.25\n[[optimizer.group]]\n"
       "tensors = ['x', 'y']\nlr = 0.125\n");
-  const Configuration first = configured(toml);
+  const Configuration first = overridden(toml);
   for (const bool help : {false, true}) {
     const std::string text = first.to_toml(help);
     CAPTURE(text);
-    const Configuration second = configured(text);
+    const Configuration second = overridden(text);
     CHECK(second.to_toml(help) == text);
     CHECK(second.hash() == first.hash());
     CHECK(second.groups.size() == 2);
@@ -230,8 +228,8 @@ TEST_CASE("exempt tensors and groups are printed, read back the same and part of
   CHECK(first.to_toml().find("\ndense = [\"*.bias\", \"a \\\"b\\\"\"]\n\n[[optimizer.group]]\ntensors = [\"*\"]\nlr = 0.5\n"
                              "weight_decay = 0.25\n\n[[optimizer.group]]\ntensors = [\"x\", \"y\"]\nlr = 0.125\n"
                              "weight_decay = 0.0\n") != std::string::npos);
-  CHECK(configured(adam("")).to_toml().find("group") == std::string::npos);
-  const auto with = [&](const std::string& override) { return configured(toml, {override}).hash(); };
+  CHECK(overridden(adam_with_groups("")).to_toml().find("group") == std::string::npos);
+  const auto with = [&](const std::string& override) { return overridden(toml, {override}).hash(); };
   CHECK(with("optimizer.dense=[\"*.bias\"]") != first.hash());
   CHECK(with("optimizer.group=[]") != first.hash());
   CHECK(with("optimizer.group=[{tensors=[\"*\"],weight_decay=0.25},{tensors=[\"x\"],lr=0.125}]") != first.hash());
@@ -240,7 +238,8 @@ TEST_CASE("exempt tensors and groups are printed, read back the same and part of
 
 TEST_CASE("check tells which tensors are exempt and in which group, and knows a pattern that matches none") {
   const ScratchFolder folder;
-  const std::string toml = adam("dense = ['*.bias']\n[[optimizer.group]]\ntensors = ['conv?.*', 'fc2.bias']\nlr = 0.5\n");
+  const std::string toml =
+      adam_with_groups("dense = ['*.bias']\n[[optimizer.group]]\ntensors = ['conv?.*', 'fc2.bias']\nlr = 0.5\n");
   const std::string file = folder.file("groups.toml", toml + "[train]\nmodel = \"cnn\"\n").string();
   const Outcome valid = run_onebit("check " + file);
   CHECK(valid.status == 0);
@@ -260,23 +259,24 @@ TEST_CASE("a group's learning rate and weight decay are what an optimizer of tho
   std::string groups;
   for (size_t g = 0; g < lines.size(); ++g)
     groups += "[[optimizer.group]]\ntensors = ['t" + std::to_string(g == 2 ? 4 : g) + "']\n" + lines[g];
-  const Tensors found = trained(adam(head + groups));
-  CHECK(found[0] == model[0]);  // lr 0
-  CHECK(found[1] == trained(adam("lr = 0.01\nweight_decay = 0\n"))[1]);
-  CHECK(found[3] == trained(adam(head))[3]);
-  CHECK(found[4] == trained(adam(lines[2]))[4]);
-  CHECK(found[1] != trained(adam(head))[1]);
+  const Tensors found = trained(adam_with_groups(head + groups));
+  CHECK(found[0] == uneven[0]);  // lr 0
+  CHECK(found[1] == trained(adam_with_groups("lr = 0.01\nweight_decay = 0\n"))[1]);
+  CHECK(found[3] == trained(adam_with_groups(head))[3]);
+  CHECK(found[4] == trained(adam_with_groups(lines[2]))[4]);
+  CHECK(found[1] != trained(adam_with_groups(head))[1]);
 }
 
 TEST_CASE("the factor of the learning rates is every group's") {
   const auto run = [](const std::string& lr, const std::string& group_lr, double factor) {
-    Tensors own = model;
+    Tensors own = uneven;
     LocalRendezvous rendezvous(1);
-    Session session(plugins(),
-                    configured(adam("lr = " + lr + "\n[[optimizer.group]]\ntensors = ['t1']\nlr = " + group_lr + "\n")),
-                    rendezvous.at(0), parameters_of(own));
+    Session session(
+        plugins(),
+        overridden(adam_with_groups("lr = " + lr + "\n[[optimizer.group]]\ntensors = ['t1']\nlr = " + group_lr + "\n")),
+        rendezvous.at(0), parameters_of(own));
     session.set_learning_rate_factor(factor);
-    for (int step = 1; step <= 3; ++step) session.step(pointers(noisy(model, step, 0)));
+    for (int step = 1; step <= 3; ++step) session.step(pointers(noisy(uneven, step, 0)));
     return own;
   };
   CHECK(run("0.5", "0.125", 0.25) == run("0.125", "0.03125", 1));
@@ -287,9 +287,9 @@ TEST_CASE("ranks with other groups or exempt tensors are told that their configu
     std::vector<std::string> found(2);
     LocalRendezvous rendezvous(2);
     host::run_ranks(2, [&](int rank) {
-      Tensors own = model;
+      Tensors own = uneven;
       try {
-        Session(plugins(), configured(adam(rank == 1 ? other : "")), rendezvous.at(rank), parameters_of(own));
+        Session(plugins(), overridden(adam_with_groups(rank == 1 ? other : "")), rendezvous.at(rank), parameters_of(own));
       } catch (const Error& e) {
         found[static_cast<size_t>(rank)] = e.what();
       }
@@ -308,9 +308,9 @@ TEST_CASE("a list that is printed over several lines is told whole, and in one, 
   std::vector<std::string> found(2);
   LocalRendezvous rendezvous(2);
   host::run_ranks(2, [&](int rank) {
-    Tensors own = model;
+    Tensors own = uneven;
     try {
-      Session(plugins(), configured(adam(dense(rank))), rendezvous.at(rank), parameters_of(own));
+      Session(plugins(), overridden(adam_with_groups(dense(rank))), rendezvous.at(rank), parameters_of(own));
     } catch (const Error& e) {
       found[static_cast<size_t>(rank)] = e.what();
     }

@@ -6,31 +6,21 @@
 #include <cmath>
 #include <memory>
 
+#include "small_models.hpp"
+#include "support/error_text.hpp"
 #include "support/gradients.hpp"
 #include "support/sessions.hpp"
+#include "support/text.hpp"
 
 using namespace onebit;
 using namespace onebit::test;
 
 namespace {
 
-const std::string dense_adam = "[optimizer]\nplugin = \"adam\"\n[communicator]\nplugin = \"threads\"\ntimeout = 60\n";
-const Tensors two_tensors = {std::vector<float>(5000, 0.25F), std::vector<float>(40, 1.0F)};
-
-// The text of the error; "" for none.
-std::string error_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
 std::string refusal(std::vector<Parameter> parameters) {
   LocalRendezvous rendezvous(1);
   return error_of([&] { Session(plugins(), configure(dense_adam), rendezvous.at(0), std::move(parameters)); });
 }
-bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 ModelGradients handed(const std::vector<Parameter>& parameters, const Tensors& gradients) {
   std::vector<Gradient> made;
@@ -63,12 +53,12 @@ TEST_CASE("two parameters of the same memory, or of a part of it, are refused by
       if (before) std::swap(parameters[0], parameters[1]);
       const std::string text = refusal(parameters);
       CAPTURE(text);
-      CHECK(says(text, "'whole'"));
-      CHECK(says(text, "'view'"));
-      CHECK(says(text, "memory"));
+      CHECK(contains(text, "'whole'"));
+      CHECK(contains(text, "'view'"));
+      CHECK(contains(text, "memory"));
     }
   }
-  CHECK(says(refusal({{"left", {60}, data}, {"right", {60}, data + 40}}), "'left' and 'right'"));
+  CHECK(contains(refusal({{"left", {60}, data}, {"right", {60}, data + 40}}), "'left' and 'right'"));
   CHECK(refusal({{"left", {60}, data}, {"none", {0}, data + 30}, {"right", {40}, data + 60}}) == "");
 }
 
@@ -79,8 +69,8 @@ TEST_CASE("memory of another session that lives is refused by both names; of one
   LocalRendezvous rendezvous(1);
   auto session = std::make_unique<Session>(plugins(), configure(dense_adam), rendezvous.at(0), parameters_of(model));
   const std::string text = refusal(again);
-  CHECK(says(text, "parameter 't0_again' is the same memory as 't0' of another session"));
-  CHECK(says(refusal({{"part", {1}, model[1].data() + 7}}), "parameter 'part' is a part of the memory of 't1' of another"));
+  CHECK(contains(text, "parameter 't0_again' is the same memory as 't0' of another session"));
+  CHECK(contains(refusal({{"part", {1}, model[1].data() + 7}}), "parameter 'part' is a part of the memory of 't1' of another"));
   session->step(pointers(two_tensors));  // the session that was there first goes on
   SUBCASE("it was destroyed") { session.reset(); }
   SUBCASE("it failed") { CHECK_THROWS_AS(session->step({}), Error); }
@@ -98,7 +88,7 @@ TEST_CASE("ranks that are threads and share a model are told so, all of them") {
       session.step(pointers(two_tensors));
     });
   });
-  for (const std::string& text : found) CHECK(says(text, "give ranks that are threads a model each"));
+  for (const std::string& text : found) CHECK(contains(text, "give ranks that are threads a model each"));
 }
 
 TEST_CASE("a parameter with other memory is followed: the bits of one that stayed, and the old memory is let alone") {
@@ -151,8 +141,8 @@ TEST_CASE("what a parameter's new memory holds must be the same on all ranks") {
   for (const bool compressed : {false, true}) {
     for (const std::string& text : moved(true, compressed)) CHECK(text == "");
     for (const std::string& text : moved(false, compressed)) {
-      CHECK(says(text, "after step 3 parameter 't1' of rank 1 differs from rank 0's"));
-      CHECK(says(text, "load the same file on all of them"));
+      CHECK(contains(text, "after step 3 parameter 't1' of rank 1 differs from rank 0's"));
+      CHECK(contains(text, "load the same file on all of them"));
     }
   }
 }
@@ -202,7 +192,7 @@ TEST_CASE("other tensors than the session's are told by name, on every rank, whe
   const auto expect = [&](const std::string& part, const std::function<void(std::vector<Parameter>&)>& change) {
     for (const std::string& text : told(change)) {
       CAPTURE(text);
-      CHECK(says(text, part));
+      CHECK(contains(text, part));
     }
   };
   std::vector<float> other(5000, 0.25F);
@@ -243,7 +233,7 @@ TEST_CASE("a parameter on another device than the session's is refused by name, 
   std::vector<float> memory(8, 1.0F);
   Parameter parameter = {"embed", {8}, memory.data()};
   parameter.device = {ONEBIT_DEVICE_CUDA, 1};
-  CHECK(says(refusal({parameter}), "parameter 'embed' is on cuda:1, and the session works on cpu: set session.device"));
+  CHECK(contains(refusal({parameter}), "parameter 'embed' is on cuda:1, and the session works on cpu: set session.device"));
   parameter.device = {ONEBIT_DEVICE_CPU, 0};
   CHECK(refusal({parameter}) == "");
 }
@@ -290,6 +280,6 @@ TEST_CASE("0/1 Adam: a parameter with other memory since a local step is refused
         }
       },
       local_steps);
-  CHECK(says(found[0], "parameter 't1' has other memory since a local step"));
-  CHECK(says(found[0], "request_sync()"));
+  CHECK(contains(found[0], "parameter 't1' has other memory since a local step"));
+  CHECK(contains(found[0], "request_sync()"));
 }

@@ -11,16 +11,15 @@
 #include <sstream>
 #include <thread>
 
+#include "small_models.hpp"
 #include "support/gradients.hpp"
 #include "support/sessions.hpp"
+#include "support/text.hpp"
 
 using namespace onebit;
 using namespace onebit::test;
 
 namespace {
-
-const Tensors small = {std::vector<float>(5000, 0.25F), std::vector<float>(40, 1.0F)};
-const std::string adam = "[optimizer]\nplugin = \"adam\"\n[communicator]\nplugin = \"threads\"\ntimeout = 60\n";
 
 // The text of the error on each rank.
 std::vector<std::string> errors(int ranks, const std::function<std::string(int)>& toml,
@@ -39,7 +38,6 @@ std::vector<std::string> errors(int ranks, const std::function<std::string(int)>
   });
   return found;
 }
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 
@@ -48,7 +46,7 @@ TEST_CASE("parameters are broadcast from rank 0 when a session starts") {
   std::vector<Tensors> models;
   for (int rank = 0; rank < 3; ++rank) models.push_back({std::vector<float>(100, static_cast<float>(rank + 7))});
   host::run_ranks(3, [&](int rank) {
-    Session session(plugins(), configure(adam), rendezvous.at(rank), parameters_of(models[static_cast<size_t>(rank)]));
+    Session session(plugins(), configure(dense_adam), rendezvous.at(rank), parameters_of(models[static_cast<size_t>(rank)]));
   });
   for (const Tensors& model : models) CHECK(model == Tensors{std::vector<float>(100, 7.0F)});
 }
@@ -57,10 +55,10 @@ TEST_CASE("freeze_step is the number of the last dense step, exactly, whatever t
   for (const int64_t first : {1, 2, 5, 9}) {
     std::string stages;
     Traffic traffic;
-    run_sessions(2, onebit_adam("freeze_step = 5\n"), small, [&](Rank rank) {
+    run_sessions(2, onebit_adam("freeze_step = 5\n"), two_tensors, [&](Rank rank) {
       rank.session.set_next_step(first);
       for (int64_t step = first; step < first + 6; ++step) {
-        const StepReport report = rank.session.step(pointers(noisy(small, step, rank.number)));
+        const StepReport report = rank.session.step(pointers(noisy(two_tensors, step, rank.number)));
         if (rank.number == 0) stages += report.number != step ? '!' : report.compressed ? 'c' : 'd';
       }
       if (rank.number == 0) traffic = rank.session.traffic();
@@ -88,9 +86,9 @@ TEST_CASE("the compressed stage sends at most 1.05 bits a parameter and directio
 
 TEST_CASE("every gradient counts: the first one, and each rank's") {
   const auto train = [](int changed_step, int changed_rank) {
-    return run_sessions(2, onebit_adam("freeze_step = 2\n"), small, [&](Rank rank) {
+    return run_sessions(2, onebit_adam("freeze_step = 2\n"), two_tensors, [&](Rank rank) {
       for (int step = 1; step <= 4; ++step) {
-        Tensors gradients = noisy(small, step, rank.number);
+        Tensors gradients = noisy(two_tensors, step, rank.number);
         if (step == changed_step && rank.number == changed_rank) gradients[1][3] += 9.0F;
         rank.session.step(pointers(gradients));
       }
@@ -102,9 +100,9 @@ TEST_CASE("every gradient counts: the first one, and each rank's") {
 }
 
 TEST_CASE("elements whose variance is 0 at the freeze never move after it") {
-  const Tensors after = run_sessions(2, onebit_adam("freeze_step = 3\nweight_decay = 0.1\n"), small, [](Rank rank) {
+  const Tensors after = run_sessions(2, onebit_adam("freeze_step = 3\nweight_decay = 0.1\n"), two_tensors, [](Rank rank) {
     for (int step = 1; step <= 10; ++step) {
-      Tensors gradients = noisy(small, step, rank.number);
+      Tensors gradients = noisy(two_tensors, step, rank.number);
       for (size_t i = 0; i < 100 && step <= 3; ++i) gradients[0][i * 7] = 0;
       if (step == 4)
         for (size_t i = 0; i < 100; ++i) rank.parameters[0][i * 7] = 0.75F;
@@ -117,17 +115,17 @@ TEST_CASE("elements whose variance is 0 at the freeze never move after it") {
 
 TEST_CASE("a gradient that is not finite, anywhere on one rank: all ranks skip, and every byte is as before") {
   const auto train = [](bool disturb, float bad, size_t at) {
-    return run_sessions(3, onebit_adam("freeze_step = 3\n", "[exchange]\nbucket_bytes = 4096\n"), small, [&](Rank rank) {
+    return run_sessions(3, onebit_adam("freeze_step = 3\n", "[exchange]\nbucket_bytes = 4096\n"), two_tensors, [&](Rank rank) {
       for (int step = 1; step <= 8; ++step) {
         if (disturb && (step == 1 || step == 3 || step == 4 || step == 7)) {
           const Tensors before = rank.parameters;
-          Tensors gradients = noisy(small, step + 100, rank.number);
+          Tensors gradients = noisy(two_tensors, step + 100, rank.number);
           if (rank.number == step % 3) gradients[at < 5000 ? 0 : 1][at % 5000] = bad;
           const StepReport report = rank.session.step(pointers(gradients));
           if (!report.skipped || report.number != step || rank.parameters != before)
             throw std::runtime_error("the step was taken");
         }
-        if (rank.session.step(pointers(noisy(small, step, rank.number))).skipped)
+        if (rank.session.step(pointers(noisy(two_tensors, step, rank.number))).skipped)
           throw std::runtime_error("a good step was skipped");
       }
       if (rank.session.traffic().skipped_steps != (disturb ? 4 : 0)) throw std::runtime_error("skipped steps are miscounted");
@@ -173,13 +171,15 @@ TEST_CASE("ten thousand tensors, tensors without elements, gradients that are mi
   CHECK(after[0] == after[1]);
   CHECK(after[0][3] == model[3]);
   CHECK(after[0][4] != model[4]);
-  run_sessions(2, adam, {std::vector<float>(), std::vector<float>()}, [](Rank rank) { rank.session.step({nullptr, nullptr}); });
+  run_sessions(2, dense_adam, {std::vector<float>(), std::vector<float>()}, [](Rank rank) {
+    rank.session.step({nullptr, nullptr});
+  });
 }
 
 TEST_CASE("dense_below: small tensors take part in compressed rounds as fp32") {
   const auto train = [](const std::string& exchange) {
-    return run_sessions(2, onebit_adam("freeze_step = 2\n", exchange), small, [](Rank rank) {
-      for (int step = 1; step <= 6; ++step) rank.session.step(pointers(noisy(small, step, rank.number)));
+    return run_sessions(2, onebit_adam("freeze_step = 2\n", exchange), two_tensors, [](Rank rank) {
+      for (int step = 1; step <= 6; ++step) rank.session.step(pointers(noisy(two_tensors, step, rank.number)));
     });
   };
   const std::vector<Tensors> some = train("[exchange]\ndense_below = 100\n");
@@ -194,7 +194,7 @@ TEST_CASE("dense_below: small tensors take part in compressed rounds as fp32") {
 TEST_CASE("clipping: the factor comes from the mean squared norm over ranks, and is the same on all") {
   std::vector<StepReport> reports(2);
   const Tensors model = {std::vector<float>(4, 1.0F)};
-  run_sessions(2, adam + "[session]\nclip_norm = 1.0\n", model, [&](Rank rank) {
+  run_sessions(2, dense_adam + "[session]\nclip_norm = 1.0\n", model, [&](Rank rank) {
     const Tensors gradients = {std::vector<float>(4, rank.number == 0 ? 3.0F : 4.0F)};
     reports[static_cast<size_t>(rank.number)] = rank.session.step(pointers(gradients));
   });
@@ -207,10 +207,10 @@ TEST_CASE("clipping: the factor comes from the mean squared norm over ranks, and
 
 TEST_CASE("gradient_scale 1/k after k batches equals the mean gradient, in both stages") {
   const auto train = [](float factor, double scale) {
-    return run_sessions(2, onebit_adam("freeze_step = 3\n"), small, [&](Rank rank) {
+    return run_sessions(2, onebit_adam("freeze_step = 3\n"), two_tensors, [&](Rank rank) {
       rank.session.set_gradient_scale(scale);
       for (int step = 1; step <= 6; ++step) {
-        Tensors gradients = noisy(small, step, rank.number);
+        Tensors gradients = noisy(two_tensors, step, rank.number);
         for (auto& tensor : gradients)
           for (float& g : tensor) g *= factor;
         rank.session.step(pointers(gradients));
@@ -221,12 +221,12 @@ TEST_CASE("gradient_scale 1/k after k batches equals the mean gradient, in both 
 }
 
 TEST_CASE("ranks that do not belong together are told so, on every rank") {
-  const auto same = [](int) { return adam; };
-  const auto model = [](int) { return small; };
-  const auto step = [](Rank rank) { rank.session.step(pointers(noisy(small, 1, rank.number))); };
+  const auto same = [](int) { return dense_adam; };
+  const auto model = [](int) { return two_tensors; };
+  const auto step = [](Rank rank) { rank.session.step(pointers(noisy(two_tensors, 1, rank.number))); };
   SUBCASE("another configuration") {
     for (const std::string& text : errors(
-             3, [](int rank) { return adam + (rank == 1 ? "[exchange]\nbucket_bytes = 9999\n" : ""); }, model, step))
+             3, [](int rank) { return dense_adam + (rank == 1 ? "[exchange]\nbucket_bytes = 9999\n" : ""); }, model, step))
       CHECK(contains(text, "differs from rank 0 in its configuration or plugin versions"));
   }
   SUBCASE("another optimizer option") {
@@ -257,8 +257,8 @@ TEST_CASE("ranks that do not belong together are told so, on every rank") {
 
 TEST_CASE("an error on one rank ends the others' waits, with the cause") {
   const std::vector<std::string> found = errors(
-      2, [](int) { return adam; }, [](int) { return small; },
-      [](Rank rank) { rank.session.step(rank.number == 1 ? std::vector<const float*>{nullptr} : pointers(small)); });
+      2, [](int) { return dense_adam; }, [](int) { return two_tensors; },
+      [](Rank rank) { rank.session.step(rank.number == 1 ? std::vector<const float*>{nullptr} : pointers(two_tensors)); });
   CHECK(contains(found[1], "step() got 1 gradients for 2 parameters"));
   CHECK(contains(found[0], "step() got 1 gradients for 2 parameters"));
 }
@@ -267,7 +267,7 @@ TEST_CASE("an abort in the middle of a step: every rank ends, and no buffer is f
   const Tensors model = {std::vector<float>(2'000'000)};
   for (int trial = 0; trial < 4; ++trial) {
     const std::vector<std::string> found = errors(
-        3, [](int) { return adam + "[exchange]\nbucket_bytes = 400000\n"; }, [&](int) { return model; },
+        3, [](int) { return dense_adam + "[exchange]\nbucket_bytes = 400000\n"; }, [&](int) { return model; },
         [&](Rank rank) {
           std::thread other;
           if (rank.number == 1)
@@ -287,21 +287,21 @@ TEST_CASE("an abort in the middle of a step: every rank ends, and no buffer is f
 }
 
 TEST_CASE("a session that has failed says so, and why") {
-  Tensors model = small;
+  Tensors model = two_tensors;
   LocalRendezvous rendezvous(1);
-  Session session(plugins(), configure(adam), rendezvous.at(0), parameters_of(model));
+  Session session(plugins(), configure(dense_adam), rendezvous.at(0), parameters_of(model));
   CHECK_THROWS_AS(session.step({}), Error);
-  CHECK_THROWS_WITH(session.step(pointers(small)),
+  CHECK_THROWS_WITH(session.step(pointers(two_tensors)),
                     "this session ended with an earlier error: step() got 0 gradients for 2 parameters; a missing one is NULL");
 }
 
 TEST_CASE("verify_every finds a replica that was changed behind the session's back") {
   const std::vector<std::string> found = errors(
-      2, [](int) { return adam + "[session]\nverify_every = 2\n"; }, [](int) { return small; },
+      2, [](int) { return dense_adam + "[session]\nverify_every = 2\n"; }, [](int) { return two_tensors; },
       [](Rank rank) {
         for (int step = 1; step <= 4; ++step) {
           if (rank.number == 1 && step == 3) rank.parameters[1][7] += 1e-3F;
-          rank.session.step(pointers(noisy(small, step, rank.number)));
+          rank.session.step(pointers(noisy(two_tensors, step, rank.number)));
         }
       });
   for (const std::string& text : found) CHECK(text == "after step 4 parameter 't1' of rank 1 differs from rank 0's");
@@ -312,7 +312,7 @@ TEST_CASE("a compressed stage without a compressor is refused before training") 
     const std::string toml =
         "[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = " + freeze_step + "\n[communicator]\nplugin = \"threads\"\n";
     const std::vector<std::string> found = errors(
-        1, [&](int) { return toml; }, [](int) { return small; }, [](Rank) {});
+        1, [&](int) { return toml; }, [](int) { return two_tensors; }, [](Rank) {});
     CHECK(contains(found[0], "'onebit_adam' has a compressed stage, but no compressor is configured"));
   }
 }
@@ -353,7 +353,7 @@ TEST_CASE("parameters without name, data or a possible shape are refused") {
   float value = 0;
   const auto refuse = [&](std::vector<Parameter> parameters, const char* text) {
     LocalRendezvous own(1);
-    CHECK_THROWS_WITH(Session(plugins(), configure(adam), own.at(0), std::move(parameters)), text);
+    CHECK_THROWS_WITH(Session(plugins(), configure(dense_adam), own.at(0), std::move(parameters)), text);
   };
   refuse({{"a", {1}, &value}, {"a", {1}, &value}}, "parameters need names, each its own; found 'a' twice");
   refuse({{"", {1}, &value}}, "parameters need names, each its own; found '' without one");
@@ -370,8 +370,8 @@ TEST_CASE("sessions count their steps and seconds in the registry's metrics") {
   };
   const uint64_t steps = count_of("session.steps"), skipped = count_of("session.skipped_steps"),
                  timed = count_of("session.step_seconds");
-  run_sessions(2, adam, small, [](Rank rank) {
-    Tensors gradients = noisy(small, 1, rank.number);
+  run_sessions(2, dense_adam, two_tensors, [](Rank rank) {
+    Tensors gradients = noisy(two_tensors, 1, rank.number);
     rank.session.step(pointers(gradients));
     gradients[0][0] = NAN;
     rank.session.step(pointers(gradients));

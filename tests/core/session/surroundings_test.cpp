@@ -107,7 +107,7 @@ Tensors gradients_of(int rank, int step) {
   return gradients;
 }
 
-Everything train(const std::string& toml) {
+Everything train_and_print(const std::string& toml) {
   Everything all;
   const onebit::Configuration configuration = onebit::test::configure(toml);
   all.toml = configuration.to_toml(true);
@@ -145,12 +145,12 @@ TEST_CASE("a process in a hurry: rounding toward zero, small numbers flushed; it
   for (const char* freeze : {"1_000", "3"}) {
     std::string toml = kToml;
     toml.replace(toml.find("1_000"), 5, freeze);
-    const Everything plain = train(toml);
+    const Everything plain = train_and_print(toml);
     CHECK(plain.mode_in_between == FE_TONEAREST);
     Everything hurried;
     {
       const Hurried mode;
-      hurried = train(toml);
+      hurried = train_and_print(toml);
     }
     CHECK(hurried.mode_in_between == FE_TOWARDZERO);
     check_same(plain, hurried);
@@ -158,12 +158,12 @@ TEST_CASE("a process in a hurry: rounding toward zero, small numbers flushed; it
 }
 
 TEST_CASE("a German process: numbers are read and printed as in every other") {
-  const Everything plain = train(kToml);
+  const Everything plain = train_and_print(kToml);
   Everything german;
   std::string message;
   {
     const GermanProcess process;
-    german = train(kToml);
+    german = train_and_print(kToml);
     try {
       Manifest::parse("[optimizer]\nlr = 0.001\nx = \n", "a.toml", ".");
     } catch (const onebit::Error& e) {
@@ -177,7 +177,7 @@ TEST_CASE("a German process: numbers are read and printed as in every other") {
 }
 
 TEST_CASE("a process with a German C library") {
-  const Everything plain = train(kToml);
+  const Everything plain = train_and_print(kToml);
   Everything german;
   std::string printed, text;
   {
@@ -190,7 +190,7 @@ TEST_CASE("a process with a German C library") {
     std::snprintf(buffer, sizeof buffer, "%.2f", 0.25);
     printed = buffer;
     text = onebit::number_text(0.25) + " " + onebit::fixed_text(1234.5, 2) + " " + onebit::number_text(-1e-30, 3);
-    german = train(kToml);
+    german = train_and_print(kToml);
   }
   CHECK(printed == "0,25");
   CHECK(text == "0.25 1234.50 -1e-30");

@@ -6,7 +6,9 @@
 #include <chrono>
 #include <thread>
 
+#include "support/error_text.hpp"
 #include "support/sessions.hpp"
+#include "support/text.hpp"
 
 using namespace onebit;
 using namespace onebit::test;
@@ -14,17 +16,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const Tensors model(6, std::vector<float>(5000, 1));  // several buckets
-
-// What a rank is told that this does to; "": nothing.
-std::string told(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
+const Tensors model_of_buckets(6, std::vector<float>(5000, 1));
 
 // Two ranks whose steps take a while; one of them aborts in the middle of its second.
 std::string abort_after(std::chrono::milliseconds pause) {
@@ -37,23 +29,21 @@ std::string abort_after(std::chrono::milliseconds pause) {
   LocalRendezvous rendezvous(2);
   std::string text;
   host::run_ranks(2, [&](int rank) {
-    Tensors own = model;
+    Tensors own = model_of_buckets;
     Session session(registry, configuration, rendezvous.at(rank), parameters_of(own));
-    session.step(pointers(model));
+    session.step(pointers(model_of_buckets));
     std::thread other([&] {
       std::this_thread::sleep_for(pause);
       if (rank == 1) session.communicator().abort("enough");
     });
-    const std::string found = told([&] {
-      for (;;) session.step(pointers(model));
+    const std::string found = error_of([&] {
+      for (;;) session.step(pointers(model_of_buckets));
     });
     other.join();
     if (rank == 0) text = found;
   });
   return text;
 }
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 
@@ -65,11 +55,11 @@ TEST_CASE("an error of a collective names the step, the rank, and the option of 
   std::string text;
   std::atomic<bool> over{false};
   host::run_ranks(2, [&](int rank) {
-    Tensors own = model;
+    Tensors own = model_of_buckets;
     Session session(plugins(), configuration, rendezvous.at(rank), parameters_of(own));
-    session.step(pointers(model));
+    session.step(pointers(model_of_buckets));
     while (rank == 1 && !over) std::this_thread::sleep_for(1ms);
-    if (rank == 0) text = told([&] { session.step(pointers(model)); });
+    if (rank == 0) text = error_of([&] { session.step(pointers(model_of_buckets)); });
     over = true;
   });
   CHECK_MESSAGE(contains(text, "rank 0 waited 0.3 s in all_gather"), text);

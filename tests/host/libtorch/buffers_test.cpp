@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // broadcast_buffers: what a module keeps besides its parameters, on all ranks as on rank 0.
-#include <torch/torch.h>
-#undef CHECK  // libtorch's, which would end the program
-#include <doctest/doctest.h>
-
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "doctest_beside_torch.hpp"
 #include "launch/ranks.hpp"
 #include "onebit/error.hpp"
 #include "onebit/torch.hpp"

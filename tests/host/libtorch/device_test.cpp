@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where tensors are: what a session can take, what a model says that can't be on CUDA, and a model there against the same on
 // the CPU, where there is a GPU.
-#include <torch/torch.h>
-#undef CHECK  // libtorch's, which would end the program
-#include <doctest/doctest.h>
-
 #include <cmath>
 #include <string>
 #include <vector>
 
 #include "data_sets/text.hpp"
+#include "doctest_beside_torch.hpp"
 #include "onebit/error.hpp"
 #include "onebit/torch.hpp"
 #include "support/running.hpp"
@@ -25,8 +22,8 @@ using onebit::host::ModelDevice;
 
 namespace {
 
-struct Net : torch::nn::Module {
-  Net() {
+struct Perceptron : torch::nn::Module {
+  Perceptron() {
     register_module("first", first);
     register_module("second", second);
   }
@@ -82,7 +79,7 @@ struct Lesson {
 
 TEST_CASE("tensors that a session can't take are named, with what to do") {
   for (const torch::ScalarType type : {torch::kFloat64, torch::kFloat16, torch::kBFloat16}) {
-    Net other;
+    Perceptron other;
     other.to(type);
     CHECK_THROWS_WITH_AS(onebit::parameters_of(other), doctest::Contains("parameter of 'first.weight' is CPU"), Error);
     CHECK_THROWS_WITH_AS(onebit::parameters_of(other),
@@ -90,20 +87,20 @@ TEST_CASE("tensors that a session can't take are named, with what to do") {
                                            "made, module.to(torch::kFloat32)"),
                          Error);
   }
-  Net sliced;
+  Perceptron sliced;
   sliced.first->weight.set_data(torch::ones({33, 14}).slice(1, 0, 14, 2));
   CHECK_THROWS_WITH_AS(onebit::parameters_of(sliced),
                        doctest::Contains("parameter of 'first.weight' is CPUFloatType on cpu, not contiguous; expected "
                                          "contiguous fp32, or dense with its dimensions in another order"),
                        Error);
-  Net sparse;
+  Perceptron sparse;
   sparse.second->weight.mutable_grad() = torch::ones({5, 33}).to_sparse();
   CHECK_THROWS_WITH_AS(onebit::gradients_of(sparse), doctest::Contains("gradient of 'second.weight' is"), Error);
   CHECK_THROWS_WITH_AS(onebit::gradients_of(sparse), doctest::Contains("without sparse gradients"), Error);
 }
 
 TEST_CASE("a gradient that does not fit its parameter is named, and not read") {
-  Net net;
+  Perceptron net;
   for (const torch::Tensor& gradient : {torch::ones({5, 32}), torch::ones({165}), torch::ones({1})}) {
     net.second->weight.mutable_grad() = gradient;
     CHECK_THROWS_WITH_AS(onebit::gradients_of(net), doctest::Contains("gradient of 'second.weight' is CPUFloatType"), Error);
@@ -196,7 +193,7 @@ TEST_CASE("models on CUDA have streams of their own, and devices in turn") {
 
 TEST_CASE("a module's tensors on CUDA are told as they are") {
   NEEDS_GPU();
-  Net net;
+  Perceptron net;
   net.to(torch::kCUDA);
   const auto parameters = onebit::parameters_of(net);
   REQUIRE(parameters.size() == 4);
@@ -212,7 +209,7 @@ namespace {
 
 // A rank alone, whose gradients are drawn on the CPU and brought to the module; what it has after some steps. Nothing waits for
 // the session but libtorch's own stream.
-std::vector<torch::Tensor> train(Net& net, const std::string& device, const std::string& communicator) {
+std::vector<torch::Tensor> train(Perceptron& net, const std::string& device, const std::string& communicator) {
   const onebit::Configuration configuration = onebit::test::configure(
       "[session]\ndevice = \"" + device + "\"\n[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 10\nlr = 0.01\n" +
       "[compressor]\nplugin = \"onebit\"\n[communicator]\nplugin = \"" + communicator + "\"\n");
@@ -233,7 +230,7 @@ std::vector<torch::Tensor> train(Net& net, const std::string& device, const std:
 
 TEST_CASE("a session gives a module on CUDA the bits that it has on the CPU") {
   NEEDS_GPU();
-  Net here, there;
+  Perceptron here, there;
   for (size_t i = 0; i < 4; ++i) there.parameters()[i].set_data(here.parameters()[i].detach().clone());
   there.to(torch::kCUDA);
   const auto expected = train(here, "cpu", "threads"), found = train(there, "cuda", "nccl");

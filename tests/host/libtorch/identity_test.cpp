@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which tensor is meant, where a module ties weights, is loaded or converted, freezes layers, keeps channels last: libtorch's
 // optimizer on the same module is the judge.
-#include <torch/torch.h>
-#undef CHECK  // libtorch's, which would end the program
-#include <doctest/doctest.h>
-
 #include <functional>
 #include <memory>
 #include <string>
 
+#include "doctest_beside_torch.hpp"
 #include "onebit/error.hpp"
 #include "onebit/torch.hpp"
 #include "support/scratch_folder.hpp"

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // libtorch as judge: our adam is its AdamW, our models are what tensors_of says, and its tensors are told as they are.
-#include <torch/torch.h>
-#undef CHECK  // libtorch's, which would end the program
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "data_sets/text.hpp"
+#include "doctest_beside_torch.hpp"
 #include "libtorch/gpt.hpp"
 #include "onebit/torch.hpp"
 #include "support/sessions.hpp"

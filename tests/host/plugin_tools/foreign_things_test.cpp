@@ -11,12 +11,11 @@ namespace {
 
 namespace fs = std::filesystem;
 using onebit::test::bad_plugin;
+using onebit::test::in_quotes;
 using onebit::test::onebit_command;
 using onebit::test::Outcome;
 using onebit::test::run_onebit;
 using onebit::test::run_shell;
-
-std::string in_quotes(const fs::path& path) { return "'" + path.string() + "'"; }
 
 }  // namespace
 

@@ -13,20 +13,21 @@
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/small_data_set.hpp"
+#include "support/text.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
+using onebit::test::contains;
 using onebit::test::Outcome;
 using onebit::test::run_onebit;
 using onebit::test::run_shell;
 
 const std::set<std::string> kFiles = {"CMakeLists.txt", "README.md", "conformance.cpp", "demo.toml", "plugin.cpp"};
 
-Outcome make(const std::string& kind, const std::string& name, const fs::path& into) {
+Outcome make_project(const std::string& kind, const std::string& name, const fs::path& into) {
   return run_onebit("plugins new --kind " + kind + " '" + name + "' --into '" + into.string() + "'");
 }
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // The commands that `new` says are next, the first to be run in the folder where it ran.
 std::vector<std::string> commands_of(const Outcome& outcome) {
@@ -58,11 +59,11 @@ void try_project(const std::string& kind, const std::string& train_more) {
   return;
 #endif
   const Workshop workshop(kind);
-  const Outcome made = make(kind, "fresh", workshop.folder);
+  const Outcome made = make_project(kind, "fresh", workshop.folder);
   REQUIRE_MESSAGE(made.status == 0, made.text);
   const std::vector<std::string> next = commands_of(made);
   REQUIRE(next.size() == 6);
-  CHECK(has(next[1], "cmake -S . -B build -Donebit_DIR="));  // this command's package: that of its build folder
+  CHECK(contains(next[1], "cmake -S . -B build -Donebit_DIR="));  // this command's package: that of its build folder
   const std::string environment = "export CXX='" ONEBIT_CXX_COMPILER "' CMAKE_CXX_COMPILER_LAUNCHER='" ONEBIT_CXX_LAUNCHER
                                   "' CMAKE_BUILD_TYPE=Debug CMAKE_GENERATOR='" ONEBIT_GENERATOR "'\n";
   const auto run = [&](const std::string& command) {
@@ -96,22 +97,22 @@ void try_project(const std::string& kind, const std::string& train_more) {
 TEST_CASE("new: what it writes has the name in it, and no placeholder is left") {
   for (const std::string kind : {"optimizer", "compressor", "communicator"}) {
     const ScratchFolder folder;
-    const Outcome made = make(kind, "top_k2", folder.path());
+    const Outcome made = make_project(kind, "top_k2", folder.path());
     REQUIRE_MESSAGE(made.status == 0, made.text);
     std::set<std::string> names;
     for (const auto& entry : fs::directory_iterator(folder / "top_k2")) {
       const std::string name = entry.path().filename(), text = contents_of(entry.path());
       names.insert(name);
-      CHECK_FALSE_MESSAGE(has(text, "my_plugin"), name);
-      CHECK_FALSE_MESSAGE(has(text, "MyPlugin"), name);
+      CHECK_FALSE_MESSAGE(contains(text, "my_plugin"), name);
+      CHECK_FALSE_MESSAGE(contains(text, "MyPlugin"), name);
       CHECK_MESSAGE(text.back() == '\n', name);
-      if (kFiles.count(name) > 0 && name != "conformance.cpp") CHECK_MESSAGE(has(text, "top_k2"), name);
+      if (kFiles.count(name) > 0 && name != "conformance.cpp") CHECK_MESSAGE(contains(text, "top_k2"), name);
     }
     for (const std::string& name : kFiles) CHECK_MESSAGE(names.count(name) == 1, name);
     const std::string source = contents_of(folder / "top_k2/plugin.cpp");
-    CHECK(has(source, "class TopK2 final : public onebit::"));
-    CHECK(has(source, "// ---- The lines to change: "));
-    CHECK(has(source, "ONEBIT_PLUGIN(\"top_k2\", \"0.1.0\", onebit::component<TopK2>(\"top_k2\"))"));
+    CHECK(contains(source, "class TopK2 final : public onebit::"));
+    CHECK(contains(source, "// ---- The lines to change: "));
+    CHECK(contains(source, "ONEBIT_PLUGIN(\"top_k2\", \"0.1.0\", onebit::component<TopK2>(\"top_k2\"))"));
   }
 }
 
@@ -143,15 +144,15 @@ TEST_CASE("new: names that can't be are refused, and nothing is written") {
       {"adam", "onebit has an optimizer of this name: "},
   };
   for (const auto& [name, reason] : names) {
-    const Outcome refused = make("optimizer", name, folder.path());
+    const Outcome refused = make_project("optimizer", name, folder.path());
     CHECK(refused.status == 1);
     CHECK_SAYS(refused, "onebit: error: the name '" + name + "': " + reason);
   }
-  const Outcome threads = make("communicator", "threads", folder.path());
+  const Outcome threads = make_project("communicator", "threads", folder.path());
   CHECK_SAYS(threads, "onebit has a communicator of this name");
   CHECK(fs::is_empty(folder.path()));
-  CHECK(make("optimizer", "onebit", folder.path()).status == 0);  // the built-in one is a compressor
-  CHECK(make("scheduler", "mine", folder.path()).status == 2);
+  CHECK(make_project("optimizer", "onebit", folder.path()).status == 0);  // the built-in one is a compressor
+  CHECK(make_project("scheduler", "mine", folder.path()).status == 2);
   CHECK(run_onebit("plugins new mine").status == 2);
 }
 
@@ -161,15 +162,15 @@ TEST_CASE("new: nothing is overwritten") {
   folder.file("file", "mine");
   fs::create_symlink("/absent", folder / "link");
   for (const char* name : {"empty", "file", "link"}) {
-    const Outcome refused = make("compressor", name, folder.path());
+    const Outcome refused = make_project("compressor", name, folder.path());
     CHECK(refused.status == 1);
     CHECK_SAYS(refused, "onebit: error: " + (folder / name).string() + " is there already, and nothing is overwritten");
   }
   CHECK(contents_of(folder / "file") == "mine");
   CHECK(fs::is_empty(folder / "empty"));
-  CHECK(make("compressor", "deeper", folder / "a/b").status == 0);  // makes what is above
+  CHECK(make_project("compressor", "deeper", folder / "a/b").status == 0);  // makes what is above
   CHECK(fs::exists(folder / "a/b/deeper/plugin.cpp"));
-  const Outcome below_a_file = make("compressor", "mine", folder / "file");
+  const Outcome below_a_file = make_project("compressor", "mine", folder / "file");
   CHECK(below_a_file.status == 1);
   CHECK_SAYS(below_a_file, "can't be made: Not a directory");
 }

@@ -14,6 +14,7 @@
 using nlohmann::json;
 using onebit::test::bad_plugin;
 using onebit::test::comes;
+using onebit::test::in_quotes;
 using onebit::test::lives;
 using onebit::test::Outcome;
 using onebit::test::run_onebit;
@@ -29,17 +30,16 @@ json report_of(const Outcome& outcome) {
   CHECK(report["ok"] == report["reason"].get<std::string>().empty());
   return report;
 }
-std::string quoted(const std::string& text) { return "'" + text + "'"; }
 
 }  // namespace
 
 TEST_CASE("probe: a sound plugin, for people and for programs") {
-  const Outcome people = run_onebit("plugins probe " + quoted(bad_plugin("none")));
+  const Outcome people = run_onebit("plugins probe " + in_quotes(bad_plugin("none")));
   CHECK(people.status == 0);
   CHECK(people.text == bad_plugin("none") +
                            ": loads\n  plain 0.9.1, ABI 1.1, a C compiler\n  optimizer 'plain' for cpu: made and let go\n"
                            "  compressor 'plain' for cpu: made and let go\n");
-  const json report = report_of(run_onebit("plugins probe --json " + quoted(bad_plugin("none"))));
+  const json report = report_of(run_onebit("plugins probe --json " + in_quotes(bad_plugin("none"))));
   CHECK(report["ok"] == true);
   CHECK(report["loads"] == true);
   CHECK(report["file"] == bad_plugin("none"));
@@ -62,12 +62,12 @@ TEST_CASE("probe: the built-in plugins") {
 }
 
 TEST_CASE("probe: a refusal is told with its reason") {
-  const Outcome other = run_onebit("plugins probe " + quoted(bad_plugin("other_major")));
+  const Outcome other = run_onebit("plugins probe " + in_quotes(bad_plugin("other_major")));
   CHECK(other.status == 1);
   CHECK(other.text == "plugin 'other_major' (" + bad_plugin("other_major") +
                           "): built for ABI 2, this host speaks 1; rebuild it with SDK 1.x\n");
   const auto reason = [](const std::string& name) {
-    return report_of(run_onebit("plugins probe --json " + quoted(bad_plugin(name))))["reason"].get<std::string>();
+    return report_of(run_onebit("plugins probe --json " + in_quotes(bad_plugin(name))))["reason"].get<std::string>();
   };
   CHECK(reason("entry_null_text").find("its entry refused: this plugin wants a host of the year 2040") != std::string::npos);
   CHECK(reason("slot_null").find("the required function 'plan' is NULL") != std::string::npos);
@@ -79,11 +79,11 @@ TEST_CASE("probe: a refusal is told with its reason") {
 }
 
 TEST_CASE("probe: what is not available here is no error; what can't be made is one") {
-  const Outcome away = run_onebit("plugins probe " + quoted(bad_plugin("probe_unavailable")));
+  const Outcome away = run_onebit("plugins probe " + in_quotes(bad_plugin("probe_unavailable")));
   CHECK(away.status == 0);
   CHECK_SAYS(away, "not available here: no abacus in this machine");
   CHECK_SAYS(away, "optimizer 'plain' for cpu: not made: the plugin is not available here");
-  const json refuses = report_of(run_onebit("plugins probe --json " + quoted(bad_plugin("refuses"))));
+  const json refuses = report_of(run_onebit("plugins probe --json " + in_quotes(bad_plugin("refuses"))));
   CHECK(refuses["loads"] == true);
   CHECK(refuses["reason"] == "not every component can be made");
   CHECK(refuses["components"][0]["reason"] == "optimizer 'plain': no such unit in this machine");

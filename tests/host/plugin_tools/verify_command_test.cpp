@@ -5,9 +5,11 @@
 #include <nlohmann/json.hpp>
 
 #include "striking.hpp"
+#include "support/text.hpp"
 
 using nlohmann::json;
 using onebit::test::bad_plugin;
+using onebit::test::contains;
 using onebit::test::Outcome;
 using onebit::test::run_onebit;
 using onebit::test::run_striking;
@@ -38,7 +40,6 @@ std::string text_of(const json& verdict, const std::string& name) {
   const json check = check_of(verdict, name);
   return check.is_null() ? "" : check["text"].get<std::string>();
 }
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 
@@ -64,13 +65,13 @@ TEST_CASE("verify: one line a check, and a summary") {
     CHECK_SAYS(outcome, line);
   const std::string last = outcome.text.substr(outcome.text.rfind('\n', outcome.text.size() - 2) + 1);
   CHECK(last.find(built_in("onebit") + ": good: ") == 0);
-  CHECK(has(last, " passed, 0 failed, "));
+  CHECK(contains(last, " passed, 0 failed, "));
 }
 
 TEST_CASE("verify: exports, help and loading") {
   const json plain = verify(bad_plugin("none"));
   CHECK(check_of(plain, "exports")["outcome"] == "warning");
-  CHECK(has(text_of(plain, "exports"), "expected the entry alone, found 1 more, such as bad_count_shutdowns; build with"));
+  CHECK(contains(text_of(plain, "exports"), "expected the entry alone, found 1 more, such as bad_count_shutdowns; build with"));
   CHECK(plain["warnings"] == 1);
 
   const json newer = verify(bad_plugin("newer"));
@@ -80,18 +81,18 @@ TEST_CASE("verify: exports, help and loading") {
   const json helpless = verify(bad_plugin("option_help_empty"));
   CHECK(helpless["ok"] == false);
   CHECK(text_of(helpless, "schema") == "option 'lr' has no help; say in one line what it is");
-  CHECK(has(text_of(verify(bad_plugin("option_help_lines")), "schema"), "option 'lr' has a help with line breaks"));
+  CHECK(contains(text_of(verify(bad_plugin("option_help_lines")), "schema"), "option 'lr' has a help with line breaks"));
 
   const json other = verify(bad_plugin("other_major"));
   CHECK(other["ok"] == false);
-  CHECK(has(text_of(other, "loads"), "built for ABI 2, this host speaks 1"));
-  CHECK(has(text_of(verify("/absent.so"), "loads"), "the file can't be"));
+  CHECK(contains(text_of(other, "loads"), "built for ABI 2, this host speaks 1"));
+  CHECK(contains(text_of(verify("/absent.so"), "loads"), "the file can't be"));
 }
 
 TEST_CASE("verify: what is not available here is skipped, with the reason") {
   const json away = verify(bad_plugin("probe_unavailable"));
   CHECK(check_of(away, "conformance")["outcome"] == "skipped");
-  CHECK(has(text_of(away, "conformance"), "no abacus in this machine"));
+  CHECK(contains(text_of(away, "conformance"), "no abacus in this machine"));
 }
 
 TEST_CASE("verify: values for options") {
@@ -99,7 +100,7 @@ TEST_CASE("verify: values for options") {
   CHECK(verify(file, "--set compressor.block=64")["ok"] == true);
   const json wrong = verify(file, "--set compressor.block=33x");
   CHECK(wrong["ok"] == false);
-  CHECK(has(text_of(wrong, "takes_its_options"), "--set compressor.block=33x"));
+  CHECK(contains(text_of(wrong, "takes_its_options"), "--set compressor.block=33x"));
   const Outcome nonsense = run_onebit("plugins verify '" + file + "' --set nonsense");
   CHECK(nonsense.status == 1);
   CHECK_SAYS(nonsense, "onebit: error: --set nonsense");
@@ -115,7 +116,7 @@ TEST_CASE("verify: a crash, an exit and a hang in a case name component and case
   const auto in_a_case = [](const std::string& text, const std::string& begin, const std::string& rest) {
     INFO(text);
     CHECK(text.find(begin + "case '") != std::string::npos);
-    CHECK(has(text, "' of optimizer 'striking'" + rest));
+    CHECK(contains(text, "' of optimizer 'striking'" + rest));
   };
   in_a_case(end("declare segv"), "it crashed with SIGSEGV while ", " ran");
   in_a_case(end("declare exit_0"), "it called exit(0) while ", " ran");

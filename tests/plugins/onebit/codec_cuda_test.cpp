@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "codec_inputs.hpp"
 #include "cuda_on_cpu/control.hpp"
 #include "cuda_on_cpu/emulated_component.hpp"
 #include "cuda_on_cpu/emulated_device.hpp"
@@ -19,18 +20,6 @@ namespace {
 
 using Floats = std::vector<float>;
 using Bytes = std::vector<unsigned char>;
-
-Floats normal(size_t count, uint32_t seed, float deviation = 1) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> distribution(0, deviation);
-  Floats values(count);
-  for (float& value : values) value = distribution(generator);
-  return values;
-}
-
-std::string options(const std::string& scale, const std::string& norm, int64_t block) {
-  return "scale = \"" + scale + "\"\nnorm = \"" + norm + "\"\nblock = " + std::to_string(block);
-}
 
 // The pieces of some tensors, as the exchange lays them out; with scale = "tensor" each tensor is a span.
 struct Layout {

@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <limits>
 #include <numeric>
-#include <random>
 #include <string>
 
+#include "codec_inputs.hpp"
 #include "onebit/conformance/fixtures/guarded.hpp"
 #include "support/component.hpp"
 
@@ -18,16 +18,8 @@ namespace onebit::test {
 using conformance::Guarded;
 namespace {
 
-using Floats = Guarded<float>;
-using Bytes = Guarded<unsigned char>;
-
-std::vector<float> normal(size_t count, uint32_t seed, float deviation = 1) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> distribution(0, deviation);
-  std::vector<float> values(count);
-  for (float& value : values) value = distribution(generator);
-  return values;
-}
+using GuardedFloats = Guarded<float>;
+using GuardedBytes = Guarded<unsigned char>;
 
 // What the exchange does around a codec: pieces, statistics of blocks or spans, payload.
 class Coder {
@@ -43,13 +35,14 @@ class Coder {
 
   size_t bytes() const { return bytes_; }
   const std::vector<Piece>& pieces() const { return pieces_; }
-  float scale(const Bytes& payload, size_t block) const {
+  float scale(const GuardedBytes& payload, size_t block) const {
     float scale = 0;
     std::memcpy(&scale, payload.data() + pieces_[block].payload, sizeof scale);
     return scale;
   }
 
-  void encode(const Floats& values, const Floats& errors, Floats& new_errors, Bytes& payload) const {
+  void encode(const GuardedFloats& values, const GuardedFloats& errors, GuardedFloats& new_errors,
+              GuardedBytes& payload) const {
     Guarded<double> statistics(2 * pieces_.size());
     compressor_.measure(batch_, values.data(), errors.data(), statistics.data());
     if (codec_.span != ONEBIT_SPAN_BLOCK) {
@@ -61,7 +54,7 @@ class Coder {
     compressor_.encode(batch_, values.data(), errors.data(), new_errors.data(), statistics.data(), payload.data());
     CHECK(statistics.intact());
   }
-  void decode(const Bytes& payload, float weight, bool add, Floats& out) const {
+  void decode(const GuardedBytes& payload, float weight, bool add, GuardedFloats& out) const {
     compressor_.decode(batch_, payload.data(), weight, add, out.data());
   }
 
@@ -72,10 +65,6 @@ class Coder {
   size_t bytes_ = 0;
   Batch batch_{};
 };
-
-std::string options(const std::string& scale, const std::string& norm, int block) {
-  return "scale = \"" + scale + "\"\nnorm = \"" + norm + "\"\nblock = " + std::to_string(block);
-}
 
 // The order of sums as it is written down, by hand: what every target must give, to the bit.
 float sum_by_hand(const float* values, const float* errors, int64_t count, bool squares) {
@@ -89,8 +78,8 @@ float sum_by_hand(const float* values, const float* errors, int64_t count, bool 
   return lanes[0];
 }
 
-void check_identity(const Coder& coder, const Floats& values, const Floats& errors, const Floats& new_errors,
-                    const Floats& decoded, const Bytes& payload) {
+void check_identity(const Coder& coder, const GuardedFloats& values, const GuardedFloats& errors,
+                    const GuardedFloats& new_errors, const GuardedFloats& decoded, const GuardedBytes& payload) {
   double worst = 0;
   for (size_t b = 0; b < coder.pieces().size(); ++b) {
     const Piece& piece = coder.pieces()[b];
@@ -108,11 +97,11 @@ void check_identity(const Coder& coder, const Floats& values, const Floats& erro
 // Five calls with error feedback, each checked: identity, canaries, inputs, in place or not.
 void check_calls(const Compressor& compressor, size_t count, float deviation, size_t shift) {
   const Coder coder(compressor, count);
-  Floats errors(count, shift), new_errors(count, shift), decoded(count, shift);
-  Bytes payload(coder.bytes()), again(coder.bytes());
+  GuardedFloats errors(count, shift), new_errors(count, shift), decoded(count, shift);
+  GuardedBytes payload(coder.bytes()), again(coder.bytes());
   for (uint32_t call = 0; call < 5; ++call) {
-    const Floats fresh(normal(count, call + 1, deviation), shift), kept_errors = errors;
-    Floats values = fresh;
+    const GuardedFloats fresh(normal(count, call + 1, deviation), shift), kept_errors = errors;
+    GuardedFloats values = fresh;
     coder.encode(values, errors, new_errors, payload);
     CHECK(values == fresh);
     CHECK(errors == kept_errors);
@@ -179,10 +168,10 @@ TEST_CASE("nothing is lost among denormals, tiny and huge values") {
 TEST_CASE("the payload, byte for byte") {
   const auto codec = make_compressor("onebit", options("block", "l1", 64));
   const Coder coder(*codec, 35);
-  Floats values(35), errors(35);
+  GuardedFloats values(35), errors(35);
   for (size_t i = 0; i < 35; ++i) values[i] = 0.5F;
   for (const size_t i : {1U, 8U, 31U, 33U}) values[i] = -0.5F;
-  Bytes payload(coder.bytes());
+  GuardedBytes payload(coder.bytes());
   coder.encode(values, errors, errors, payload);
   const unsigned char expected[] = {0, 0, 0, 0x3F, 0xFD, 0xFE, 0xFF, 0x7F, 0x05, 0, 0, 0};  // 0.5; least significant bit first
   REQUIRE(payload.size() == sizeof expected);
@@ -192,12 +181,12 @@ TEST_CASE("the payload, byte for byte") {
 TEST_CASE("signs: only what is below zero is negative; a zero block stays zero") {
   const auto codec = make_compressor("onebit", options("block", "l2", 32));
   const Coder coder(*codec, 5);
-  const Floats errors(5);
-  Floats values(std::vector<float>{0.0F, -0.0F, -std::numeric_limits<float>::denorm_min(), 1, -1}), left(5), decoded(5);
-  Bytes payload(coder.bytes());
+  const GuardedFloats errors(5);
+  GuardedFloats values(std::vector<float>{0.0F, -0.0F, -std::numeric_limits<float>::denorm_min(), 1, -1}), left(5), decoded(5);
+  GuardedBytes payload(coder.bytes());
   coder.encode(values, errors, left, payload);
   CHECK(payload[4] == 0b01011);
-  values = Floats(5);
+  values = GuardedFloats(5);
   coder.encode(values, errors, left, payload);
   coder.decode(payload, 1, false, decoded);
   CHECK(coder.scale(payload, 0) == 0);
@@ -216,9 +205,9 @@ TEST_CASE("the scale is the root mean square, or the mean magnitude, of value + 
         CAPTURE(count);
         const auto codec = make_compressor("onebit", options("block", norm, 4096));
         const Coder coder(*codec, count);
-        const Floats values(normal(count, 5, deviation)), errors(normal(count, 6, deviation));
-        Floats left(count);
-        Bytes payload(coder.bytes());
+        const GuardedFloats values(normal(count, 5, deviation)), errors(normal(count, 6, deviation));
+        GuardedFloats left(count);
+        GuardedBytes payload(coder.bytes());
         coder.encode(values, errors, left, payload);
         double squares = 0, magnitudes = 0;
         for (size_t i = 0; i < count; ++i) {
@@ -236,10 +225,10 @@ TEST_CASE("the scale is the root mean square, or the mean magnitude, of value + 
 TEST_CASE("squares that would overflow a float still have a scale") {
   const auto codec = make_compressor("onebit");
   const Coder coder(*codec, 4096);
-  Floats values(4096), left(4096);
+  GuardedFloats values(4096), left(4096);
   for (size_t i = 0; i < 4096; ++i) values[i] = i % 2 == 0 ? 0x1p60F : -0x1p60F;
-  const Floats errors = values;
-  Bytes payload(coder.bytes());
+  const GuardedFloats errors = values;
+  GuardedBytes payload(coder.bytes());
   coder.encode(values, errors, left, payload);
   CHECK(coder.scale(payload, 0) == 0x1p61F);
   for (size_t i = 0; i < 4096; ++i) CHECK(left[i] == 0);
@@ -255,9 +244,9 @@ TEST_CASE("spans: fold adds blocks in order, in double, and every block carries 
   CHECK(span[1] == 131);
   const size_t count = 150;
   const Coder coder(*codec, count);
-  const Floats values(normal(count, 9)), errors(count);
-  Floats left(count);
-  Bytes payload(coder.bytes());
+  const GuardedFloats values(normal(count, 9)), errors(count);
+  GuardedFloats left(count);
+  GuardedBytes payload(coder.bytes());
   coder.encode(values, errors, left, payload);
   double squares = 0;
   for (size_t i = 0; i < count; ++i) squares += static_cast<double>(values[i]) * values[i];
@@ -270,10 +259,10 @@ TEST_CASE("decode multiplies by a weight, and adds") {
   const size_t count = 4096 + 45;
   const auto codec = make_compressor("onebit");
   const Coder coder(*codec, count);
-  const Floats values(normal(count, 3)), errors(count);
-  Floats left(count), plain(count), weighted(count), added(normal(count, 4));
-  const Floats before = added;
-  Bytes payload(coder.bytes());
+  const GuardedFloats values(normal(count, 3)), errors(count);
+  GuardedFloats left(count), plain(count), weighted(count), added(normal(count, 4));
+  const GuardedFloats before = added;
+  GuardedBytes payload(coder.bytes());
   coder.encode(values, errors, left, payload);
   coder.decode(payload, 1, false, plain);
   coder.decode(payload, 0.25F, false, weighted);
@@ -292,15 +281,15 @@ TEST_CASE("codec: every SIMD target gives the bits of the order of sums that is 
   for (const std::string norm : {"l2", "l1"}) {
     const auto codec = make_compressor("onebit", options("block", norm, 4096));
     const Coder coder(*codec, count);
-    const Floats values(normal(count, 1), 1), errors(normal(count, 2, 0.1F), 1);
-    Floats expected_left(count), expected_sum(normal(count, 3));
-    Bytes expected_payload(coder.bytes());
+    const GuardedFloats values(normal(count, 1), 1), errors(normal(count, 2, 0.1F), 1);
+    GuardedFloats expected_left(count), expected_sum(normal(count, 3));
+    GuardedBytes expected_payload(coder.bytes());
     size_t seen = 0;
     for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
       CAPTURE(hwy::TargetName(target));
       const OnTarget on(target);
-      Floats left(count), sum(normal(count, 3));
-      Bytes payload(coder.bytes());
+      GuardedFloats left(count), sum(normal(count, 3));
+      GuardedBytes payload(coder.bytes());
       coder.encode(values, errors, left, payload);
       coder.decode(payload, 0.3F, true, sum);
       for (size_t b = 0; b < coder.pieces().size(); ++b) {

@@ -3,7 +3,7 @@
 // its formulas switched on.
 #include <doctest/doctest.h>
 
-#include <cmath>
+#include <algorithm>
 #include <sstream>
 
 #include "support/sessions.hpp"
@@ -15,22 +15,14 @@ using namespace onebit::test;
 namespace {
 
 // Our keys for the case's hyperparameters; `optimizer` is the plugin, `lines` what it takes besides, `scale` the compressor's.
-std::string manifest(const std::string& optimizer, const std::string& lines, const std::string& scale,
-                     const nlohmann::json& hyper) {
+std::string reference_manifest(const std::string& optimizer, const std::string& lines, const std::string& scale,
+                               const nlohmann::json& hyper) {
   std::ostringstream table;
   table.precision(17);
   for (const auto& [key, value] : hyper.items()) table << key << " = " << value.dump() << "\n";
   return "[optimizer]\nplugin = \"" + optimizer +
          "\"\nmessage = \"momentum\"\nvariance_floor = 0.0\nbias_correction = false\n" + lines + table.str() +
          "[compressor]\nplugin = \"onebit\"\nscale = \"" + scale + "\"\nnorm = \"l2\"\n[communicator]\nplugin = \"threads\"\n";
-}
-
-double largest_difference(const Tensors& found, const nlohmann::json& expected) {
-  double largest = 0;
-  for (size_t k = 0; k < found.size(); ++k)
-    for (size_t i = 0; i < found[k].size(); ++i)
-      largest = std::max(largest, std::fabs(static_cast<double>(found[k][i]) - expected[k][i].get<double>()));
-  return largest;
 }
 
 Tensors initial_parameters(const nlohmann::json& trace) {
@@ -74,7 +66,7 @@ TEST_CASE("every unmasked trace of 1-bit Adam is reproduced within 1e-6 at every
   for (const nlohmann::json& trace : traces) {
     CAPTURE(trace["workers"].get<int>());
     CAPTURE(trace["hyper"].dump());
-    CHECK(replay_frozen(trace, manifest("onebit_adam", "", "tensor", trace["hyper"])) < 1e-6);
+    CHECK(replay_frozen(trace, reference_manifest("onebit_adam", "", "tensor", trace["hyper"])) < 1e-6);
   }
 }
 
@@ -84,6 +76,7 @@ TEST_CASE("every unmasked trace of 1-bit LAMB is reproduced within 1e-6 at every
   for (const nlohmann::json& trace : traces) {
     CAPTURE(trace["workers"].get<int>());
     CAPTURE(trace["hyper"].dump());
-    CHECK(replay_frozen(trace, manifest("onebit_lamb", "trust_ratio = \"frozen\"\n", "bucket", trace["hyper"])) < 1e-6);
+    CHECK(replay_frozen(trace, reference_manifest("onebit_lamb", "trust_ratio = \"frozen\"\n", "bucket", trace["hyper"])) <
+          1e-6);
   }
 }

@@ -3,9 +3,9 @@
 // after it; against the oracle in double, and in whole sessions against Adam, which such a tensor's step is.
 #include <doctest/doctest.h>
 
-#include <cmath>
 #include <string>
 
+#include "arithmetic.hpp"
 #include "lamb_oracle.hpp"
 #include "onebit/conformance/fixtures/tile_host.hpp"
 #include "signs.hpp"
@@ -24,13 +24,6 @@ LambOracle exempting_oracle(const std::vector<Vector>& from, bool update) {
   oracle.decays = decay_of_tensors;
   oracle.update = update;
   return oracle;
-}
-
-double difference(const std::vector<Vector>& a, const LambOracle::Tensors& b) {
-  double most = 0;
-  for (size_t k = 0; k < a.size(); ++k)
-    for (size_t i = 0; i < a[k].size(); ++i) most = std::max(most, std::fabs(static_cast<double>(a[k][i]) - b[k][i]));
-  return most;
 }
 
 // Two tensors of a session: one that adapts, and one without weight decay.
@@ -58,7 +51,7 @@ TEST_CASE("lamb: without always_adapt, tensors without weight decay have the tru
     const std::vector<Vector> gradients = noisy(from, step, 0);
     host.step(gradients);
     oracle.dense(gradients);
-    CHECK(difference(host.parameters, oracle.p) < 2e-6);
+    CHECK(largest_difference(host.parameters, oracle.p) < 2e-6);
   }
   for (const size_t k : {0U, 2U}) CHECK(host.numbers("coefficient")[k] != 1);
   for (const size_t k : {1U, 3U}) CHECK(host.numbers("coefficient")[k] == 1);
@@ -81,7 +74,7 @@ TEST_CASE("onebit_lamb: and so they have after the freeze") {
       host.step(gradients);
       step <= 6 ? oracle.dense(gradients) : oracle.compressed(signs.last);
       if (step == 6) oracle.freeze();
-      CHECK(difference(host.parameters, oracle.p) < 3e-6);
+      CHECK(largest_difference(host.parameters, oracle.p) < 3e-6);
     }
     for (const size_t k : {1U, 3U}) {
       CHECK(host.numbers("coefficient")[k] == 1);

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string>
 
+#include "arithmetic.hpp"
 #include "lamb_oracle.hpp"
 #include "onebit/conformance/fixtures/tile_host.hpp"
 #include "signs.hpp"
@@ -17,8 +18,6 @@ namespace onebit::test {
 namespace {
 
 using Tensors = std::vector<Vector>;
-
-std::string freeze_at(int step, const std::string& more = "") { return "freeze_step = " + std::to_string(step) + "\n" + more; }
 
 }  // namespace
 

@@ -11,6 +11,7 @@
 
 #include "support/gradients.hpp"
 #include "support/sessions.hpp"
+#include "towards_one.hpp"
 
 using namespace onebit;
 using namespace onebit::test;
@@ -24,12 +25,6 @@ std::string manifest(const std::string& optimizer, const std::string& lines) {
          "[compressor]\nplugin = \"onebit\"\n[communicator]\nplugin = \"threads\"\ntimeout = 60\n";
 }
 std::string onebit_lamb(const std::string& lines) { return manifest("onebit_lamb", lines); }
-
-Tensors model(const std::vector<size_t>& sizes) {
-  Tensors zeros;
-  for (const size_t size : sizes) zeros.emplace_back(size);
-  return noisy(zeros, 777, 0);
-}
 
 // How a rank's made-up gradients become those of a test.
 using Shape = std::function<void(Tensors& gradients, int64_t step, int rank)>;
@@ -64,32 +59,17 @@ void check_that_the_papers_form_goes_beyond(const Tensors& initial, const Shape&
   CHECK(reach(initial, plain + "message = \"momentum\"\nvariance_floor = 0\n", shape) > 10);
 }
 
-// Of |p - 1|^2 / 2, with a rank's noise.
-Tensors towards_one(const Tensors& parameters, int64_t step, int rank) {
-  Tensors gradients = noisy(parameters, step, rank);
-  for (size_t k = 0; k < parameters.size(); ++k)
-    for (size_t i = 0; i < parameters[k].size(); ++i)
-      gradients[k][i] = parameters[k][i] - 1 + 0.1F * noise(static_cast<uint64_t>(step), static_cast<uint64_t>(rank), k, i);
-  return gradients;
-}
-double distance_to_one(const Tensors& parameters) {
-  double squares = 0;
-  for (const auto& tensor : parameters)
-    for (const float p : tensor) squares += (p - 1.0) * (p - 1.0);
-  return std::sqrt(squares);
-}
-
 }  // namespace
 
 TEST_CASE("onebit_lamb, bounded steps: half the tensors with gradients 1000 times smaller") {
-  check_reach(model({600, 600, 600, 600, 32, 32, 32, 32}), [](Tensors& gradients, int64_t, int) {
+  check_reach(noisy_model({600, 600, 600, 600, 32, 32, 32, 32}), [](Tensors& gradients, int64_t, int) {
     for (size_t k = 0; k < gradients.size(); k += 2)
       for (float& g : gradients[k]) g *= 1e-3F;
   });
 }
 
 TEST_CASE("onebit_lamb, bounded steps: gradients over six decades inside one block") {
-  const Tensors initial = model({4096});
+  const Tensors initial = noisy_model({4096});
   const Shape decades = [](Tensors& gradients, int64_t, int) {
     for (size_t i = 0; i < 4096; ++i) gradients[0][i] *= std::pow(10.0F, -6.0F * static_cast<float>(i) / 4096);
   };
@@ -98,7 +78,7 @@ TEST_CASE("onebit_lamb, bounded steps: gradients over six decades inside one blo
 }
 
 TEST_CASE("onebit_lamb, bounded steps: elements that are active one per cent of the time") {
-  const Tensors initial = model({5000});
+  const Tensors initial = noisy_model({5000});
   const Shape rare = [](Tensors& gradients, int64_t step, int rank) {
     for (size_t i = 0; i < 5000; i += 2)
       if (noise(static_cast<uint64_t>(step), 50 + static_cast<uint64_t>(rank), 9, i) < 0.98F) gradients[0][i] = 0;
@@ -111,7 +91,7 @@ TEST_CASE("onebit_lamb learns after the freeze, with one rank and with three, in
     for (const std::string message : {"update", "momentum"}) {
       CAPTURE(ranks);
       CAPTURE(message);
-      const Tensors initial = model({300, 4500});
+      const Tensors initial = noisy_model({300, 4500});
       double frozen = 0;
       const std::vector<Tensors> after = run_sessions(
           ranks, onebit_lamb("freeze_step = 20\nlr = 1e-2\nmessage = \"" + message + "\"\n"), initial, [&](Rank rank) {
@@ -127,7 +107,7 @@ TEST_CASE("onebit_lamb learns after the freeze, with one rank and with three, in
 }
 
 TEST_CASE("onebit_lamb: a step with a gradient that is not finite leaves everything as it was") {
-  const Tensors initial = model({300, 4500});
+  const Tensors initial = noisy_model({300, 4500});
   const auto train = [&](bool poisoned) {
     return run_sessions(2, onebit_lamb("freeze_step = 4\nweight_decay = 0.01\n"), initial, [&](Rank rank) {
       for (int64_t step = 1; step <= 12; ++step) {
@@ -148,7 +128,7 @@ TEST_CASE("onebit_lamb: a step with a gradient that is not finite leaves everyth
 }
 
 TEST_CASE("onebit_lamb: exempt tensors are as with lamb, bit for bit, on every rank and through the freeze") {
-  const Tensors initial = model({300, 9000, 77, 5000});
+  const Tensors initial = noisy_model({300, 9000, 77, 5000});
   const auto train = [&](const std::string& toml) {
     return run_sessions(2, toml, initial, [&](Rank rank) {
       rank.session.set_gradient_scale(0.5);
@@ -173,7 +153,7 @@ TEST_CASE("onebit_lamb, freeze_step = \"auto\": it freezes where the variance is
   logger->set_pattern("%v");
   static Registry& registry = *new Registry(logger);  // its libraries stay, as it does
   registry.load_folder(Registry::default_folder());
-  const Tensors initial = model({300, 4500});
+  const Tensors initial = noisy_model({300, 4500});
   LocalRendezvous rendezvous(2);
   std::vector<int64_t> last(2);
   host::run_ranks(2, [&](int number) {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 
+#include "arithmetic.hpp"
 #include "lamb_oracle.hpp"
 #include "onebit/conformance/fixtures/tile_host.hpp"
 #include "signs.hpp"
@@ -17,20 +18,6 @@ namespace {
 
 using Tensors = std::vector<Vector>;
 constexpr double kRate = 1e-2;
-
-double largest_difference(const Tensors& a, const LambOracle::Tensors& b) {
-  double most = 0;
-  for (size_t k = 0; k < a.size(); ++k)
-    for (size_t i = 0; i < a[k].size(); ++i) most = std::max(most, std::fabs(static_cast<double>(a[k][i]) - b[k][i]));
-  return most;
-}
-double largest_difference(const Vector& a, const std::vector<double>& b) {
-  double most = 0;
-  for (size_t i = 0; i < a.size(); ++i) most = std::max(most, std::fabs(static_cast<double>(a[i]) - b[i]));
-  return most;
-}
-
-std::string freeze_at(int step, const std::string& more = "") { return "freeze_step = " + std::to_string(step) + "\n" + more; }
 
 struct Case {
   std::string lines;

@@ -8,34 +8,20 @@
 #include <random>
 #include <string>
 
+#include "arithmetic.hpp"
 #include "onebit/conformance/fixtures/tile_host.hpp"
 #include "support/component.hpp"
 
 namespace onebit::test {
 
 using conformance::TileHost;
-using Vector = conformance::Floats;
 namespace {
 
 using Tensors = std::vector<Vector>;
 
-Tensors random(const std::vector<size_t>& sizes, uint32_t seed, float deviation = 1) {
+Tensors seeded_tensors(const std::vector<size_t>& sizes, uint32_t seed, float deviation = 1) {
   std::mt19937 generator(seed);
-  std::normal_distribution<float> distribution(0, deviation);
-  Tensors tensors;
-  for (const size_t size : sizes) {
-    Vector tensor(size);
-    for (float& value : tensor) value = distribution(generator);
-    tensors.push_back(tensor);
-  }
-  return tensors;
-}
-
-double largest_difference(const Tensors& a, const std::vector<std::vector<double>>& b) {
-  double most = 0;
-  for (size_t t = 0; t < a.size(); ++t)
-    for (size_t i = 0; i < a[t].size(); ++i) most = std::max(most, std::fabs(static_cast<double>(a[t][i]) - b[t][i]));
-  return most;
+  return random_tensors(generator, sizes, deviation);
 }
 
 std::vector<std::vector<double>> doubles(const Tensors& tensors) {
@@ -45,13 +31,13 @@ std::vector<std::vector<double>> doubles(const Tensors& tensors) {
 }
 
 // Adam and 1-bit Adam in double, as algorithms are printed; the mean of a message is the message itself.
-struct Oracle {
+struct AdamOracle {
   double lr = 1e-3, b1 = 0.9, b2 = 0.999, eps = 1e-8, decay = 0, floor = 0.01, clamp = 10, scale = 1;
   bool corrected = true, update = true;
   std::vector<std::vector<double>> p, m, v, x;
   int t = 0;
 
-  explicit Oracle(const Tensors& parameters) : p(doubles(parameters)), m(p), v(p), x(p) {
+  explicit AdamOracle(const Tensors& parameters) : p(doubles(parameters)), m(p), v(p), x(p) {
     for (auto* state : {&m, &v, &x})
       for (auto& tensor : *state) std::fill(tensor.begin(), tensor.end(), 0.0);
   }
@@ -90,8 +76,6 @@ struct Oracle {
   }
 };
 
-std::string freeze_at(int step, const std::string& more = "") { return "freeze_step = " + std::to_string(step) + "\n" + more; }
-
 // Means as a compressed round gives them: signs and one scale a 4,096 elements, with error feedback.
 TileHost::Mean compressing(const Compressor& codec, Vector& error) {
   return [&codec, &error](const Vector& message, bool compressed) {
@@ -121,13 +105,13 @@ TEST_CASE("adam is AdamW with bias correction, over 50 steps") {
       CAPTURE(decay);
       CAPTURE(corrected);
       const auto adam = make_optimizer("adam", corrected ? "" : "bias_correction = false");
-      const Tensors start = random(sizes, 1, 0.1F);
-      Oracle oracle(start);
+      const Tensors start = seeded_tensors(sizes, 1, 0.1F);
+      AdamOracle oracle(start);
       TileHost host(*adam, start);
       host.number = 17;  // the count of updates matters, not the number of the step
       for (Group& group : host.groups) group.weight_decay = decay;
       for (uint32_t step = 0; step < 50; ++step) {
-        const Tensors gradients = random(sizes, 100 + step, 0.1F);
+        const Tensors gradients = seeded_tensors(sizes, 100 + step, 0.1F);
         const Plan& plan = host.step(gradients);
         REQUIRE(plan.rounds().size == 1);
         CHECK(plan.rounds()[0].kind == RoundKind::dense);
@@ -145,7 +129,7 @@ TEST_CASE("adam is AdamW with bias correction, over 50 steps") {
 TEST_CASE("learning rate and weight decay are the group's, step by step") {
   for (const std::string name : {"adam", "onebit_adam"}) {
     const auto optimizer = make_optimizer(name, name == "adam" ? "" : freeze_at(1));
-    const Tensors start = random({40, 40, 40}, 1), gradients = random({40, 40, 40}, 2);
+    const Tensors start = seeded_tensors({40, 40, 40}, 1), gradients = seeded_tensors({40, 40, 40}, 2);
     TileHost host(*optimizer, start);
     for (int step = 1; step <= 3; ++step) {
       const Tensors before = host.parameters;
@@ -161,11 +145,11 @@ TEST_CASE("learning rate and weight decay are the group's, step by step") {
 TEST_CASE("onebit_adam: dense until the freeze step, exactly; then a compressed round that is retained, without momentum") {
   for (const int64_t first : {1, 2, 4}) {
     const auto optimizer = make_optimizer("onebit_adam", freeze_at(4));
-    TileHost host(*optimizer, random({100}, 1));
+    TileHost host(*optimizer, seeded_tensors({100}, 1));
     host.number = first;
     for (int64_t step = first; step <= 8; ++step) {
       CAPTURE(step);
-      const Plan& plan = host.step(random({100}, 2));
+      const Plan& plan = host.step(seeded_tensors({100}, 2));
       REQUIRE(plan.rounds().size == 1);
       const Plan::Round& round = plan.rounds()[0];
       CHECK((round.kind == RoundKind::compressed) == (step > 4));
@@ -183,10 +167,10 @@ TEST_CASE("onebit_adam: dense until the freeze step, exactly; then a compressed 
 
 TEST_CASE("onebit_adam: started beyond the freeze step, one dense step comes first") {
   const auto optimizer = make_optimizer("onebit_adam", freeze_at(10));
-  TileHost host(*optimizer, random({100}, 1));
+  TileHost host(*optimizer, seeded_tensors({100}, 1));
   host.number = 1000;
-  CHECK(host.step(random({100}, 2)).apply);
-  CHECK(host.step(random({100}, 3)).rounds()[0].kind == RoundKind::compressed);
+  CHECK(host.step(seeded_tensors({100}, 2)).apply);
+  CHECK(host.step(seeded_tensors({100}, 3)).rounds()[0].kind == RoundKind::compressed);
 }
 
 TEST_CASE("onebit_adam: both messages, against the formulas") {
@@ -206,9 +190,9 @@ TEST_CASE("onebit_adam: both messages, against the formulas") {
   for (const Case& c : cases) {
     CAPTURE(c.lines);
     const auto optimizer = make_optimizer("onebit_adam", freeze_at(5, c.lines));
-    const Tensors start = random(sizes, 1);
+    const Tensors start = seeded_tensors(sizes, 1);
     TileHost host(*optimizer, start);
-    Oracle oracle(start);
+    AdamOracle oracle(start);
     oracle.update = c.update;
     oracle.corrected = c.corrected;
     oracle.floor = c.floor;
@@ -218,7 +202,7 @@ TEST_CASE("onebit_adam: both messages, against the formulas") {
     host.gradient_scale = 0.5F;
     for (Group& group : host.groups) group.weight_decay = c.decay;
     for (uint32_t step = 1; step <= 12; ++step) {
-      const Tensors gradients = random(sizes, 10 + step, 0.1F);
+      const Tensors gradients = seeded_tensors(sizes, 10 + step, 0.1F);
       host.step(gradients);
       step <= 5 ? oracle.dense(gradients) : oracle.compressed(gradients);
       if (step == 5) oracle.freeze();
@@ -231,7 +215,7 @@ TEST_CASE("onebit_adam: both messages, against the formulas") {
 TEST_CASE("onebit_adam: the frozen reciprocal: floored, and 0 where no gradient was ever seen") {
   const auto optimizer = make_optimizer("onebit_adam", freeze_at(3, "variance_floor = 0.01"));
   const size_t size = 9000;
-  TileHost host(*optimizer, random({size, 10, 4}, 1));
+  TileHost host(*optimizer, seeded_tensors({size, 10, 4}, 1));
   Tensors gradients = {Vector(size, 1.0F), Vector(10, 1e-3F), Vector(4, 0.0F)};
   gradients[0][7] = 0;
   gradients[0][8] = 1e-3F;
@@ -251,13 +235,13 @@ TEST_CASE("onebit_adam: elements with r = 0 never move after the freeze") {
   for (const std::string message : {"update", "momentum"}) {
     const auto optimizer = make_optimizer("onebit_adam", freeze_at(2, "message = \"" + message + "\""));
     const size_t size = 5000;
-    TileHost host(*optimizer, random({size}, 1));
+    TileHost host(*optimizer, seeded_tensors({size}, 1));
     host.groups[0].weight_decay = 0.1;
     Vector error;
     host.mean = compressing(*codec, error);
     Vector before;
     for (uint32_t step = 1; step <= 30; ++step) {
-      Tensors gradients = random({size}, step);
+      Tensors gradients = seeded_tensors({size}, step);
       if (step <= 2)
         for (size_t i = 0; i < size; i += 3) gradients[0][i] = 0;
       host.step(gradients);
@@ -276,12 +260,12 @@ TEST_CASE("onebit_adam: six decades of gradients in one block, and no step beyon
   const auto codec = make_compressor("onebit");
   const auto optimizer = make_optimizer("onebit_adam", freeze_at(5));
   const size_t size = 4096;
-  TileHost host(*optimizer, random({size}, 1));
+  TileHost host(*optimizer, seeded_tensors({size}, 1));
   Vector error;
   host.mean = compressing(*codec, error);
   double most = 0;
   for (uint32_t step = 1; step <= 100; ++step) {
-    Tensors gradients = random({size}, step);
+    Tensors gradients = seeded_tensors({size}, step);
     for (size_t i = 0; i < size; ++i) gradients[0][i] *= std::pow(10.0F, -6.0F * static_cast<float>(i) / size);
     const Vector before = host.parameters[0];
     host.step(gradients);
@@ -297,9 +281,9 @@ TEST_CASE("optimizers: denormal and huge gradients keep everything finite") {
     CAPTURE(size);
     for (const std::string lines : {"", "message = \"momentum\""}) {
       const auto optimizer = make_optimizer("onebit_adam", freeze_at(3, lines));
-      const Tensors start = random({100}, 1);
+      const Tensors start = seeded_tensors({100}, 1);
       TileHost host(*optimizer, start);
-      for (uint32_t step = 1; step <= 8; ++step) host.step(random({100}, step, size));
+      for (uint32_t step = 1; step <= 8; ++step) host.step(seeded_tensors({100}, step, size));
       for (const float p : host.parameters[0]) CHECK(std::isfinite(p));
       if (size == 1e-42F) CHECK(host.numbers("dead_elements")[0] == 100);  // their squares are 0
     }
@@ -309,8 +293,8 @@ TEST_CASE("optimizers: denormal and huge gradients keep everything finite") {
 TEST_CASE("optimizers: where gradients cease, momentum becomes zero and not a denormal") {
   for (const std::string name : {"adam", "onebit_adam"}) {
     const auto optimizer = make_optimizer(name, name == "adam" ? "" : freeze_at(100'000));
-    TileHost host(*optimizer, random({70}, 1));
-    host.step(random({70}, 2));
+    TileHost host(*optimizer, seeded_tensors({70}, 1));
+    host.step(seeded_tensors({70}, 2));
     const Tensors none = {Vector(70)};
     for (int step = 0; step < 1000; ++step) {
       host.step(none);
@@ -336,13 +320,13 @@ TEST_CASE("optimizers: every SIMD target gives the same bits") {
       CAPTURE(hwy::TargetName(target));
       const OnTarget on(target);
       const auto optimizer = make_optimizer(name, lines);
-      TileHost host(*optimizer, random(sizes, 1));
+      TileHost host(*optimizer, seeded_tensors(sizes, 1));
       for (Group& group : host.groups) group.weight_decay = 0.01;
       host.gradient_scale = 0.7F;
       Vector error, trail;
       host.mean = compressing(*codec, error);
       for (uint32_t step = 1; step <= 8; ++step) {
-        Tensors gradients = random(sizes, step);
+        Tensors gradients = seeded_tensors(sizes, step);
         for (size_t i = 0; i < 100; ++i) gradients[4][i] = 0;  // some never see a gradient
         host.step(gradients);
         for (const Vector& part : {host.message, host.elements("variance"), host.elements("momentum"), error})
@@ -358,10 +342,10 @@ TEST_CASE("optimizers: every SIMD target gives the same bits") {
 
 TEST_CASE("onebit_adam: a lost mean is an error, not a restart from zero") {
   const auto optimizer = make_optimizer("onebit_adam", freeze_at(1));
-  TileHost host(*optimizer, random({10}, 1));
-  for (int step = 0; step < 3; ++step) host.step(random({10}, 2));
+  TileHost host(*optimizer, seeded_tensors({10}, 1));
+  for (int step = 0; step < 3; ++step) host.step(seeded_tensors({10}, 2));
   host.previous.clear();
-  CHECK_THROWS_WITH_AS(host.step(random({10}, 2)),
+  CHECK_THROWS_WITH_AS(host.step(seeded_tensors({10}, 2)),
                        doctest::Contains("the retained mean of the last compressed step is missing"), Error);
 }
 

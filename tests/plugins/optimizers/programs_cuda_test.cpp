@@ -7,6 +7,7 @@
 #include <random>
 #include <string>
 
+#include "arithmetic.hpp"
 #include "cuda_on_cpu/control.hpp"
 #include "cuda_on_cpu/emulated_component.hpp"
 #include "cuda_on_cpu/emulated_device.hpp"
@@ -16,21 +17,9 @@
 namespace onebit::test {
 
 using conformance::TileHost;
-using Vector = conformance::Floats;
 namespace {
 
 using Tensors = std::vector<Vector>;
-
-Tensors random(std::mt19937& generator, const std::vector<size_t>& sizes, float deviation) {
-  std::normal_distribution<float> distribution(0, deviation);
-  Tensors tensors;
-  for (const size_t size : sizes) {
-    Vector tensor(size);
-    for (float& value : tensor) value = distribution(generator);
-    tensors.push_back(tensor);
-  }
-  return tensors;
-}
 
 bool same(const Vector& a, const Vector& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
@@ -44,22 +33,23 @@ Vector roughly(const Vector& message, bool compressed) {
   return mean;
 }
 
-struct Form {
+struct Program {
   const char *optimizer, *options;
 };
 
 // Tensors that fill no block, exactly one, and several; one that is exempt; one whose first elements never get a gradient.
-void compare(const Form& form, int steps, float size = 0.1F) {
-  CAPTURE(form.optimizer);
-  CAPTURE(form.options);
+void compare_devices(const Program& program, int steps, float size = 0.1F) {
+  CAPTURE(program.optimizer);
+  CAPTURE(program.options);
   const std::vector<size_t> sizes = {1, 31, 64, 200, 1500, 333};
   const std::vector<uint64_t> flags = {0, 0, 0, ONEBIT_TENSOR_DENSE, 0, 0};
   std::mt19937 generator(7);
-  const Tensors initial = random(generator, sizes, 0.5F);
+  const Tensors initial = random_tensors(generator, sizes, 0.5F);
   const TestStream stream;
   const TileHost::Stream emulated = {{sizeof(onebit_stream), {ONEBIT_DEVICE_CUDA, 0}, static_cast<cudaStream_t>(stream)},
                                      [&] { REQUIRE(cudaStreamSynchronize(stream) == cudaSuccess); }};
-  const auto on_cpu = make_optimizer(form.optimizer, form.options), on_cuda = make_cuda_optimizer(form.optimizer, form.options);
+  const auto on_cpu = make_optimizer(program.optimizer, program.options),
+             on_cuda = make_cuda_optimizer(program.optimizer, program.options);
   TileHost cpu(*on_cpu, initial, 64, flags), cuda(*on_cuda, initial, 64, flags, &emulated);
   for (TileHost* host : {&cpu, &cuda}) {
     host->mean = roughly;
@@ -68,7 +58,7 @@ void compare(const Form& form, int steps, float size = 0.1F) {
   }
   for (int step = 0; step < steps; ++step) {
     CAPTURE(step);
-    Tensors gradients = random(generator, sizes, size);
+    Tensors gradients = random_tensors(generator, sizes, size);
     std::fill_n(gradients[4].begin(), 100, 0.0F);
     for (TileHost* host : {&cpu, &cuda}) {
       host->gradient_scale = step % 4 == 3 ? 0.37F : 1;
@@ -84,40 +74,42 @@ void compare(const Form& form, int steps, float size = 0.1F) {
 }  // namespace
 
 TEST_CASE("adam and lamb: the same bits on CUDA") {
-  for (const Form& form : {Form{"adam", ""}, {"adam", "bias_correction = false"}, {"lamb", ""}, {"lamb", "max_coeff = 0.5"}})
-    compare(form, 5);
+  for (const Program& program :
+       {Program{"adam", ""}, {"adam", "bias_correction = false"}, {"lamb", ""}, {"lamb", "max_coeff = 0.5"}})
+    compare_devices(program, 5);
 }
 
 TEST_CASE("onebit_adam: the same bits on CUDA, through the freeze") {
   for (const char* message : {"message = \"update\"", "message = \"momentum\""})
     for (const char* freeze : {"freeze_step = 3\n", "freeze_step = \"auto\"\nbetas = [0.9, 0.9]\nfreeze_threshold = 0.7\n"})
-      compare({"onebit_adam", (std::string(freeze) + message).c_str()}, 14);
+      compare_devices({"onebit_adam", (std::string(freeze) + message).c_str()}, 14);
 }
 
 TEST_CASE("onebit_lamb: the same bits on CUDA, through the freeze") {
   for (const char* message : {"message = \"update\"", "message = \"momentum\"\ntrust_ratio = \"frozen\""})
     for (const char* freeze : {"freeze_step = 3\n", "freeze_step = \"auto\"\nbetas = [0.9, 0.9]\nfreeze_threshold = 0.7\n"})
-      compare({"onebit_lamb", (std::string(freeze) + message).c_str()}, 14);
+      compare_devices({"onebit_lamb", (std::string(freeze) + message).c_str()}, 14);
 }
 
 TEST_CASE("zeroone_adam: the same bits on CUDA, in all stages") {
   for (const char* message : {"message = \"update\"\n", "message = \"momentum\"\n"})
     for (const char* stage : {"variance_stage = \"momentum\"\n", "variance_stage = \"gradient\"\n"})
-      compare({"zeroone_adam", (std::string("var_freeze_step = 6\nvar_update_scaler = 1\nlocal_step_scaler = 4\n"
-                                            "local_step_clipper = 4\n") +
-                                message + stage)
-                                   .c_str()},
-              20);
+      compare_devices({"zeroone_adam", (std::string("var_freeze_step = 6\nvar_update_scaler = 1\nlocal_step_scaler = 4\n"
+                                                    "local_step_clipper = 4\n") +
+                                        message + stage)
+                                           .c_str()},
+                      20);
 }
 
 TEST_CASE("tensors that are exempt from trust ratios, and gradients whose squares are denormal: the same bits on CUDA") {
   const std::string exempt = "always_adapt = false\nweight_decay = 0.01\n", small = "eps = 1e-20\n";
-  compare({"lamb", exempt.c_str()}, 5);
-  compare({"onebit_lamb", (exempt + "freeze_step = 3\n").c_str()}, 9);
-  compare({"adam", small.c_str()}, 3, 1e-18F);
-  compare({"lamb", "eps = 1.0"}, 3, 1e-24F);
-  for (const char* name : {"onebit_adam", "onebit_lamb"}) compare({name, (small + "freeze_step = 3\n").c_str()}, 6, 1e-18F);
-  compare({"zeroone_adam", (small + "var_freeze_step = 3\n").c_str()}, 6, 1e-18F);
+  compare_devices({"lamb", exempt.c_str()}, 5);
+  compare_devices({"onebit_lamb", (exempt + "freeze_step = 3\n").c_str()}, 9);
+  compare_devices({"adam", small.c_str()}, 3, 1e-18F);
+  compare_devices({"lamb", "eps = 1.0"}, 3, 1e-24F);
+  for (const char* name : {"onebit_adam", "onebit_lamb"})
+    compare_devices({name, (small + "freeze_step = 3\n").c_str()}, 6, 1e-18F);
+  compare_devices({"zeroone_adam", (small + "var_freeze_step = 3\n").c_str()}, 6, 1e-18F);
 }
 
 // Nothing of a step may be written where the device's flag says so.

@@ -19,14 +19,14 @@ namespace {
 constexpr double kept = 0.8;  // of a message, by this test's compression
 constexpr int freeze_step = 13, kappa = 2, local_scaler = 9, clipper = 4;
 
-struct Form {
+struct ZeroOneForm {
   bool update, momentum, corrected, per_step;
   double floor, clamp;
 };
 
 // One tensor on one rank.
-struct Oracle {
-  Form form;
+struct ZeroOneOracle {
+  ZeroOneForm form;
   double lr = 0, decay = 0;
   std::vector<double> p, m, v, u, anchor;
   double mean = 0, rates = 0, keep = 1;
@@ -123,7 +123,7 @@ Vector gradient(std::mt19937& generator, size_t size, int t) {
   return g;
 }
 
-std::string options(const Form& form) {
+std::string options(const ZeroOneForm& form) {
   std::string lines = "var_freeze_step = 13\nvar_update_scaler = 2\nlocal_step_scaler = 9\nlocal_step_clipper = 4\n";
   lines += std::string("message = \"") + (form.update ? "update" : "momentum") + "\"\n";
   lines += std::string("variance_stage = \"") + (form.momentum ? "momentum" : "gradient") + "\"\n";
@@ -133,7 +133,7 @@ std::string options(const Form& form) {
   return lines;
 }
 
-void compare(const Form& form) {
+void compare_with_oracle(const ZeroOneForm& form) {
   CAPTURE(options(form));
   const auto optimizer = make_optimizer("zeroone_adam", options(form));
   const std::vector<Vector> initial = {Vector(100, 0.5F), Vector(37, -0.25F)};
@@ -143,7 +143,7 @@ void compare(const Form& form) {
     for (float& value : mean) value *= compressed ? static_cast<float>(kept) : 1.0F;
     return mean;
   };
-  std::vector<Oracle> oracles;
+  std::vector<ZeroOneOracle> oracles;
   for (const Vector& tensor : initial) {
     const std::vector<double> p(tensor.begin(), tensor.end()), none(tensor.size());
     oracles.push_back({form, 0, 0, p, none, none, none, none});
@@ -175,7 +175,7 @@ TEST_CASE("zeroone_adam: every form against the formulas, at every step") {
     for (const bool momentum : {true, false})
       for (const bool corrected : {true, false})
         for (const bool per_step : {true, false})
-          compare({update, momentum, corrected, per_step, corrected ? 0.01 : 0.0, update ? 10.0 : 1e30});
+          compare_with_oracle({update, momentum, corrected, per_step, corrected ? 0.01 : 0.0, update ? 10.0 : 1e30});
 }
 
 }  // namespace onebit::test

@@ -14,6 +14,7 @@
 
 #include "support/gradients.hpp"
 #include "support/sessions.hpp"
+#include "towards_one.hpp"
 
 using namespace onebit;
 using namespace onebit::test;
@@ -34,11 +35,6 @@ Tensors zeros_like(const Tensors& tensors) {
   for (auto& tensor : zeros) std::fill(tensor.begin(), tensor.end(), 0.0F);
   return zeros;
 }
-Tensors model(const std::vector<size_t>& sizes) {
-  Tensors zeros;
-  for (const size_t size : sizes) zeros.emplace_back(size);
-  return noisy(zeros, 777, 0);
-}
 bool same_bits(const Tensors& a, const Tensors& b) {
   for (size_t k = 0; k < a.size(); ++k)
     if (a[k].size() != b[k].size() || std::memcmp(a[k].data(), b[k].data(), a[k].size() * sizeof(float)) != 0) return false;
@@ -51,28 +47,10 @@ bool finite(const Tensors& tensors) {
   return true;
 }
 
-// Of |p - 1|^2 / 2, with a rank's noise.
-Tensors towards_one(const Tensors& parameters, int64_t step, int rank) {
-  Tensors gradients = noisy(parameters, step, rank);
-  for (size_t k = 0; k < parameters.size(); ++k)
-    for (size_t i = 0; i < parameters[k].size(); ++i)
-      gradients[k][i] = parameters[k][i] - 1 + 0.1F * noise(static_cast<uint64_t>(step), static_cast<uint64_t>(rank), k, i);
-  return gradients;
-}
-double distance_to_one(const Tensors& parameters) {
-  double squares = 0, count = 0;
-  for (const auto& tensor : parameters)
-    for (const float value : tensor) {
-      squares += (value - 1.0) * (value - 1.0);
-      ++count;
-    }
-  return std::sqrt(squares / count);
-}
-
 }  // namespace
 
 TEST_CASE("zeroone_adam: variance updates and syncs come ever more seldom, and no seldomer than asked") {
-  const Tensors initial = model({100});
+  const Tensors initial = noisy_model({100});
   std::string stages;
   run_sessions(2, zeroone(intervals(11, 6, 4, 2)), initial, [&](Rank rank) {
     for (int64_t step = 1; step <= 40; ++step) {
@@ -89,7 +67,7 @@ TEST_CASE("zeroone_adam: variance updates and syncs come ever more seldom, and n
 }
 
 TEST_CASE("zeroone_adam learns, with one rank and with three, in every form and at every interval") {
-  const Tensors initial = model({3000, 70});
+  const Tensors initial = noisy_model({3000, 70});
   for (const int ranks : {1, 3})
     for (const std::string form : {"", "message = \"momentum\"\n", "variance_stage = \"gradient\"\n"})
       for (const int clipper : {1, 4}) {
@@ -111,7 +89,7 @@ TEST_CASE("zeroone_adam learns, with one rank and with three, in every form and 
 }
 
 TEST_CASE("zeroone_adam: weight decay is nominal, whatever the steps between two syncs") {
-  const Tensors initial = model({500, 40});
+  const Tensors initial = noisy_model({500, 40});
   const double decay = 0.1;
   for (const int clipper : {1, 2, 4, 16}) {
     CAPTURE(clipper);
@@ -131,7 +109,7 @@ TEST_CASE("zeroone_adam: weight decay is nominal, whatever the steps between two
 }
 
 TEST_CASE("zeroone_adam: a learning rate of 0 through whole intervals moves nothing, and learning goes on after it") {
-  const Tensors initial = model({300});
+  const Tensors initial = noisy_model({300});
   Tensors held, later;
   run_sessions(2, zeroone("lr = 0.02\n" + intervals(10, 5, 4)), initial, [&](Rank rank) {
     Tensors before;
@@ -150,7 +128,7 @@ TEST_CASE("zeroone_adam: a learning rate of 0 through whole intervals moves noth
 }
 
 TEST_CASE("zeroone_adam: after each of 3,000 steps at interval 16 that is a sync, all ranks hold the same bits") {
-  const Tensors initial = model({5000, 33});
+  const Tensors initial = noisy_model({5000, 33});
   std::vector<std::vector<uint64_t>> hashes(3);
   run_sessions(3, zeroone("lr = 0.01\nweight_decay = 0.01\n" + intervals(40, 10, 16)), initial, [&](Rank rank) {
     for (int64_t step = 1; step <= 3000; ++step)
@@ -163,7 +141,7 @@ TEST_CASE("zeroone_adam: after each of 3,000 steps at interval 16 that is a sync
 }
 
 TEST_CASE("zeroone_adam: what is looked at between two syncs is the same on all ranks, and changes nothing") {
-  const Tensors initial = model({700, 9});
+  const Tensors initial = noisy_model({700, 9});
   const auto train = [&](bool look) {
     std::mutex mutex;
     std::vector<Tensors> seen;
@@ -185,7 +163,7 @@ TEST_CASE("zeroone_adam: what is looked at between two syncs is the same on all 
 }
 
 TEST_CASE("zeroone_adam: a gradient that is not finite on one rank costs that rank a local step, and nobody more") {
-  const Tensors initial = model({400});
+  const Tensors initial = noisy_model({400});
   const auto after = run_sessions(2, zeroone("lr = 0.01\n" + intervals(10, 5, 4)), initial, [&](Rank rank) {
     for (int64_t step = 1; step <= 84; ++step) {
       Tensors gradients = noisy(initial, step, rank.number);
@@ -199,7 +177,7 @@ TEST_CASE("zeroone_adam: a gradient that is not finite on one rank costs that ra
 }
 
 TEST_CASE("zeroone_adam: an exempt tensor is Adam's, bit for bit, and between syncs its gradients wait") {
-  const Tensors initial = model({600, 50});
+  const Tensors initial = noisy_model({600, 50});
   const int last = 24;  // from 12 on every 4th step is a sync
   const auto compressed = run_sessions(2, zeroone("lr = 0.01\nweight_decay = 0.1\ndense = [\"t1\"]\n" + intervals(11, 1, 4)),
                                        initial, [&](Rank rank) {
@@ -237,7 +215,7 @@ TEST_CASE("zeroone_adam, var_freeze_step = \"auto\": it freezes where the varian
   registry.load_folder(Registry::default_folder());
   const Configuration configuration(registry, Manifest::parse(zeroone("local_step_scaler = 10\n"), "test.toml", "."));
   LocalRendezvous rendezvous(1);
-  Tensors parameters = model({2000});
+  Tensors parameters = noisy_model({2000});
   Session session(registry, configuration, rendezvous.at(0), parameters_of(parameters));
   int64_t first_local = 0;
   for (int64_t step = 1; step <= 400 && first_local == 0; ++step)
@@ -247,7 +225,7 @@ TEST_CASE("zeroone_adam, var_freeze_step = \"auto\": it freezes where the varian
 }
 
 TEST_CASE("zeroone_adam: clipping scales a local step by the rank's own norm, and a sync by the norm of all") {
-  const Tensors initial = model({300});
+  const Tensors initial = noisy_model({300});
   const auto train = [&](double scale, const std::string& clipping) {
     std::vector<double> norms, scales;
     const auto after = run_sessions(

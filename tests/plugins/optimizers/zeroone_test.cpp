@@ -2,7 +2,7 @@
 // The recorded traces of the reference implementation of 0/1 Adam, replayed through sessions with its formulas switched on.
 #include <doctest/doctest.h>
 
-#include <cmath>
+#include <algorithm>
 #include <sstream>
 
 #include "support/sessions.hpp"
@@ -14,7 +14,7 @@ using namespace onebit::test;
 namespace {
 
 // The reference freezes one step later than it is told.
-std::string manifest(const nlohmann::json& hyper) {
+std::string zeroone_reference_manifest(const nlohmann::json& hyper) {
   std::ostringstream toml;
   toml.precision(17);
   toml << std::showpoint << "[optimizer]\nplugin = \"zeroone_adam\"\nvariance_stage = \"gradient\"\nmessage = \"momentum\"\n"
@@ -24,14 +24,6 @@ std::string manifest(const nlohmann::json& hyper) {
     toml << key << " = " << hyper[key].get<int>() + (std::string(key) == "var_freeze_step" ? 1 : 0) << "\n";
   return toml.str() +
          "[compressor]\nplugin = \"onebit\"\nscale = \"tensor\"\nnorm = \"l2\"\n[communicator]\nplugin = \"threads\"\n";
-}
-
-double largest_difference(const Tensors& found, const nlohmann::json& expected) {
-  double largest = 0;
-  for (size_t k = 0; k < found.size(); ++k)
-    for (size_t i = 0; i < found[k].size(); ++i)
-      largest = std::max(largest, std::fabs(static_cast<double>(found[k][i]) - expected[k][i].get<double>()));
-  return largest;
 }
 
 }  // namespace
@@ -47,7 +39,7 @@ TEST_CASE("every unmasked trace of 0/1 Adam is reproduced within 1e-6 at every s
       initial.push_back(trace_parameter(static_cast<int>(k), trace["numels"][k]));
     std::vector<double> worst(static_cast<size_t>(ranks));
     std::vector<int> local(static_cast<size_t>(ranks));
-    run_sessions(ranks, manifest(trace["hyper"]), initial, [&](Rank rank) {
+    run_sessions(ranks, zeroone_reference_manifest(trace["hyper"]), initial, [&](Rank rank) {
       const auto number = static_cast<size_t>(rank.number);
       rank.session.set_next_step(2);
       for (int t = 1; t <= steps; ++t) {

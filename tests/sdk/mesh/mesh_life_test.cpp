@@ -17,6 +17,7 @@ using conformance::error_of;
 using conformance::Rank;
 using conformance::require;
 using conformance::require_text;
+using test::check_none;
 using test::Gather;
 using test::MemoryMesh;
 using test::MemoryNet;
@@ -52,15 +53,11 @@ class SlowMesh final : public Mesh {
   std::chrono::steady_clock::time_point next_{};
 };
 
-Rank make(const std::shared_ptr<MemoryNet>& net, int rank, Limits limits, std::chrono::milliseconds pause = 0ms,
-          const std::atomic<bool>* stopped = nullptr) {
+Rank slow_rank(const std::shared_ptr<MemoryNet>& net, int rank, Limits limits, std::chrono::milliseconds pause = 0ms,
+               const std::atomic<bool>* stopped = nullptr) {
   static const std::atomic<bool> no{false};
   return std::make_unique<MeshCommunicator>("memory", Services(nullptr), limits,
                                             std::make_unique<SlowMesh>(net, rank, pause, stopped == nullptr ? no : *stopped));
-}
-
-void check_none(const std::vector<std::string>& texts) {
-  for (const std::string& text : texts) CHECK(text == "");
 }
 
 constexpr int64_t kSecond = 1'000'000'000;
@@ -70,7 +67,7 @@ constexpr int64_t kSecond = 1'000'000'000;
 TEST_CASE("mesh: a rank that lives may compute for longer than the timeout, and while nothing is under way") {
   const auto net = std::make_shared<MemoryNet>(3);
   check_none(outcomes(3, [&](int rank) {
-    Rank self = make(net, rank, {2 * kSecond});
+    Rank self = slow_rank(net, rank, {2 * kSecond});
     Gather gather(*self, 100'000), more(*self, 100'000);
     self->wait(gather.post(*self));
     std::this_thread::sleep_for(rank == 1 ? 5s : 1s);
@@ -83,7 +80,7 @@ TEST_CASE("mesh: a rank that lives may compute for longer than the timeout, and 
 TEST_CASE("mesh: a transfer may take longer than the timeout and the stall, as long as bytes flow") {
   const auto net = std::make_shared<MemoryNet>(2);
   check_none(outcomes(2, [&](int rank) {
-    Rank self = make(net, rank, {2 * kSecond, 2 * kSecond}, rank == 1 ? 5ms : 0ms);
+    Rank self = slow_rank(net, rank, {2 * kSecond, 2 * kSecond}, rank == 1 ? 5ms : 0ms);
     Gather gather(*self, 800'000, 1);
     const auto begin = std::chrono::steady_clock::now();
     self->wait(gather.post(*self));
@@ -97,7 +94,7 @@ TEST_CASE("mesh: a rank that lives but does not come is given up after the stall
   const auto net = std::make_shared<MemoryNet>(2);
   std::atomic<bool> told{false};
   check_none(outcomes(2, [&](int rank) {
-    Rank self = make(net, rank, {60 * kSecond, kSecond / 2});
+    Rank self = slow_rank(net, rank, {60 * kSecond, kSecond / 2});
     self->barrier(Call());
     while (rank == 1 && !told) std::this_thread::sleep_for(1ms);
     const Error e = error_of("a rank that does not come", [&] { self->barrier(Call()); });
@@ -111,7 +108,7 @@ TEST_CASE("mesh: a rank that lives but does not come is given up after the stall
 TEST_CASE("mesh: with stall = 0 a rank that lives may take any time; a call's own limit stays what it was") {
   const auto net = std::make_shared<MemoryNet>(2);
   check_none(outcomes(2, [&](int rank) {
-    Rank self = make(net, rank, {60 * kSecond, 0});
+    Rank self = slow_rank(net, rank, {60 * kSecond, 0});
     if (rank == 1) std::this_thread::sleep_for(1s);
     self->barrier(Call());
     if (rank == 1) std::this_thread::sleep_for(1s);
@@ -127,7 +124,7 @@ TEST_CASE("mesh: a process that is silent is given up within the timeout, while 
     std::atomic<bool> stopped{false};
     std::atomic<int> ready{0}, told{0};
     check_none(outcomes(3, [&](int rank) {
-      Rank self = make(net, rank, {3 * kSecond, 60 * kSecond}, 0ms, rank == 1 ? &stopped : nullptr);
+      Rank self = slow_rank(net, rank, {3 * kSecond, 60 * kSecond}, 0ms, rank == 1 ? &stopped : nullptr);
       self->barrier(Call());
       ++ready;
       if (rank == 1) {

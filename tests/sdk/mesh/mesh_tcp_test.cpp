@@ -22,6 +22,7 @@ using namespace onebit;
 using conformance::Rank;
 using conformance::require;
 using conformance::Vector;
+using test::check_none;
 using test::Gather;
 using test::HeldPort;
 using test::outcomes;
@@ -36,21 +37,17 @@ const Registry& registry() {
   return loaded;
 }
 
-Rank make(const onebit_rendezvous& rendezvous, const std::string& options = kHere + "timeout = 20") {
+Rank tcp_rank(const onebit_rendezvous& rendezvous, const std::string& options = kHere + "timeout = 20") {
   const ComponentInfo& tcp = registry().find(Kind::communicator, "my_plugin");
   const Manifest manifest = Manifest::parse("[communicator]\nplugin = \"my_plugin\"\n" + options, "test.toml", ".");
   return registry().make_communicator(tcp, ResolvedTable(manifest, "communicator", tcp.options, true), rendezvous);
 }
 
-void check_none(const std::vector<std::string>& texts) {
-  for (const std::string& text : texts) CHECK(text == "");
-}
-
-void run(int ranks, const std::function<void(Rank&)>& f, const std::string& options = kHere + "timeout = 20") {
+void run_over_tcp(int ranks, const std::function<void(Rank&)>& f, const std::string& options = kHere + "timeout = 20") {
   registry();
   LocalRendezvous rendezvous(ranks);
   check_none(outcomes(ranks, [&](int rank) {
-    Rank self = make(rendezvous.at(rank), options);
+    Rank self = tcp_rank(rendezvous.at(rank), options);
     f(self);
   }));
 }
@@ -81,11 +78,11 @@ int call(const sockaddr_storage& address) {
 
 }  // namespace
 
-#define ONEBIT_RUN(name)                                                            \
-  TEST_CASE("template's TCP: " #name) {                                             \
-    for (int ranks = 1; ranks <= 4; ++ranks) run(ranks, onebit::conformance::name); \
+#define ONEBIT_RUN_OVER_TCP(name)                                                            \
+  TEST_CASE("template's TCP: " #name) {                                                      \
+    for (int ranks = 1; ranks <= 4; ++ranks) run_over_tcp(ranks, onebit::conformance::name); \
   }
-ONEBIT_COMMUNICATOR_CASES(ONEBIT_RUN)
+ONEBIT_COMMUNICATOR_CASES(ONEBIT_RUN_OVER_TCP)
 
 TEST_CASE("template's TCP: strangers who are silent, talk nonsense or go are not taken for ranks") {
   registry();
@@ -93,7 +90,7 @@ TEST_CASE("template's TCP: strangers who are silent, talk nonsense or go are not
   std::vector<int> strangers;
   check_none(outcomes(4, [&](int rank) {
     if (rank < 2) {
-      Rank self = make(rendezvous.at(rank));
+      Rank self = tcp_rank(rendezvous.at(rank));
       return check_gather(self);
     }
     if (rank == 3) return;
@@ -108,7 +105,7 @@ TEST_CASE("template's TCP: strangers who are silent, talk nonsense or go are not
         strangers.push_back(stranger);
       }
     }
-    Rank self = make(rendezvous.at(2));
+    Rank self = tcp_rank(rendezvous.at(2));
     check_gather(self);
   }));
   for (const int stranger : strangers) ::close(stranger);
@@ -119,7 +116,7 @@ TEST_CASE("template's TCP: create names the ranks that did not come, within the 
   LocalRendezvous rendezvous(4);
   const auto begin = std::chrono::steady_clock::now();
   const std::vector<std::string> texts = outcomes(4, [&](int rank) {
-    if (rank == 0 || rank == 2) make(rendezvous.at(rank), kHere + "timeout = 0.4");
+    if (rank == 0 || rank == 2) tcp_rank(rendezvous.at(rank), kHere + "timeout = 0.4");
   });
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   CHECK(took.count() < 5);
@@ -132,7 +129,7 @@ TEST_CASE("template's TCP: one rendezvous again and again, and what an earlier m
   LocalRendezvous rendezvous(3);
   check_none(outcomes(3, [&](int rank) {
     for (int32_t again = 0; again < 20; ++again) {
-      Rank self = make(rendezvous.at(rank));
+      Rank self = tcp_rank(rendezvous.at(rank));
       Vector<int32_t> io({again});
       self->wait(self->all_reduce(io.tensor, io.tensor, ReduceOp::sum, Call()));
       require(io.values[0] == 3 * again, "meetings were mixed");
@@ -141,7 +138,7 @@ TEST_CASE("template's TCP: one rendezvous again and again, and what an earlier m
 }
 
 TEST_CASE("template's TCP: names, IPv4 and IPv6") {
-  for (const std::string where : {"localhost", "127.0.0.1", ""}) run(2, check_gather, "interface = \"" + where + "\"");
+  for (const std::string where : {"localhost", "127.0.0.1", ""}) run_over_tcp(2, check_gather, "interface = \"" + where + "\"");
   const int socket = ::socket(AF_INET6, SOCK_STREAM, 0);
   sockaddr_in6 loopback = {};
   loopback.sin6_family = AF_INET6;
@@ -152,14 +149,14 @@ TEST_CASE("template's TCP: names, IPv4 and IPv6") {
     std::printf("SKIPPED: this machine has no IPv6\n");
     return;
   }
-  run(3, check_gather, "interface = \"::1\"");
+  run_over_tcp(3, check_gather, "interface = \"::1\"");
 }
 
 TEST_CASE("template's TCP: the words where a rank can't listen") {
   registry();
   LocalRendezvous rendezvous(1);
   const auto refusal = [&](const std::string& options) {
-    return conformance::error_of("a rank that can't listen", [&] { make(rendezvous.at(0), options); });
+    return conformance::error_of("a rank that can't listen", [&] { tcp_rank(rendezvous.at(0), options); });
   };
   const Error nowhere = refusal("interface = \"nowhere.invalid\"");
   CHECK(nowhere.code() == Code::invalid_argument);

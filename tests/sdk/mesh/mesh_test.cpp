@@ -25,14 +25,14 @@ using test::MemoryMesh;
 using test::MemoryNet;
 using test::outcomes;
 
-Rank make(const std::shared_ptr<MemoryNet>& net, int rank, double timeout_s = 20) {
+Rank memory_rank(const std::shared_ptr<MemoryNet>& net, int rank, double timeout_s = 20) {
   return std::make_unique<MeshCommunicator>("memory", Services(nullptr), timeout_s, std::make_unique<MemoryMesh>(net, rank));
 }
 
 // Runs one case on all ranks of a net.
-void run(const std::shared_ptr<MemoryNet>& net, const std::function<void(Rank&)>& f) {
+void run_in_memory(const std::shared_ptr<MemoryNet>& net, const std::function<void(Rank&)>& f) {
   const std::vector<std::string> texts = outcomes(net->ranks(), [&](int rank) {
-    Rank self = make(net, rank);
+    Rank self = memory_rank(net, rank);
     f(self);
   });
   for (int rank = 0; rank < net->ranks(); ++rank) {
@@ -40,7 +40,7 @@ void run(const std::shared_ptr<MemoryNet>& net, const std::function<void(Rank&)>
     CHECK(texts[static_cast<size_t>(rank)] == "");
   }
 }
-void run(int ranks, const std::function<void(Rank&)>& f) { run(std::make_shared<MemoryNet>(ranks), f); }
+void run_in_memory(int ranks, const std::function<void(Rank&)>& f) { run_in_memory(std::make_shared<MemoryNet>(ranks), f); }
 
 void wait_until(const std::function<bool()>& so) {
   while (!so()) std::this_thread::sleep_for(100us);
@@ -51,15 +51,15 @@ constexpr int64_t kLong = 8'000'000;
 
 }  // namespace
 
-#define ONEBIT_RUN(name)                                                            \
-  TEST_CASE("mesh: " #name) {                                                       \
-    for (int ranks = 1; ranks <= 4; ++ranks) run(ranks, onebit::conformance::name); \
+#define ONEBIT_RUN_IN_MEMORY(name)                                                            \
+  TEST_CASE("mesh: " #name) {                                                                 \
+    for (int ranks = 1; ranks <= 4; ++ranks) run_in_memory(ranks, onebit::conformance::name); \
   }
-ONEBIT_COMMUNICATOR_CASES(ONEBIT_RUN)
+ONEBIT_COMMUNICATOR_CASES(ONEBIT_RUN_IN_MEMORY)
 
 TEST_CASE("mesh: streams that give and take a byte at a time") {
   const auto net = std::make_shared<MemoryNet>(3, 1);
-  run(net, [](Rank& self) {
+  run_in_memory(net, [](Rank& self) {
     Gather gather(*self, 9'000);
     Vector<float> io(conformance::elements<float>(self->rank(), 100));
     Request* first = gather.post(*self);
@@ -73,7 +73,7 @@ TEST_CASE("mesh: streams that give and take a byte at a time") {
 
 TEST_CASE("mesh: a rank is not held up by a peer that computes before it waits") {
   std::atomic<bool> posted{false}, done{false};
-  run(2, [&](Rank& self) {
+  run_in_memory(2, [&](Rank& self) {
     Gather large(*self, 3'000'000), small(*self, 32);
     Request* first = large.post(*self);
     Request* second = small.post(*self);
@@ -92,7 +92,7 @@ TEST_CASE("mesh: a rank is not held up by a peer that computes before it waits")
 }
 
 TEST_CASE("mesh: hundreds in flight, waited for from the last to the first") {
-  run(3, [](Rank& self) {
+  run_in_memory(3, [](Rank& self) {
     std::vector<Gather> gathers;
     for (int i = 0; i < 300; ++i) gathers.emplace_back(*self, i % 3 == 0 ? 20'000 : 40);
     std::vector<Request*> requests;
@@ -108,7 +108,7 @@ TEST_CASE("mesh: hundreds in flight, waited for from the last to the first") {
 TEST_CASE("mesh: an abort in the middle of payload leaves the streams whole, and no buffer in use") {
   for (int round = 0; round < 10; ++round) {
     std::atomic<int> posted{0};
-    run(3, [&](Rank& self) {
+    run_in_memory(3, [&](Rank& self) {
       Rank child = self->split(0, 0);
       Gather before(*self, 500'000), after(*self, 500'000);
       auto lost = std::make_unique<Gather>(*child, kLong);
@@ -142,7 +142,7 @@ TEST_CASE("mesh: an abort in the middle of payload leaves the streams whole, and
 // Rank 0 comes when rank 1 has left; rank 2 may have all from rank 1 by then.
 TEST_CASE("mesh: a communicator may be destroyed with requests in flight, and its buffers with it") {
   std::atomic<bool> left{false};
-  run(3, [&](Rank& self) {
+  run_in_memory(3, [&](Rank& self) {
     Rank child = self->split(0, 0);
     auto gather = std::make_unique<Gather>(*child, kLong);
     if (self->rank() == 1) {
@@ -165,7 +165,7 @@ TEST_CASE("mesh: a communicator may be destroyed with requests in flight, and it
 // Rank 2 has all that it gets from rank 1, but not what it gets from rank 0, which gives up because rank 1 has left.
 TEST_CASE("mesh: a rank that misses nothing from the one that left is told, too") {
   for (int round = 0; round < 10; ++round)
-    run(3, [&](Rank& self) {
+    run_in_memory(3, [&](Rank& self) {
       Rank child = self->split(0, 0);
       const int me = self->rank();
       const auto size = [](int from, int to) { return from + to == 3 ? int64_t{100} : kLong; };
@@ -189,7 +189,7 @@ TEST_CASE("mesh: a rank that misses nothing from the one that left is told, too"
 TEST_CASE("mesh: a rank whose streams break is named on all ranks, in the middle of payload, and later") {
   const auto net = std::make_shared<MemoryNet>(4);
   std::atomic<int> posted{0};
-  run(net, [&](Rank& self) {
+  run_in_memory(net, [&](Rank& self) {
     Gather gather(*self, kLong);
     Request* request = gather.post(*self);
     if (++posted == 4) net->cut_all(2);
@@ -204,7 +204,7 @@ TEST_CASE("mesh: a rank whose streams break is named on all ranks, in the middle
 // Only two of the ranks notice; the others would wait for them.
 TEST_CASE("mesh: ranks that have lost each other tell the others") {
   const auto net = std::make_shared<MemoryNet>(4);
-  run(net, [&](Rank& self) {
+  run_in_memory(net, [&](Rank& self) {
     const Error e = error_of("a cut", [&] {
       for (int round = 0;; ++round) {
         self->barrier(Call());
@@ -218,7 +218,7 @@ TEST_CASE("mesh: ranks that have lost each other tell the others") {
 
 TEST_CASE("mesh: what is complete stays complete when a peer has gone") {
   std::atomic<bool> gone{false};
-  run(2, [&](Rank& self) {
+  run_in_memory(2, [&](Rank& self) {
     Gather gather(*self, 100'000);
     Request* request = gather.post(*self);
     if (self->rank() == 1) {
@@ -234,7 +234,7 @@ TEST_CASE("mesh: what is complete stays complete when a peer has gone") {
 }
 
 TEST_CASE("mesh: a mismatch ends its operation, not the communicator, even where payload is under way already") {
-  run(3, [](Rank& self) {
+  run_in_memory(3, [](Rank& self) {
     const auto part = [&](int of) { return Part{of * kLong, self->rank() == 2 && of == 2 ? kLong - 1 : kLong}; };
     const std::vector<Part> parts = {part(0), part(1), part(2)};
     std::vector<char> in(kLong), out(3 * kLong);
@@ -249,7 +249,7 @@ TEST_CASE("mesh: a mismatch ends its operation, not the communicator, even where
 }
 
 TEST_CASE("mesh: a slow rank is not a late one") {
-  run(2, [](Rank& self) {
+  run_in_memory(2, [](Rank& self) {
     Gather gather(*self, 64);
     for (int i = 0; i < 3; ++i) {
       if (self->rank() == 1) std::this_thread::sleep_for(60ms);
@@ -272,7 +272,7 @@ TEST_CASE("mesh: a slow rank is not a late one") {
 }
 
 TEST_CASE("mesh: requests that are not, or no longer, this communicator's are refused") {
-  run(2, [](Rank& self) {
+  run_in_memory(2, [](Rank& self) {
     Rank other = self->split(0, 0);
     Gather gather(*self, 64);
     Request* request = gather.post(*self);
@@ -287,7 +287,7 @@ TEST_CASE("mesh: nonsense on a stream ends the communicator, with the name of it
   const auto net = std::make_shared<MemoryNet>(2);
   const std::string nonsense(1000, 'x');
   net->send(1, 0, nonsense.data(), nonsense.size());
-  Rank self = make(net, 0);
+  Rank self = memory_rank(net, 0);
   const Error e = error_of("nonsense", [&] { self->barrier(Call()); });
   CHECK(e.code() == Code::state_mismatch);
   require_text(e, "rank 1 failed: it speaks another version of this communicator");
@@ -316,7 +316,7 @@ TEST_CASE("mesh: memory is steady, over steps and over communicators that come a
   constexpr int kRanks = 3;
   ::mallopt(M_ARENA_MAX, 1);  // mallinfo2 tells of the main one
   std::atomic<size_t> early{0}, late{0};
-  run(kRanks, [&](Rank& self) {
+  run_in_memory(kRanks, [&](Rank& self) {
     const auto step = [&] {
       Rank child = self->split(0, 0);
       Gather large(*self, 30'000), small(*child, 32);

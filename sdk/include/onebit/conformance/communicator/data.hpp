@@ -59,8 +59,8 @@ struct Parts {
     int64_t begin = 0;
     for (size_t i = 0; i <= parts.size(); ++i) {
       const int64_t end = i < parts.size() ? parts[i].offset : static_cast<int64_t>(bytes.size());
-      for (int64_t at = begin; at < end; ++at)
-        require(bytes[static_cast<size_t>(at)] == kUntouched, std::string(what) + ": bytes between parts were written");
+      require(std::all_of(bytes.begin() + begin, bytes.begin() + end, [](uint8_t byte) { return byte == kUntouched; }),
+              std::string(what) + ": bytes between parts were written");
       if (i < parts.size()) begin = end + parts[i].bytes;
     }
   }

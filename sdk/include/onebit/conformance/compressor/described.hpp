@@ -2,6 +2,7 @@
 // Cases of what a compressor says of itself.
 #pragma once
 
+#include <algorithm>
 #include <string>
 
 #include "onebit/conformance/compressor/coding.hpp"
@@ -53,9 +54,10 @@ inline void payloads_are_written_whole(const MakeCompressor& make) {
       Coding coding(*codec, {n});
       std::fill(coding.payload.begin(), coding.payload.end(), memory);
       const std::vector<unsigned char> found = coding.fill(static_cast<uint64_t>(n)).encode().payload_of(coding.pieces[0]);
-      for (size_t i = 0; i < before.size(); ++i)
-        require(before[i] == found[i], "byte " + std::to_string(i) + " of the payload of " + std::to_string(n) + " elements (" +
-                                           std::to_string(found.size()) + " bytes) is what was there before");
+      const auto kept = std::mismatch(before.begin(), before.end(), found.begin()).first;
+      require(kept == before.end(), "byte " + std::to_string(kept - before.begin()) + " of the payload of " +
+                                        std::to_string(n) + " elements (" + std::to_string(found.size()) +
+                                        " bytes) is what was there before");
       before = found;
     }
   }
