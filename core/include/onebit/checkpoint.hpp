@@ -73,4 +73,46 @@ struct PrunedCheckpoints {
 // below 1.
 PrunedCheckpoints prune_checkpoints(const std::filesystem::path& root, int keep, std::optional<uint64_t> committed = {});
 
+// ---- Session::save and Session::load
+
+// Bytes of the embedder's own that a checkpoint carries: the place in the data, random number generators, an optimizer of its
+// own.
+struct CheckpointBlob {
+  std::string name;
+  std::string bytes;
+};
+
+struct SaveOptions {
+  int keep = 0;                              // complete checkpoints that stay, this one included; 0: all
+  std::string hash = "xxh3-128";             // or "sha256"
+  bool wait = true;                          // false: save() returns when it has a copy, and a thread writes that
+  bool skip_if_busy = false;                 // when wait is false and the last one is still being written: this one is left out
+  std::vector<CheckpointBlob> of_rank = {};  // each rank its own
+  std::vector<CheckpointBlob> of_all = {};   // those of rank 0
+};
+
+struct SaveReport {
+  bool begun = false;            // false: left out, or there was none to finish
+  uint64_t step = 0;             // steps that had been taken
+  std::filesystem::path folder;  // of the checkpoint once it is committed
+  bool committed = false;        // it is there; a save that does not wait is committed later
+  std::string left;              // what older ones have left on the disk that could not be deleted, and why; "" when nothing
+};
+
+struct LoadOptions {
+  bool ignore_state = false;  // parameters alone: the optimizer's state, errors and step number start afresh
+};
+
+struct LoadReport {
+  std::filesystem::path folder;      // of the checkpoint that was loaded
+  uint64_t step = 0;                 // steps that had been taken when it was saved
+  int ranks = 0;                     // that saved it
+  std::vector<std::string> refused;  // newer checkpoints that were not taken, each with the reason
+  std::vector<std::string> afresh;   // what was not restored, each with the reason
+  std::vector<std::string> changed;  // options that are not as they were, each with both values
+  // What this rank saved; with another number of ranks those of all old ranks, in their order, on every rank, each name
+  // followed by "@RANK".
+  std::vector<CheckpointBlob> of_rank, of_all;
+};
+
 }  // namespace onebit

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "onebit/abi.h"
+#include "onebit/checkpoint.hpp"
 #include "onebit/communicator.hpp"
 #include "onebit/configuration.hpp"
 #include "onebit/registry.hpp"
@@ -162,6 +163,18 @@ class Session {
   // differ, for they may have accumulated different numbers of batches: what is averaged and clipped is what each makes of its
   // own.
   void set_gradient_scale(double value);
+
+  // Collective, between steps. Saves everything that decides the next steps into a folder below root, which all ranks see:
+  // parameters, the optimizer's state, errors, the step number. Throws the same Error(unavailable) on every rank, naming rank
+  // and file, where the system refuses to write: checkpoints that were there stay, and the session goes on.
+  SaveReport save(const std::filesystem::path& root, const SaveOptions& options = {});
+  // Collective. Waits for a save that did not wait, and commits it; throws what went wrong in it, as save() does.
+  SaveReport finish_save();
+  // Collective, between steps. folder: one checkpoint, or a root, of which it takes what `latest` names or, where that is
+  // damaged, the newest that is whole. With as many ranks as saved it, the steps that follow are bit for bit those that would
+  // have followed then. Throws Error(not_found) where there is none at all, Error(invalid_argument) where none is whole, or the
+  // one that is does not fit: another model, optimizer or codec. Until then nothing has been changed.
+  LoadReport load(const std::filesystem::path& folder, const LoadOptions& options = {});
 
   // For the embedder's own collectives, between steps, on memory of the CPU. Counted as other_bytes.
   Communicator& communicator();
