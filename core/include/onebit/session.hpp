@@ -172,8 +172,8 @@ class Session {
   SaveReport finish_save();
   // Collective, between steps. folder: one checkpoint, or a root, of which it takes what `latest` names or, where that is
   // damaged, the newest that is whole. With as many ranks as saved it, the steps that follow are bit for bit those that would
-  // have followed then. Throws Error(not_found) where there is none at all, Error(invalid_argument) where none is whole, or the
-  // one that is does not fit: another model, optimizer or codec. Until then nothing has been changed.
+  // have followed then. Throws Error(unavailable) where there is none at all, Error(invalid_argument) where none is whole, or
+  // the one that is does not fit: another model, optimizer or codec. Until then nothing has been changed.
   LoadReport load(const std::filesystem::path& folder, const LoadOptions& options = {});
 
   // For the embedder's own collectives, between steps, on memory of the CPU. Counted as other_bytes.
