@@ -15,7 +15,7 @@ namespace onebit {
 namespace {
 
 const std::vector<std::string_view> known_tables = {"plugins",      "session",  "optimizer", "compressor",
-                                                    "communicator", "exchange", "train"};
+                                                    "communicator", "exchange", "train",     "checkpoint"};
 
 void check_table(const std::string& name, const Location& where) {
   if (std::find(known_tables.begin(), known_tables.end(), name) == known_tables.end())

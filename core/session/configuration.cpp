@@ -40,11 +40,12 @@ Selection select(const Registry& registry, const Manifest& manifest, Kind kind, 
 }
 
 // A manifest may serve the command and an embedder alike.
-ResolvedTable host_table(const Registry& registry, const Manifest& manifest, const std::vector<const onebit_schema*>& schema) {
-  if (!schema.empty()) return ResolvedTable(manifest, "train", schema);
-  if (manifest.has("train"))
-    registry.logger()->debug("{}: the table [train] is the command onebit's; this program does not read it",
-                             manifest.where("train").text());
+ResolvedTable command_table(const Registry& registry, const Manifest& manifest, const char* table,
+                            const std::vector<const onebit_schema*>& schema) {
+  if (!schema.empty()) return ResolvedTable(manifest, table, schema);
+  if (manifest.has(table))
+    registry.logger()->debug("{}: the table [{}] is the command onebit's; this program does not read it",
+                             manifest.where(table).text(), table);
   return {};
 }
 
@@ -85,13 +86,15 @@ std::string printed_plugins(const ResolvedTable& plugins, const std::filesystem:
 }  // namespace
 
 Configuration::Configuration(const Registry& registry, const Manifest& manifest,
-                             const std::vector<const onebit_schema*>& train_schema)
+                             const std::vector<const onebit_schema*>& train_schema,
+                             const std::vector<const onebit_schema*>& checkpoint_schema)
     : folder(manifest.folder()),
       plugins(manifest, "plugins", plugins_schema()),
       pins(Pins(manifest).to_toml()),
       session(manifest, "session", session_schema()),
       exchange(manifest, "exchange", exchange_schema()),
-      train(host_table(registry, manifest, train_schema)) {
+      train(command_table(registry, manifest, "train", train_schema)),
+      checkpoint(command_table(registry, manifest, "checkpoint", checkpoint_schema)) {
   check_clip_norm(session, manifest);
   const int64_t device = device_of(session);
   optimizer = select(registry, manifest, Kind::optimizer, device);
@@ -117,6 +120,7 @@ std::string Configuration::to_toml(bool with_help) const {
   text += printed("compressor", compressor, with_help) + printed("communicator", communicator, with_help);
   text += "\n[exchange]\n" + exchange.to_toml(with_help);
   if (const std::string own = train.to_toml(with_help); !own.empty()) text += "\n[train]\n" + own;
+  if (const std::string own = checkpoint.to_toml(with_help); !own.empty()) text += "\n[checkpoint]\n" + own;
   return text;
 }
 

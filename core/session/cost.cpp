@@ -67,6 +67,20 @@ uint64_t payload(const Layout& layout) {
   return bytes;
 }
 
+// A checkpoint of one stage, in which a rank holds so many bytes of state, `local` of them for itself, and of errors.
+void weigh(Cost& cost, const Layout& layout, const Rehearsal& plans, uint64_t state, uint64_t local, uint64_t fed_back,
+           bool later) {
+  const auto ranks = static_cast<uint64_t>(layout.options().ranks);
+  const uint64_t flat = sizeof(float) * static_cast<uint64_t>(layout.flat);
+  const uint64_t served = fed_back > 0 ? sizeof(float) * most_elements(layout, 1) : 0;
+  const uint64_t anchor = plans.has_anchor ? flat : 0;  // is the model, beside which ranks then have parameters of their own
+  const uint64_t retained = later && plans.retains ? payload(layout) : 0;
+  const uint64_t shared = sizeof(float) * static_cast<uint64_t>(layout.parameters) + state - local - anchor + retained;
+  const uint64_t own = local + fed_back - served + (later ? anchor : 0);
+  cost.checkpoint = std::max(cost.checkpoint, shared + ranks * own + (fed_back > 0 ? flat : 0));
+  cost.checkpoint_of_rank = std::max(cost.checkpoint_of_rank, (shared + ranks - 1) / ranks + own + served);
+}
+
 }  // namespace
 
 Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor, const Place& place) {
@@ -76,9 +90,11 @@ Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compr
   const double each = layout.parameters > 0 ? 1.0 / static_cast<double>(layout.parameters) : 0;
   const auto ranks = static_cast<uint64_t>(layout.options().ranks);
   uint64_t compressed = plans.compressed_state, peak = plans.dense_state;
+  weigh(cost, layout, plans, plans.dense_state, plans.dense_local, 0, false);
   if (plans.first_compressed > 0) {
-    uint64_t added = plans.retains ? 2 * payload(layout) : 0;
-    if (layout.codes() && compressor->describe().feedback != 0) added += errors(layout);
+    const uint64_t fed_back = layout.codes() && compressor->describe().feedback != 0 ? errors(layout) : 0;
+    weigh(cost, layout, plans, plans.compressed_state, plans.compressed_local, fed_back, true);
+    const uint64_t added = fed_back + (plans.retains ? 2 * payload(layout) : 0);
     compressed += added;
     peak += added;
     cost.has_compressed_stage = true;

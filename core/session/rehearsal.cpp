@@ -37,10 +37,13 @@ struct SmallModel {
   }
 };
 
-uint64_t held(const StateStore& state, const Layout& layout, const std::vector<bool>& released) {
+uint64_t held(const StateStore& state, const Layout& layout, const std::vector<bool>& released, bool local_alone = false) {
   uint64_t bytes = 0;
-  for (size_t i = 0; i < state.slots().size(); ++i)
-    bytes += released[i] ? StateStore::bytes_kept(state.slots()[i], layout) : StateStore::bytes_of(state.slots()[i], layout);
+  for (size_t i = 0; i < state.slots().size(); ++i) {
+    const StateSlot& slot = state.slots()[i];
+    if (local_alone && slot.scope != ONEBIT_RANK_LOCAL) continue;
+    bytes += released[i] ? StateStore::bytes_kept(slot, layout) : StateStore::bytes_of(slot, layout);
+  }
   return bytes;
 }
 
@@ -63,7 +66,9 @@ Rehearsal rehearse(Optimizer& optimizer, const Layout& layout) {
                          nullptr,
                          nullptr};
   Rehearsal result;
-  result.dense_state = result.compressed_state = held(state, layout, released);
+  result.dense_state = held(state, layout, released);
+  result.dense_local = held(state, layout, released, true);
+  result.has_anchor = state.anchor() >= 0;
   Plan plan;
   for (int64_t number = 1; number <= most_steps && result.first_compressed == 0; ++number) {
     const Step step = {sizeof(Step), number, layout.options().rank, layout.options().ranks, 0, &group, 1, nullptr,
@@ -81,6 +86,7 @@ Rehearsal rehearse(Optimizer& optimizer, const Layout& layout) {
     optimizer.combine(step, totals);
   }
   result.compressed_state = held(state, layout, released);
+  result.compressed_local = held(state, layout, released, true);
   return result;
 }
 

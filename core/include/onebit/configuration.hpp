@@ -38,20 +38,22 @@ struct TensorGroup {
 };
 
 struct Configuration {
-  // train_schema: of [train], which belongs to the command `onebit` and not to the core; empty: the table is not looked at, so
-  // that a manifest may serve both. Throws Error, at the first thing that is wrong. The registry outlives the configuration.
-  Configuration(const Registry& registry, const Manifest& manifest, const std::vector<const onebit_schema*>& train_schema = {});
+  // train_schema, checkpoint_schema: of [train] and [checkpoint], which belong to the command `onebit` and not to the core;
+  // empty: that table is not looked at, so that a manifest may serve both. Throws Error, at the first thing that is wrong. The
+  // registry outlives the configuration.
+  Configuration(const Registry& registry, const Manifest& manifest, const std::vector<const onebit_schema*>& train_schema = {},
+                const std::vector<const onebit_schema*>& checkpoint_schema = {});
 
   std::filesystem::path folder;  // what plugins.path is relative to
   ResolvedTable plugins;
   std::string pins;  // the tables [[plugins.pin]], as TOML
-  ResolvedTable session, exchange, train;
+  ResolvedTable session, exchange, train, checkpoint;
   Selection optimizer, compressor, communicator;
   ExemptTensors exempt;
   std::vector<TensorGroup> groups;  // a tensor belongs to the first that matches it, or else to the optimizer's own options
 
   // Of everything on which ranks must agree: optimizer, compressor, exchange, session and the plugins' versions; not of the
-  // communicator, of worker threads, of the device, of the trace, of where plugins lie or of [train].
+  // communicator, of worker threads, of the device, of the trace, of where plugins lie, of [train] or of [checkpoint].
   uint64_t hash() const;
   // The text that this is the hash of, `key = value` under its [table].
   std::string compared() const;

@@ -205,6 +205,9 @@ struct Cost {
   uint64_t dense_traffic = 0, compressed_traffic = 0;              // bytes a step and rank; agreement apart
   uint64_t dense_local_traffic = 0, compressed_local_traffic = 0;  // the part inside a machine, with "hierarchical"
   uint64_t agreement_traffic = 0;
+  // Bytes of a checkpoint, in the stage in which it has more, but for headers and the record; and what of these the rank writes
+  // that writes most.
+  uint64_t checkpoint = 0, checkpoint_of_rank = 0;
   bool has_compressed_stage = false;
 };
 // machines: that the ranks are spread over, where exchange.topology is "hierarchical"; 0: each rank has its own.

@@ -109,7 +109,7 @@ TEST_CASE("unknown tables and settings outside of tables") {
   CHECK(error_of("\n[optimiser]\nlr = 1\n") == "a.toml:2:1: unknown table 'optimiser'; did you mean 'optimizer'?");
   CHECK(error_of("[banana]\n") ==
         "a.toml:1:1: unknown table 'banana'; known tables: 'plugins', 'session', 'optimizer', 'compressor', 'communicator', "
-        "'exchange', 'train'");
+        "'exchange', 'train', 'checkpoint'");
   CHECK(error_of("  lr = 1\n") ==
         "a.toml:1:3: 'lr' stands outside of a table; a setting belongs under a heading such as [optimizer]");
 }
