@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Comparing runs.
-#include "training/comparison.hpp"
+#include "compare/comparison.hpp"
 
 #include <fmt/format.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Summaries and their comparison: the figures, and files that are no summaries.
-#include "training/comparison.hpp"
+#include "compare/comparison.hpp"
 
 #include <doctest/doctest.h>
 

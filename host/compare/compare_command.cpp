@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // `onebit compare A/summary.json B/summary.json ...`: the gain of one run over another, as a table.
-#include "training/compare_command.hpp"
+#include "compare/compare_command.hpp"
 
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "command/output.hpp"
-#include "training/comparison.hpp"
+#include "compare/comparison.hpp"
 
 namespace onebit::host {
 
