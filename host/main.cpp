@@ -13,12 +13,14 @@
 #include <string>
 
 #include "check/check_command.hpp"
+#include "checkpoint/checkpoint_command.hpp"
 #include "command/command.hpp"
 #include "command/output.hpp"
+#include "compare/compare_command.hpp"
 #include "launch/launcher.hpp"
 #include "plugin_tools/plugins_command.hpp"
 #include "replay/replay_command.hpp"
-#include "training/compare_command.hpp"
+#include "training/evaluate_command.hpp"
 #include "training/train_command.hpp"
 
 namespace onebit::host {
@@ -77,9 +79,11 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();
   add_train(app, run);
+  add_evaluate(app, run);
   add_compare(app, run);
   add_replay(app, run);
   add_check(app, run);
+  add_checkpoint(app, run);
   add_plugins(app, run);
   try {
     app.parse(argc, argv);

@@ -8,6 +8,7 @@
 
 #include "command/loading.hpp"
 #include "command/output.hpp"
+#include "training/checkpoint_schema.hpp"
 #include "training/models.hpp"
 #include "training/summary.hpp"
 #include "training/train_schema.hpp"
@@ -29,7 +30,9 @@ std::string cost_text(const Cost& cost, const std::string& model, int64_t ranks)
           cost.compressed_local_traffic);
   if (cost.has_compressed_stage && !compressed) text += fmt::format("#   nothing is compressed: {}\n", kWhyNothingCompressed);
   text += fmt::format("#   {:<18} state {:>6.2f} bytes a parameter\n", "at the most:", cost.peak_state);
-  return text + fmt::format("#   {:<18} {} bytes a step and rank\n", "agreement:", cost.agreement_traffic);
+  text += fmt::format("#   {:<18} {} bytes a step and rank\n", "agreement:", cost.agreement_traffic);
+  return text + fmt::format("#   {:<18} {} bytes, of which a rank writes, and copies with checkpoint.async, at most {}\n",
+                            "a checkpoint:", cost.checkpoint, cost.checkpoint_of_rank);
 }
 
 // The first few of the tensors for which chosen(role) holds; nothing when there are none.
@@ -63,7 +66,8 @@ std::string printed(const Loaded& loaded, const Source& source) {
   if (folder.empty()) return loaded.configuration.to_toml(true);
   std::vector<std::string> overrides = source.overrides;
   overrides.push_back("train.data_folder=" + nlohmann::json((loaded.manifest.folder() / folder).string()).dump());
-  return Configuration(loaded.registry, Manifest::load(source.config, overrides), train_schema()).to_toml(true);
+  return Configuration(loaded.registry, Manifest::load(source.config, overrides), train_schema(), checkpoint_schema())
+      .to_toml(true);
 }
 
 constexpr int64_t most_ranks = 4096;  // more than run as threads: the cost is arithmetic
@@ -73,7 +77,7 @@ void check(const Source& source, int64_t ranks, int64_t machines, const std::sha
     throw Error(Code::invalid_argument, fmt::format("--ranks {}: expected a number of ranks from 1 to {}", ranks, most_ranks));
   if (machines < 0 || machines > ranks)
     throw Error(Code::invalid_argument, fmt::format("--machines {}: expected 1 to --ranks {}, or 0", machines, ranks));
-  const Loaded loaded(source, logger, train_schema());
+  const Loaded loaded(source, logger, train_schema(), checkpoint_schema());
   const Configuration& configuration = loaded.configuration;
   const std::string model = TrainSettings(configuration).model;
   const std::vector<Parameter> tensors = tensors_of(model);

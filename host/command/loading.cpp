@@ -34,10 +34,11 @@ void Source::add_to(CLI::App& command) {
 }
 
 Loaded::Loaded(const Source& source, std::shared_ptr<spdlog::logger> logger,
-               const std::vector<const onebit_schema*>& train_schema)
+               const std::vector<const onebit_schema*>& train_schema,
+               const std::vector<const onebit_schema*>& checkpoint_schema)
     : manifest(Manifest::load(source.config, source.overrides)),
       registry(std::move(logger)),
-      configuration(filled(registry, manifest), manifest, train_schema) {}
+      configuration(filled(registry, manifest), manifest, train_schema, checkpoint_schema) {}
 
 std::vector<std::filesystem::path> environment_plugin_path() {
   std::vector<std::filesystem::path> folders;

@@ -27,8 +27,9 @@ struct Source {
 // The manifest, every plugin it can reach, and the configuration they make. In place: the configuration points into the
 // registry. Throws Error for whatever is wrong with any of them.
 struct Loaded {
-  // train_schema: of the table [train].
-  Loaded(const Source& source, std::shared_ptr<spdlog::logger> logger, const std::vector<const onebit_schema*>& train_schema);
+  // train_schema, checkpoint_schema: of the tables [train] and [checkpoint].
+  Loaded(const Source& source, std::shared_ptr<spdlog::logger> logger, const std::vector<const onebit_schema*>& train_schema,
+         const std::vector<const onebit_schema*>& checkpoint_schema);
 
   Manifest manifest;
   Registry registry;

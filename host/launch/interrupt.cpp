@@ -112,6 +112,7 @@ Interruptible::~Interruptible() {
   ::sigaction(SIGTERM, &terminate_before_, nullptr);
   ::sigaction(SIGALRM, &alarm_before_, nullptr);
   ::pthread_sigmask(SIG_SETMASK, &mask_before_, nullptr);
+  noted = 0;
 }
 
 int Interruptible::requested() { return noted; }

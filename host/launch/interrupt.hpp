@@ -19,7 +19,7 @@ class Interruptible {
   Interruptible(const Interruptible&) = delete;
   Interruptible& operator=(const Interruptible&) = delete;
 
-  // The signal that was noted; 0: none.
+  // The signal that was noted while one of these lives; 0: none.
   static int requested();
 
  private:

@@ -48,6 +48,14 @@ class TorchModel final : public Model {
     stream_ = torch_stream(device_);
   }
   std::vector<Parameter> parameters() override { return parameters_of(*net_); }
+  void read(size_t index, float* out) override {
+    const auto working = work();
+    telling([&] { on_cpu(out, index).copy_(tensor(index)); });
+  }
+  void write(size_t index, const float* values) override {
+    const auto working = work();
+    telling([&] { tensor(index).copy_(on_cpu(const_cast<float*>(values), index)); });
+  }
   double learn(const Batch& batch, bool add) override {
     const auto working = work();
     return telling([&] {
@@ -82,6 +90,10 @@ class TorchModel final : public Model {
     use_one_thread();
     if (device_.is_cpu()) return c10::OptionalStreamGuard();
     return c10::OptionalStreamGuard(own_stream_);
+  }
+  torch::Tensor tensor(size_t index) const { return detail::trainable_of(*net_).at(index).tensors.front().detach(); }
+  torch::Tensor on_cpu(float* values, size_t index) const {
+    return torch::from_blob(values, tensors_.at(index).shape, torch::kFloat32);
   }
   // On the CPU they are views, to which libtorch does not write; to a device they are copied before this returns.
   torch::Tensor inputs(const Batch& batch) const {

@@ -13,6 +13,7 @@
 #include "launch/placement.hpp"
 #include "replay/gradient_trace.hpp"
 #include "replay/replay.hpp"
+#include "training/checkpoint_schema.hpp"
 #include "training/train_schema.hpp"
 
 namespace onebit::host {
@@ -37,7 +38,7 @@ Ranks place(const ReplayArguments& arguments, const Loaded& loaded, const Gradie
 }
 
 void run_replay(const ReplayArguments& arguments, const Run& run) {
-  const Loaded loaded(arguments.source, run.logger, train_schema());
+  const Loaded loaded(arguments.source, run.logger, train_schema(), checkpoint_schema());
   const GradientTrace trace(arguments.gradients);
   for (const auto* entry : trace.left_out())
     run.logger->warn("{}: '{}' is left out: its type, {}, is none that parameters and gradients have", arguments.gradients,

@@ -28,14 +28,15 @@ Dealing::Dealing(const TrainSettings& settings, int64_t available, int ranks)
                   accumulate_ == 1 ? "" : ", train.accumulate"));
 }
 
-void Dealing::shuffle(int64_t epoch) {
+void Dealing::shuffle(int64_t epoch, int64_t dealt) {
+  dealt_ = dealt;
   order_ = shuffled(samples_, Random(seed_, kOrderStream + static_cast<uint64_t>(epoch)));
 }
 
 std::vector<int64_t> Dealing::micro_batch(int64_t step, int64_t micro, int rank) const {
   const int64_t first = (step * accumulate_ + micro) * batch_;
   std::vector<int64_t> samples;
-  for (int64_t i = first; i < first + batch_; ++i) samples.push_back(order_[static_cast<size_t>(i * ranks_ + rank)]);
+  for (int64_t i = first; i < first + batch_; ++i) samples.push_back(order_[static_cast<size_t>(dealt_ + i * ranks_ + rank)]);
   return samples;
 }
 

@@ -16,17 +16,22 @@ class Dealing {
   Dealing(const TrainSettings& settings, int64_t available, int ranks);
 
   int64_t samples() const { return samples_; }
-  int64_t steps_per_epoch() const { return samples_ / (batch_ * accumulate_ * ranks_); }
+  int64_t samples_a_step() const { return batch_ * accumulate_ * ranks_; }
+  int64_t steps_per_epoch() const { return samples_ / samples_a_step(); }
 
-  // A new order, of this epoch (from 0) and the seed alone.
-  void shuffle(int64_t epoch);
-  // The samples of a rank's micro-batch; step: of the epoch, from 0. A step's samples on all ranks depend on neither the size
+  // A new order, of this epoch (from 0) and the seed alone. dealt: samples of it that lie behind, for a run that goes on; they
+  // may have been those of other steps, on another number of ranks.
+  void shuffle(int64_t epoch, int64_t dealt = 0);
+  // Steps of the epoch from there on.
+  int64_t steps_left() const { return dealt_ < samples_ ? (samples_ - dealt_) / samples_a_step() : 0; }
+  // The samples of a rank's micro-batch; step: since shuffle, from 0. A step's samples on all ranks depend on neither the size
   // of the micro-batches nor their number, as long as that of both together is the same.
   std::vector<int64_t> micro_batch(int64_t step, int64_t micro, int rank) const;
 
  private:
   int64_t batch_, accumulate_, ranks_, samples_;
   uint64_t seed_;
+  int64_t dealt_ = 0;
   std::vector<int64_t> order_;
 };
 

@@ -16,6 +16,9 @@ struct TestResult {
   std::optional<double> accuracy;  // share of right answers; none where samples are not labelled
 };
 
+// By the parameters that the model has now, without a session.
+TestResult evaluate_alone(const DataSet& data, Model& model);
+
 class Evaluation {
  public:
   // All three outlive it.

@@ -87,6 +87,16 @@ void require_fit(const std::string& model, const std::string& data) {
                                           "; what fits: " + choice(SampleKind::images) + ", " + choice(SampleKind::text));
 }
 
+void Model::read(size_t index, float* out) {
+  const Parameter parameter = parameters().at(index);
+  std::copy_n(parameter.data, elements_of(parameter), out);
+}
+
+void Model::write(size_t index, const float* values) {
+  const Parameter parameter = parameters().at(index);
+  std::copy_n(values, elements_of(parameter), parameter.data);
+}
+
 void initialize(const std::string& model, size_t index, uint64_t seed, float* out) {
   const std::vector<Parameter> tensors = tensors_of(model);
   const int64_t elements = elements_of(tensors.at(index));

@@ -39,6 +39,9 @@ class Model {
   virtual ~Model() = default;
   // In place as long as the model.
   virtual std::vector<Parameter> parameters() = 0;
+  // Parameter `index` to and from memory of the CPU, row by row. As they are here: of models there, and row by row.
+  virtual void read(size_t index, float* out);
+  virtual void write(size_t index, const float* values);
   // Forward and backward; tells the mean loss of the batch's answers. gradients() then belong to this batch, until the next
   // call; with `add` they are added to those of the calls before.
   virtual double learn(const Batch& batch, bool add) = 0;

@@ -42,6 +42,11 @@ class StepTimings {
     stage.session.receive += session.receive - before.receive;
     stage.session.wait += session.wait - before.wait;
   }
+  // Of a run that goes on: what lies behind, and what the session tells before its first step.
+  void go_on(const TimingsByStage& earlier, const Timings& session) {
+    stages_ = earlier;
+    so_far_ = session;
+  }
   const TimingsByStage& by_stage() const { return stages_; }
 
  private:

@@ -14,6 +14,8 @@ class Stopwatch {
     began_ = Clock::now();
     running_ = true;
   }
+  // Of a run that goes on: what lies behind.
+  void go_on(double seconds) { before_ = seconds; }
   void stop() {
     before_ = seconds();
     running_ = false;

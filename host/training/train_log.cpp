@@ -7,6 +7,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "training/model_file.hpp"
+
 namespace onebit::host {
 namespace {
 
@@ -23,16 +25,27 @@ std::string test_text(double loss, std::optional<double> accuracy, const char* b
 
 }  // namespace
 
-void TrainLog::begin(const std::string& text, const Summary& start) {
+void TrainLog::begin(const std::string& text, const Summary& start, bool may_go_on) {
   known_ = start;
-  folder_.claim();
+  folder_.claim(may_go_on);
   progress_.note(text);
 }
 
-void TrainLog::step(const ProgressState& state, const Traffic& traffic, double seconds) {
+void TrainLog::go_on(const RunPlace& place) {
+  if (!folder_.cut_metrics(place.metrics))
+    progress_.note("metrics.jsonl begins anew, for what this run has written into it is not there");
+  note_so_far(place.traffic, place.seconds);
+  known_.timings = place.timings;
+}
+
+void TrainLog::note_so_far(const Traffic& traffic, double seconds) {
   known_.traffic = traffic;
   known_.steps = traffic.dense_steps + traffic.compressed_steps + traffic.local_steps;
   known_.train_seconds = seconds;
+}
+
+void TrainLog::step(const ProgressState& state, const Traffic& traffic, double seconds) {
+  note_so_far(traffic, seconds);
   progress_.draw(state);
 }
 
@@ -87,6 +100,8 @@ void TrainLog::write_ending(const Summary& summary) {
   if (!summary.reason.empty()) line["reason"] = summary.reason;
   folder_.add_metrics(line.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
 }
+
+void TrainLog::write_model(Model& model) const { host::write_model(folder_.model(), model); }
 
 void TrainLog::finish(const Summary& summary) {
   known_ = summary;

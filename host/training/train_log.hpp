@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a training run tells: to people (Progress) and to programs (metrics.jsonl while it goes on, summary.json at its end).
-// Rank 0 alone tells.
+// What a training run tells: to people (Progress) and to programs (metrics.jsonl while it goes on, summary.json and
+// model.safetensors at its end). Rank 0 alone tells.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,10 @@
 #include <string>
 
 #include "training/evaluation.hpp"
+#include "training/models.hpp"
 #include "training/progress.hpp"
 #include "training/run_folder.hpp"
+#include "training/run_place.hpp"
 #include "training/stage_timings.hpp"
 #include "training/summary.hpp"
 
@@ -42,13 +44,19 @@ class TrainLog {
 
   // Before anything that takes time: what an earlier run left is not this one's. Throws where another run has the folder.
   void prepare() const { folder_.put_aside(); }
-  // start: what is known of the run before its first step.
-  void begin(const std::string& text, const Summary& start);
+  // start: what is known of the run before its first step. may_go_on: what an earlier part of it wrote stays until go_on().
+  void begin(const std::string& text, const Summary& start, bool may_go_on = false);
+  // The run goes on from here: what was written after it is taken away, all of it where `place` is the beginning.
+  void go_on(const RunPlace& place);
+  void note(const std::string& text) { progress_.note(text); }
+  // Of what was written so far, which lasts when this returns.
+  MetricsMark mark() const { return folder_.mark_metrics(); }
   bool begun() const { return folder_.claimed(); }
   // So far: what was sent, and seconds of training.
   void step(const ProgressState& state, const Traffic& traffic, double seconds);
   void entry(const LogEntry& entry);
   void evaluation(const LogEvaluation& evaluation);
+  void write_model(Model& model) const;
   void finish(const Summary& summary);
   // Instead of finish, where something was thrown: the summary says so, with the figures that were told last. Does nothing
   // unless the run has begun, and throws nothing: the reason is the error to tell.
@@ -56,6 +64,7 @@ class TrainLog {
   std::filesystem::path summary_file() const { return folder_.summary(); }
 
  private:
+  void note_so_far(const Traffic& traffic, double seconds);
   void write_ending(const Summary& summary);
   void tell_if_all_dense(const Summary& summary);
 

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "onebit/abi.h"
 #include "onebit/configuration.hpp"
+#include "onebit/manifest.hpp"
 #include "training/schedule.hpp"
 
 namespace onebit::host {
@@ -32,6 +34,10 @@ struct TrainSettings {
   double grace;        // seconds from a signal to the end of the process; 0: no limit
   std::string common;  // what is to be the same on all ranks, one option a line; of data_folder only the contents are
 
+  // Where the data set is read from; empty: where Debian's package puts it.
+  std::filesystem::path data_folder_of(const Manifest& manifest) const {
+    return data_folder.empty() ? std::filesystem::path() : manifest.folder() / data_folder;
+  }
   int64_t samples_a_step(int64_t on_ranks) const { return batch * accumulate * on_ranks; }
 };
 

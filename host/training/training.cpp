@@ -80,8 +80,8 @@ Summary with_outcome(Summary summary, const RankOutcome& outcome) {
 Summary train_rank(const TrainingPlan& plan, Model& model, Session& session, TrainLog& log) {
   const bool first = session.rank() == 0;
   const Summary start = summary_at_start(plan, model, session.size(), count_machines(session.communicator()));
-  if (first) log.begin(opening(plan, session.size()), start);
-  RankTraining training(plan.settings, plan.data, model, session, first ? &log : nullptr);
+  if (first) log.begin(opening(plan, session.size()), start, plan.checkpoints.resume.has_value());
+  RankTraining training(plan.settings, plan.checkpoints, plan.data, model, session, first ? &log : nullptr);
   const Summary summary = with_outcome(start, training.run());
   if (first) log.finish(summary);
   return summary;

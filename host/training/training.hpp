@@ -12,6 +12,7 @@
 #include "onebit/configuration.hpp"
 #include "onebit/registry.hpp"
 #include "training/models.hpp"
+#include "training/run_checkpoints.hpp"
 #include "training/summary.hpp"
 #include "training/train_log.hpp"
 #include "training/train_schema.hpp"
@@ -24,6 +25,7 @@ struct TrainingPlan {
   const Configuration& configuration;
   const TrainSettings& settings;
   const DataSet& data;
+  CheckpointPlan checkpoints = {};
 };
 using Models = std::vector<std::unique_ptr<Model>>;
 

@@ -15,6 +15,7 @@
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/sessions.hpp"
+#include "training/checkpoint_schema.hpp"
 #include "training/train_schema.hpp"
 
 using namespace onebit;
@@ -150,6 +151,7 @@ std::string any_manifest(Random& random, size_t size) {
       "[session]\n" + any_options(random, session_schema()),
       "[exchange]\n" + any_options(random, exchange_schema()),
       "[train]\n" + any_options(random, host::train_schema()),
+      "[checkpoint]\n" + any_options(random, host::checkpoint_schema()),
       any_groups(random, size),
       any_section(random, Kind::optimizer) + "dense = " + any_patterns(random, std::min<size_t>(size, 1024)) + "\n",
       any_section(random, Kind::compressor)};
@@ -163,11 +165,13 @@ std::string any_manifest(Random& random, size_t size) {
 
 void check_round_trip(const std::string& manifest) {
   const std::vector<std::string> usable = {"session.device=cpu", "session.clip_norm=0.3"};
-  const Configuration first(test::plugins(), Manifest::parse(manifest, "a.toml", "/con figs", usable), host::train_schema());
+  const Configuration first(test::plugins(), Manifest::parse(manifest, "a.toml", "/con figs", usable), host::train_schema(),
+                            host::checkpoint_schema());
   for (const bool help : {false, true}) {
     const std::string text = first.to_toml(help);
     CAPTURE(text.size());
-    const Configuration again(test::plugins(), Manifest::parse(text, "b.toml", "/elsewhere"), host::train_schema());
+    const Configuration again(test::plugins(), Manifest::parse(text, "b.toml", "/elsewhere"), host::train_schema(),
+                              host::checkpoint_schema());
     CHECK(again.hash() == first.hash());
     CHECK((again.to_toml(help) == text));
     CHECK(again.groups.size() == first.groups.size());

@@ -18,6 +18,7 @@
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/sessions.hpp"
+#include "training/checkpoint_schema.hpp"
 #include "training/models.hpp"
 #include "training/train_schema.hpp"
 
@@ -60,6 +61,7 @@ std::set<std::string> known_keys() {
   add(onebit::session_schema());
   add(onebit::exchange_schema());
   add(onebit::host::train_schema());
+  add(onebit::host::checkpoint_schema());
   for (const onebit::PluginInfo& plugin : onebit::test::plugins().plugins())
     for (const onebit::ComponentInfo& component : plugin.components) add(component.options);
   return keys;
@@ -104,7 +106,7 @@ TEST_CASE("every setting that the documents name in a sentence is one") {
 TEST_CASE("every override that documents and help show is one") {
   std::string shown;
   for (const fs::path& file : files_of(".md")) shown += contents_of(file);
-  for (const char* command : {"train", "check", "replay", "plugins verify"})
+  for (const char* command : {"train", "evaluate", "check", "replay", "plugins verify"})
     shown += run_onebit(std::string(command) + " --help").text;
   const std::set<std::string> keys = known_keys();
   const int overrides = each_match(shown, "--set '?([a-z]+\\.([a-z_]+)=[^\\s'`]*[^\\s'`.,;)])", [&](const std::smatch& match) {
@@ -151,7 +153,8 @@ TEST_CASE("what configs/ have as comments may be uncommented") {
     CHECK(manifest.groups().size() == 1);
     CHECK(manifest.pins().size() == 1);
     if (file.stem() == "nccl") continue;  // which is not on every machine
-    const onebit::Configuration configuration(onebit::test::plugins(), manifest, onebit::host::train_schema());
+    const onebit::Configuration configuration(onebit::test::plugins(), manifest, onebit::host::train_schema(),
+                                              onebit::host::checkpoint_schema());
     CHECK(onebit::roles_of(configuration, onebit::host::tensors_of("cnn")).size() > 4);
   }
 }

@@ -46,6 +46,26 @@ TEST_CASE("micro-batches are parts of the batch that they are instead of") {
   CHECK(dealt.size() == 96);
 }
 
+TEST_CASE("an epoch of which a part lies behind goes on where that ends, on any number of ranks") {
+  const TrainSettings settings = of_batches(4);
+  Dealing two(settings, 100, 2), three(settings, 100, 3);
+  two.shuffle(1);
+  std::vector<int64_t> order;  // of the epoch
+  for (int64_t step = 0; step < two.steps_per_epoch(); ++step)
+    for (int64_t i = 0; i < 4; ++i)
+      for (const int rank : {0, 1}) order.push_back(two.micro_batch(step, 0, rank)[static_cast<size_t>(i)]);
+  two.shuffle(1, 5 * 8);
+  CHECK(two.steps_left() == 12 - 5);
+  CHECK(two.micro_batch(0, 0, 1)[0] == order[41]);
+  three.shuffle(1, 5 * 8);
+  CHECK(three.steps_left() == 60 / 12);
+  for (int64_t i = 0; i < 4; ++i)
+    for (const int rank : {0, 1, 2})
+      CHECK(three.micro_batch(1, 0, rank)[static_cast<size_t>(i)] == order[static_cast<size_t>(40 + 12 + 3 * i + rank)]);
+  two.shuffle(1, 100);
+  CHECK(two.steps_left() == 0);
+}
+
 TEST_CASE("too few samples for a step") {
   TrainSettings settings = of_batches(8);
   CHECK_THROWS_WITH_AS(Dealing(settings, 15, 2),

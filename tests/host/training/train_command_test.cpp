@@ -7,14 +7,18 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "small_run.hpp"
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/sessions.hpp"
-#include "support/small_data_set.hpp"
+#include "training/checkpoint_schema.hpp"
 #include "training/train_schema.hpp"
 
+using onebit::test::can_train;
+using onebit::test::config;
 using onebit::test::run_onebit;
 using onebit::test::run_shell;
+using onebit::test::SmallRun;
 
 namespace {
 
@@ -29,33 +33,13 @@ std::vector<std::string> all_configs() {
   return names;
 }
 
-std::string config(const std::string& name) { return std::string(ONEBIT_SOURCE_DIR) + "/configs/" + name + ".toml"; }
-
-// Says so, once a test case, where the build has no libtorch.
-bool can_train() {
-  if (ONEBIT_WITH_TORCH == 0) MESSAGE("SKIPPED: this build has no libtorch (ONEBIT_TORCH=OFF)");
-  return ONEBIT_WITH_TORCH != 0;
-}
-
-// A small data set, and the arguments that train on it quickly.
-struct SmallRun {
-  ScratchFolder folder;
-  SmallRun() { onebit::test::write_data_set(onebit::test::small_data_set(640, 200), folder.path()); }
-  std::string arguments(const std::string& name, const std::string& more = "") const {
-    return "train " + config(name) + " --out " + (folder / name).string() +
-           " --set train.data_folder=" + folder.path().string() + " --set train.batch=16 --set train.log_every=10 " + more;
-  }
-  nlohmann::json summary(const std::string& name) const {
-    return nlohmann::json::parse(contents_of(folder / name / "summary.json"));
-  }
-};
-
 }  // namespace
 
 TEST_CASE("the manifests in configs/ are valid and name every option") {
   for (const std::string& name : all_configs()) {
     const auto manifest = onebit::Manifest::load(config(name));
-    const onebit::Configuration configuration(onebit::test::plugins(), manifest, onebit::host::train_schema());
+    const onebit::Configuration configuration(onebit::test::plugins(), manifest, onebit::host::train_schema(),
+                                              onebit::host::checkpoint_schema());
     const auto complete = [&](const char* table, const std::vector<const onebit_schema*>& schema) {
       for (const onebit_schema* option : schema)
         if (onebit::view(option->key) != "machines")  // of threads only; these manifests are for any communicator
@@ -66,6 +50,7 @@ TEST_CASE("the manifests in configs/ are valid and name every option") {
     complete("session", onebit::session_schema());
     complete("exchange", onebit::exchange_schema());
     complete("train", onebit::host::train_schema());
+    complete("checkpoint", onebit::host::checkpoint_schema());
     complete("optimizer", configuration.optimizer.component->options);
     complete("communicator", configuration.communicator.component->options);
     if (configuration.compressor.component != nullptr) complete("compressor", configuration.compressor.component->options);
@@ -86,12 +71,13 @@ TEST_CASE("in configs/, what is not required has its default, or says what that 
   for (const std::string& name : all_configs()) {
     const std::string file = contents_of(config(name));
     const auto manifest = onebit::Manifest::load(config(name));
-    const onebit::Configuration whole(onebit::test::plugins(), manifest, onebit::host::train_schema());
+    const onebit::Configuration whole(onebit::test::plugins(), manifest, onebit::host::train_schema(),
+                                      onebit::host::checkpoint_schema());
     std::string bare;
     for (const char* table : {"optimizer", "compressor", "communicator"})
       if (manifest.has(table)) bare += "[" + std::string(table) + "]\nplugin = \"" + manifest.plugin(table) + "\"\n";
     const onebit::Configuration defaults(onebit::test::plugins(), onebit::Manifest::parse(bare, name, manifest.folder()),
-                                         onebit::host::train_schema());
+                                         onebit::host::train_schema(), onebit::host::checkpoint_schema());
     std::istringstream own(whole.to_toml()), usual(defaults.to_toml());
     std::string line, other;
     while (std::getline(own, line) && std::getline(usual, other)) {

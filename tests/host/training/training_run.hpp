@@ -48,7 +48,7 @@ inline Configuration training_configuration(const std::string& optimizer, const 
 
 // 75 steps on 2 ranks. hook_rank: whose model gets the hook.
 inline void train(TrainingRun& run, int ranks, const Configuration& configuration, const Regression::Hook& hook = {},
-                  int hook_rank = 0) {
+                  int hook_rank = 0, const host::CheckpointPlan& checkpoints = {}) {
   const host::DataSet data = host::image_data(small_images(403, 1), small_images(101, 2));
   const host::TrainSettings settings(configuration);
   host::Progress progress(run.told, 0);
@@ -56,8 +56,8 @@ inline void train(TrainingRun& run, int ranks, const Configuration& configuratio
   run.models.clear();
   for (int rank = 0; rank < ranks; ++rank)
     run.models.push_back(std::make_unique<Regression>(rank == hook_rank ? hook : Regression::Hook()));
-  run.summary =
-      host::run_training({"test", plugins(), configuration, settings, data}, host::Ranks::threads(ranks), run.models, log);
+  run.summary = host::run_training({"test", plugins(), configuration, settings, data, checkpoints}, host::Ranks::threads(ranks),
+                                   run.models, log);
 }
 
 }  // namespace onebit::test
