@@ -25,6 +25,7 @@ inline constexpr uint32_t ballot_not_finite = 1;      // this rank's gradient ca
 inline constexpr uint32_t ballot_missed_local = 2;    // it skipped a local step since the last agreement, for that reason
 inline constexpr uint32_t ballot_asked_for_sync = 4;  // its step was asked to bring the ranks together
 inline constexpr uint32_t ballot_moved = 8;           // its parameters have other memory since the last agreement
+inline constexpr uint32_t ballot_saved = 16;          // it has written its part of a checkpoint that is not committed yet
 
 // Whether a rank has a gradient, a bit a tensor: bit t mod 64 of word t / 64.
 ONEBIT_HOST_DEVICE int64_t words_of(int64_t tensors) { return (tensors + 63) / 64; }

@@ -34,7 +34,8 @@ Exchange::Exchange(const ExchangeParts& parts)
       vanished_(parts.meter, sizeof(uint64_t)),
       dense_codec_(dense_codec(parts.device, parts.layout.options().dense_type, vanished_.as<uint64_t>())),
       raw_codec_(dense_codec(parts.device, WireType::fp32, nullptr)),
-      retained_(parts.layout, parts.meter) {
+      retained_(parts.layout, parts.meter),
+      carried_(parts.layout, parts.meter) {
   if (compressor_ != nullptr) description_ = compressor_->describe();
   const auto tile = static_cast<size_t>(layout_.largest_tile + 15) / 16 * 16;
   const size_t statistics = layout_.most_tile_blocks * static_cast<size_t>(std::max<int64_t>(description_.statistics, 1));
@@ -105,6 +106,7 @@ void Exchange::prepare(const Plan& plan) {
   if (plan.reset_error) {
     worker_error_.zero();
     server_error_.zero();
+    carried_.forget();
   }
 }
 
@@ -231,8 +233,17 @@ void Exchange::apply_tile(size_t b, const TileRange& range, const Round* kept, c
 }
 
 void Exchange::commit(const Plan& plan) {
-  for (const Plan::Round& round : plan.rounds())
+  for (const Plan::Round& round : plan.rounds()) {
     if (round.retain) retained_.commit(round.kind);
+    if (round.kind == RoundKind::compressed) carried_.forget();
+  }
+}
+
+void Exchange::begin_anew() {
+  worker_error_ = Buffer();
+  server_error_ = Buffer();
+  retained_.forget();
+  carried_.forget();
 }
 
 void Exchange::local_step() {

@@ -39,6 +39,7 @@
 #include "device/buffer.hpp"
 #include "device/device.hpp"
 #include "device/mirror.hpp"
+#include "exchange/carried.hpp"
 #include "exchange/layout.hpp"
 #include "exchange/metered_communicator.hpp"
 #include "exchange/retained.hpp"
@@ -94,11 +95,22 @@ class Exchange {
 
   uint64_t worker_error_bytes() const { return worker_error_.size(); }
   uint64_t server_error_bytes() const { return server_error_.size(); }
-  uint64_t retained_bytes() const { return retained_.bytes(); }
+  uint64_t retained_bytes() const { return retained_.bytes() + carried_.values().size(); }
   uint64_t buffer_bytes() const;
   // How many elements, of all rounds so far, were not zero and are zero in the type of dense rounds. Where the tensors are.
   const uint64_t* vanished() const { return vanished_.as<uint64_t>(); }
   const Timings& timings() const { return timings_; }
+
+  // What goes from step to step, for whoever saves it, and, between steps, overwrites it. Errors are empty until the first
+  // compressed round is planned, or somebody prepares them: then they are zeros.
+  const Buffer& worker_error() const { return worker_error_; }
+  const Buffer& server_error() const { return server_error_; }
+  void prepare_errors();
+  Retained& retained() { return retained_; }
+  const Buffer& carried() const { return carried_.values(); }
+  float* begin_carried() { return carried_.begin(); }
+  // All of it is as it was before the first step.
+  void begin_anew();
 
  private:
   static constexpr size_t depth = 4;  // buckets under way at once; one less where there is no machine's part
@@ -150,7 +162,6 @@ class Exchange {
   void mirror_layout();
   void prepare(const Plan& plan);
   void prepare_flights(const Round& round);
-  void prepare_errors();
   void prepare_passages(const Round& round);
   void prepare_spans();
   float* worker_error(const TileRange& coded) const;
@@ -173,6 +184,7 @@ class Exchange {
   void encode_messages(const Round& round, size_t bucket, std::byte* payload);
   void encode_tile(const Round& round, size_t bucket, const TileRange& tile, std::byte* payload, const Scratch& scratch);
   void measure_spans(const Round& round, size_t bucket);
+  void add_carried(const Round& round, size_t bucket, const TileRange& tile, float* message) const;
   void write_message(const Round& round, size_t bucket, const TileRange& tile, const Scratch& scratch);
   void serve(size_t bucket);
   void serve_chunk(const Round& round, size_t bucket);
@@ -206,6 +218,7 @@ class Exchange {
   Mirror mirror_;
   Codec description_{};
   Retained retained_;
+  Carried carried_;
   std::vector<Scratch> scratch_;
   std::array<std::array<Flight, depth>, 2> flights_;  // by round
   std::array<std::array<Passage, 2>, 2> passages_;    // by round

@@ -93,6 +93,13 @@ void Exchange::spread(const Spans& spans, const TileRange& tile, double* statist
   }
 }
 
+void Exchange::add_carried(const Round& round, size_t b, const TileRange& range, float* message) const {
+  if (round.kind == RoundKind::dense || !carried_.any()) return;
+  onebit_batch pieces = batch(carried_.pieces(b), range);
+  if (device_ != nullptr) pieces.device_pieces = carried_.on_device(b) + range.first;
+  raw_codec_->decode(pieces, carried_.values().bytes(), 1.0F, true, message);
+}
+
 void Exchange::write_message(const Round& round, size_t b, const TileRange& range, const Scratch& scratch) {
   const Bucket& bucket = layout_.buckets[b];
   onebit_tile tile = tile_of(bucket, range, begins(round));
@@ -101,9 +108,13 @@ void Exchange::write_message(const Round& round, size_t b, const TileRange& rang
   if (round.of == Of::message) {
     tile.previous = decode_previous(b, range, scratch);
     tile.message = scratch.message;
-    return optimizer_.produce(*step_, round.index, tile);
+    optimizer_.produce(*step_, round.index, tile);
+    return add_carried(round, b, range, scratch.message);
   }
-  if (device_ != nullptr) return device_->scale_gradients(tile, scratch.message);
+  if (device_ != nullptr) {
+    device_->scale_gradients(tile, scratch.message);
+    return add_carried(round, b, range, scratch.message);
+  }
   const float scale = *opening_.gradient_scale;
   for (size_t k = 0; k < tile.block_count; ++k) {
     const onebit_block& block = tile.blocks[k];
@@ -111,10 +122,12 @@ void Exchange::write_message(const Round& round, size_t b, const TileRange& rang
     float* __restrict to = scratch.message + block.packed;
     for (int64_t i = 0; i < block.count; ++i) to[i] = from[i] * scale;
   }
+  add_carried(round, b, range, scratch.message);
 }
 
 // NULL before the first retained round.
 const float* Exchange::decode_previous(size_t b, const TileRange& range, const Scratch& scratch) {
+  if (const float* const restored = retained_.restored(); restored != nullptr) return restored + range.base;
   if (!retained_.kind()) return nullptr;
   const Round kept{*retained_.kind(), Of::message, true, 0};
   codec(kept, range)

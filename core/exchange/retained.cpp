@@ -20,10 +20,29 @@ void Retained::commit(RoundKind kind) {
   Store& store = stores_[index(kind)];
   std::swap(store.current, store.next);
   kind_ = kind;
+  restored_ = Buffer();
+}
+
+void Retained::forget() {
+  for (Store& store : stores_) store = Store();
+  kind_.reset();
+  restored_ = Buffer();
+}
+
+void Retained::begin_with(RoundKind kind) {
+  forget();
+  prepare(kind);
+  kind_ = kind;
+}
+
+float* Retained::begin_restored() {
+  forget();
+  restored_ = Buffer(meter_, static_cast<size_t>(layout_.flat) * sizeof(float));
+  return restored();
 }
 
 uint64_t Retained::bytes() const {
-  uint64_t total = 0;
+  uint64_t total = restored_.size();
   for (const Store& store : stores_)
     for (const auto* buffers : {&store.current, &store.next})
       for (const Buffer& buffer : *buffers) total += buffer.size();

@@ -53,7 +53,7 @@ int32_t StateStore::add(const onebit_state_desc& desc) {
     refusal_ = "unknown role " + std::to_string(desc.role);
   if (!refusal_.empty()) return -1;
   if (desc.role == ONEBIT_ROLE_ANCHOR) anchor_ = static_cast<int>(slots_.size());
-  slots_.push_back({name, desc.extent, desc.count, desc.scope, desc.reshard, desc.role, desc.initial, {}, 0});
+  slots_.push_back({name, desc.extent, desc.count, desc.scope, desc.reshard, desc.role, desc.initial, {}, 0, false});
   return static_cast<int32_t>(slots_.size()) - 1;
 }
 
@@ -75,13 +75,21 @@ uint64_t StateStore::bytes_kept(const StateSlot& slot, const Layout& layout) {
   return slot.extent == ONEBIT_PER_ELEMENT ? sizeof(float) * static_cast<uint64_t>(layout.flat_exempt) : 0;
 }
 
+std::vector<double> StateStore::initial_model() const {
+  std::vector<double> values;
+  for (const StateSlot& slot : slots_)
+    if (slot.extent == ONEBIT_PER_MODEL) values.resize(values.size() + static_cast<size_t>(slot.count), slot.initial);
+  return values;
+}
+
 // In one piece: on a device, one copy a step tells the host of it.
 void StateStore::allocate_model(MemoryMeter& meter) {
-  std::vector<double> values;
+  size_t offset = 0;
   for (const StateSlot& slot : slots_) {
-    model_offsets_.push_back(values.size() * sizeof(double));
-    if (slot.extent == ONEBIT_PER_MODEL) values.resize(values.size() + static_cast<size_t>(slot.count), slot.initial);
+    model_offsets_.push_back(offset);
+    if (slot.extent == ONEBIT_PER_MODEL) offset += static_cast<size_t>(slot.count) * sizeof(double);
   }
+  const std::vector<double> values = initial_model();
   model_bytes_ = values.size() * sizeof(double);
   model_ = Buffer(meter, model_bytes_);
   model_.set(values.data(), model_bytes_);
@@ -121,10 +129,23 @@ void StateStore::release(int slot) {
                                             std::to_string(slots_.size()));
   const auto index = static_cast<size_t>(slot);
   if (slots_[index].extent == ONEBIT_PER_MODEL) return;  // a few bytes, in one piece with the others
+  slots_[index].released = true;
   slots_[index].memory.shrink(slots_[index].kept);
   pointers_[index] = slots_[index].memory.bytes();
   totals_pointers_[index] = nullptr;
   if (slot == anchor_) anchor_ = -1;  // no more local steps: there is nothing to change places with
+}
+
+void StateStore::begin_anew(const Layout& layout, MemoryMeter& meter) {
+  const std::vector<double> values = initial_model();
+  model_.set(values.data(), values.size() * sizeof(double));
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i].role == ONEBIT_ROLE_ANCHOR) anchor_ = static_cast<int>(i);
+    if (slots_[i].extent == ONEBIT_PER_MODEL) continue;
+    slots_[i].memory = Buffer();  // first, for both at once may be too much
+    slots_[i].released = false;
+    allocate_slot(i, layout, meter);
+  }
 }
 
 void StateStore::forget_partial_sums() {

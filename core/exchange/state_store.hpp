@@ -18,6 +18,7 @@ struct StateSlot {
   double initial = 0;
   Buffer memory;
   uint64_t kept = 0;  // bytes at its begin that stay when it is released
+  bool released = false;
 };
 
 class StateStore {
@@ -38,6 +39,8 @@ class StateStore {
   void allocate(const Layout& layout, MemoryMeter& meter);
   void allocate_totals(const Layout& layout, MemoryMeter& meter);  // all but per-element state: what plan and combine see
   void release(int slot);
+  // All state is as it was before the first step, released or not.
+  void begin_anew(const Layout& layout, MemoryMeter& meter);
   void forget_partial_sums();
   void set_partial_sums(double value);  // for rehearsals
   // Per-model state, of all slots together.
@@ -51,6 +54,7 @@ class StateStore {
   static int32_t declare(void* self, const onebit_state_desc* desc) noexcept;
   int32_t add(const onebit_state_desc& desc);
   void allocate_model(MemoryMeter& meter);
+  std::vector<double> initial_model() const;
   void allocate_slot(size_t index, const Layout& layout, MemoryMeter& meter);
 
   std::vector<StateSlot> slots_;

@@ -48,9 +48,8 @@ DeviceStep::DeviceStep(Device& device, const Layout& layout, const StateStore& s
   for (size_t slot = 0; slot < host_slots_.size(); ++slot)
     if (state.slots()[slot].extent == ONEBIT_PER_MODEL) host_slots_[slot] = staged_model_ + state.model_offset(slot);
   std::memset(staged_groups_, 0, groups * sizeof(onebit_group));
-  if (state.model_bytes() > 0) device.download(staged_model_, state.model_memory(), state.model_bytes());
   update_blocks(0, layout.blocks.size());
-  device.settle();
+  read_model();
 }
 
 DeviceStep::~DeviceStep() {
@@ -150,6 +149,11 @@ Totals DeviceStep::host_totals() const {
           host_slots_.data(),
           nullptr,
           nullptr};
+}
+
+void DeviceStep::read_model() {
+  if (state_.model_bytes() > 0) device_.download(staged_model_, state_.model_memory(), state_.model_bytes());
+  device_.settle();
 }
 
 void DeviceStep::report(const uint64_t* vanished) {

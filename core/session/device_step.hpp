@@ -44,6 +44,8 @@ class DeviceStep {
   // After the last kernel of a step: what the host wants to know of it is on its way. vanished: the exchange's,
   // or NULL.
   void report(const uint64_t* vanished);
+  // The model's numbers are others than the last step left; waits for them.
+  void read_model();
   // Once settled: the ballots of the step that was reported last, and what had vanished by then.
   Ballots ballots() const { return {staged_ballots_, local_ ? 1 : static_cast<int64_t>(parts_.size()), words_}; }
   uint64_t vanished() const { return *staged_vanished_; }

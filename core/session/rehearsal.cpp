@@ -37,6 +37,47 @@ struct SmallModel {
   }
 };
 
+// An optimizer that is led through steps without gradients.
+class Ahead {
+ public:
+  Ahead(Optimizer& optimizer, const Layout& layout)
+      : optimizer_(optimizer),
+        options_(layout.options()),
+        model_(layout),
+        stage_(std::vector<int64_t>(model_.infos.size(), small_tensor), {}),
+        state_(optimizer, model_.pointers) {
+    state_.allocate_totals(stage_, meter_);
+  }
+  const StateStore& state() const { return state_; }
+  // sums: what every block's partial sums come to.
+  const Plan& step(int64_t number, double sums) {
+    const onebit_group group = {0, 0};
+    const Step step = {sizeof(Step), number, options_.rank, options_.ranks, 0, &group, 1, nullptr, nullptr, nullptr};
+    const Totals totals = {sizeof(Totals),
+                           static_cast<int64_t>(stage_.elements.size()),
+                           stage_.first_block.data(),
+                           stage_.elements.data(),
+                           model_.flags.data(),
+                           state_.totals_slots(),
+                           nullptr,
+                           nullptr};
+    plan_.clear();
+    optimizer_.plan(step, totals, plan_);
+    state_.set_partial_sums(sums);
+    optimizer_.combine(step, totals);
+    return plan_;
+  }
+
+ private:
+  Optimizer& optimizer_;
+  const LayoutOptions& options_;
+  const SmallModel model_;
+  const Layout stage_;
+  MemoryMeter meter_;
+  StateStore state_;
+  Plan plan_;
+};
+
 uint64_t held(const StateStore& state, const Layout& layout, const std::vector<bool>& released, bool local_alone = false) {
   uint64_t bytes = 0;
   for (size_t i = 0; i < state.slots().size(); ++i) {
@@ -50,31 +91,15 @@ uint64_t held(const StateStore& state, const Layout& layout, const std::vector<b
 }  // namespace
 
 Rehearsal rehearse(Optimizer& optimizer, const Layout& layout) {
-  const SmallModel model(layout);
-  const Layout stage(std::vector<int64_t>(model.infos.size(), small_tensor), {});
-  MemoryMeter meter;
-  StateStore state(optimizer, model.pointers);
-  state.allocate_totals(stage, meter);
-  std::vector<bool> released(state.slots().size());
-  const onebit_group group = {0, 0};
-  const Totals totals = {sizeof(Totals),
-                         static_cast<int64_t>(stage.elements.size()),
-                         stage.first_block.data(),
-                         stage.elements.data(),
-                         model.flags.data(),
-                         state.totals_slots(),
-                         nullptr,
-                         nullptr};
+  Ahead ahead(optimizer, layout);
+  std::vector<bool> released(ahead.state().slots().size());
   Rehearsal result;
-  result.dense_state = held(state, layout, released);
-  result.dense_local = held(state, layout, released, true);
-  result.has_anchor = state.anchor() >= 0;
-  Plan plan;
+  result.dense_state = held(ahead.state(), layout, released);
+  result.dense_local = held(ahead.state(), layout, released, true);
+  result.has_anchor = ahead.state().anchor() >= 0;
   for (int64_t number = 1; number <= most_steps && result.first_compressed == 0; ++number) {
-    const Step step = {sizeof(Step), number, layout.options().rank, layout.options().ranks, 0, &group, 1, nullptr,
-                       nullptr,      nullptr};
-    plan.clear();
-    optimizer.plan(step, totals, plan);
+    // A model in which nothing changes any more: whatever waits for that comes to an end.
+    const Plan& plan = ahead.step(number, 1);
     for (const int32_t slot : plan.releases())
       if (slot >= 0 && static_cast<size_t>(slot) < released.size()) released[static_cast<size_t>(slot)] = true;
     for (const Plan::Round& round : plan.rounds())
@@ -82,12 +107,30 @@ Rehearsal rehearse(Optimizer& optimizer, const Layout& layout) {
         result.first_compressed = number;
         result.retains = round.retain;
       }
-    state.set_partial_sums(1);  // a model in which nothing changes any more: whatever waits for that comes to an end
-    optimizer.combine(step, totals);
   }
-  result.compressed_state = held(state, layout, released);
-  result.compressed_local = held(state, layout, released, true);
+  result.compressed_state = held(ahead.state(), layout, released);
+  result.compressed_local = held(ahead.state(), layout, released, true);
   return result;
+}
+
+int64_t rehearse_freeze(Optimizer& settled, Optimizer& unsettled, const Layout& layout, int64_t most) {
+  Ahead calm(settled, layout), wild(unsettled, layout);
+  int64_t freeze = 1;
+  while (freeze <= most && !calm.step(freeze, 1).freezes) ++freeze;
+  if (freeze > most) return 0;
+  double sums = 1;
+  for (int64_t number = 1; number < freeze; ++number, sums *= 1000)
+    if (wild.step(number, sums).freezes) return 0;
+  return wild.step(freeze, sums).freezes ? freeze : 0;
+}
+
+const ComponentInfo* rehearsed(const Registry& registry, const ComponentInfo& component) {
+  if (component.device == ONEBIT_DEVICE_CPU) return &component;
+  try {
+    return &registry.find(component.kind, component.name);
+  } catch (const Error&) {
+    return nullptr;
+  }
 }
 
 }  // namespace onebit

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "device/device.hpp"
+#include "device/memory_claims.hpp"
 #include "exchange/metered_communicator.hpp"
 #include "onebit/session.hpp"
 #include "session/agreement.hpp"
-#include "session/memory_claims.hpp"
 
 namespace onebit {
 

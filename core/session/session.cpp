@@ -69,16 +69,21 @@ void Session::set_next_step(int64_t number) {
   if (number < 1)
     throw Error(Code::invalid_argument, "steps are numbered from 1, but the next was set to " + std::to_string(number));
   impl_->settled();
+  impl_->require_before_freeze(number);
   impl_->next_step = number;
 }
 void Session::set_learning_rate_factor(double value) {
   const FloatEnvironment environment;
+  impl_->set_learning_rate_factor(value);
+}
+void Session::Impl::set_learning_rate_factor(double value) {
   if (!std::isfinite(value)) throw Error(Code::invalid_argument, "the factor of the learning rates must be finite");
-  for (const Group& group : impl_->configured)
+  for (const Group& group : configured)
     if (!(std::fabs(group.learning_rate * value) <= FLT_MAX))
       throw Error(Code::invalid_argument, "a learning rate of " + number_text(group.learning_rate) + " times the factor " +
                                               number_text(value) + " is beyond fp32");
-  for (size_t g = 0; g < impl_->groups.size(); ++g) impl_->groups[g].learning_rate = impl_->configured[g].learning_rate * value;
+  learning_rate_factor = value;
+  for (size_t g = 0; g < groups.size(); ++g) groups[g].learning_rate = configured[g].learning_rate * value;
 }
 void Session::request_sync() {
   impl_->settled();  // else the commit of a step that is still open would take it for its own

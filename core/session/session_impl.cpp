@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <sstream>
 #include <utility>
 
+#include "saving/settings.hpp"
 #include "session/cost.hpp"
 #include "session/dense_order.hpp"
 #include "session/rehearsal.hpp"
@@ -107,23 +107,11 @@ bool hierarchical(const Configuration& configuration) {
 
 constexpr const char* same_start = "start every rank with the same manifest, plugins and model";
 
-// What is compared of a configuration, a key each: a long array or string goes on in the lines that follow.
+// What is compared of a configuration, a key each.
 std::vector<Fact> facts_of(const Configuration& configuration) {
   std::vector<Fact> facts;
-  std::istringstream lines(configuration.compared());
-  std::string table;
-  bool goes_on = false;
-  for (std::string line; std::getline(lines, line);) {
-    const size_t equals = line.find(" = ");
-    const bool follows = goes_on || line.rfind("  ", 0) == 0 || line == "]";
-    goes_on = !line.empty() && line.back() == '\\';
-    if (follows && !facts.empty())
-      facts.back().value += line;
-    else if (equals == std::string::npos)
-      table = line.empty() ? table : line;
-    else
-      facts.push_back({table + " " + line.substr(0, equals), line.substr(equals + 3)});
-  }
+  for (const Setting& setting : settings_of(configuration.compared()))
+    facts.push_back({setting.heading + " " + setting.key, setting.value});
   return facts;
 }
 
@@ -136,18 +124,8 @@ Machines find_machines(Agreement& agreement, MeteredCommunicator& communicator, 
   return {communicator, host, hierarchical(configuration)};
 }
 
-// Rehearsals run on the CPU: an optimizer for another device is rehearsed by its twin there. NULL: it has none.
-const ComponentInfo* on_cpu(const Registry& registry, const ComponentInfo& component) {
-  if (component.device == ONEBIT_DEVICE_CPU) return &component;
-  try {
-    return &registry.find(component.kind, component.name);
-  } catch (const Error&) {
-    return nullptr;
-  }
-}
-
 Rehearsal rehearse_fresh(const Registry& registry, const Configuration& configuration, const Layout& layout) {
-  const ComponentInfo* component = on_cpu(registry, *configuration.optimizer.component);
+  const ComponentInfo* component = rehearsed(registry, *configuration.optimizer.component);
   if (component == nullptr) return {};
   const Rehearsal result = rehearse(*registry.make_optimizer(*component, configuration.optimizer.options, true), layout);
   if (result.first_compressed > 0 && configuration.compressor.component == nullptr)
@@ -207,6 +185,7 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
   pointed.assign(replicas.parameters().size(), nullptr);
   block_squares.assign(layout.blocks.size(), 0);
   worker_largest.assign(static_cast<size_t>(workers.count()), {});
+  facts = facts_of_run(registry, configuration, layout);
 }
 
 // Collective: nothing is sent before models are known to be the same.
@@ -265,6 +244,7 @@ Footprint Session::Impl::footprint() const {
   result.server_error = exchange->server_error_bytes();
   result.retained = exchange->retained_bytes();
   result.exchange_buffers = exchange->buffer_bytes() + no_gradient.size();
+  result.snapshot = saver.snapshot_bytes();
   result.peak = meter.peak();
   return result;
 }

@@ -11,6 +11,7 @@
 
 #include "device/buffer.hpp"
 #include "device/device.hpp"
+#include "device/gradient_presence.hpp"
 #include "exchange/exchange.hpp"
 #include "exchange/host_communicator.hpp"
 #include "exchange/layout.hpp"
@@ -20,9 +21,10 @@
 #include "exchange/workers.hpp"
 #include "onebit/session.hpp"
 #include "process/float_environment.hpp"
+#include "saving/parts.hpp"
+#include "saving/saver.hpp"
 #include "session/agreement.hpp"
 #include "session/device_step.hpp"
-#include "session/gradient_presence.hpp"
 #include "session/replicas.hpp"
 #include "telemetry/trace.hpp"
 
@@ -89,6 +91,15 @@ struct Session::Impl {
   Error in_step(const Error& e) const;
   void swap_anchor();  // the parameters change places with the anchor
 
+  SessionParts parts();
+  Progress progress() const;
+  void go_on(const Progress& from);
+  Agreed<SaveReport> save(const std::filesystem::path& root, const SaveOptions& options);
+  void commit_saved();  // what all ranks have written in the meantime
+  Agreed<LoadReport> load(const std::filesystem::path& folder, const LoadOptions& options);
+  void require_before_freeze(int64_t number) const;
+  void set_learning_rate_factor(double value);
+
   Communicator& host_side() { return staged ? static_cast<Communicator&>(*staged) : communicator; }
   Totals totals() const;
   Traffic traffic() const;
@@ -125,8 +136,12 @@ struct Session::Impl {
 
   const std::vector<Group> configured;
   std::vector<Group> groups;  // as configured, times the factor that was set last
-  double gradient_scale = 1;
+  double learning_rate_factor = 1, gradient_scale = 1;
   int64_t next_step = 1;
+  int64_t frozen_at = 0;  // the step after which the optimizer's statistics do not change any more; 0: none yet
+  bool loaded = false;    // state came from a checkpoint
+  RunFacts facts;         // for checkpoints
+  Saver saver;
   // of the last step
   bool open = false;         // not concluded yet
   void* embedder = nullptr;  // the stream
@@ -164,6 +179,9 @@ struct Session::Impl {
   std::vector<Largest> worker_largest;
   std::string ended;  // why the session can't go on; "" while it can
 };
+
+// What checkpoints say of a run. Both live as long as the answer.
+RunFacts facts_of_run(const Registry& registry, const Configuration& configuration, const Layout& layout);
 
 template <class F>
 auto Session::Impl::guarded(F&& f) {

@@ -126,6 +126,7 @@ void Session::Impl::conclude() {
   open = false;
   if (!same(ballots)) tell_apart();
   if (!report.local) compare_moved();
+  if (!report.local) commit_saved();
   const Verdict verdict = judge(ballots, terms_of_step);
   report.skipped = verdict.skip_tiles != 0;
   report.gradient_norm = verdict.gradient_norm;
@@ -223,8 +224,8 @@ Ballot Session::Impl::said() const {
   Ballot own;
   own.step = next_step;
   own.hash = plan_hash();
-  own.flags =
-      (missed_local ? ballot_missed_local : 0) | (sync_of_step ? ballot_asked_for_sync : 0) | (moved ? ballot_moved : 0);
+  own.flags = (missed_local ? ballot_missed_local : 0) | (sync_of_step ? ballot_asked_for_sync : 0) |
+              (moved ? ballot_moved : 0) | (saver.written() ? ballot_saved : 0);
   own.gradient_scale = gradient_scale;
   return own;
 }
@@ -271,6 +272,7 @@ void Session::Impl::commit() {
   apart = report.local && state.anchor() >= 0;
   sync_requested = sync_requested && report.local;
   if (plan.freezes) tell_never_given();
+  if (plan.freezes) frozen_at = report.number;
   tell_absent();
   given.commit(report.local, !report.skipped);
   local_steps = report.local ? local_steps + 1 : 0;

@@ -95,6 +95,7 @@ struct Footprint {
   std::vector<StateBytes> state;  // declared by the optimizer, by name; released state is gone from the list
   uint64_t worker_error = 0, server_error = 0, retained = 0;
   uint64_t exchange_buffers = 0;  // payloads under way, tile scratch
+  uint64_t snapshot = 0;          // of the CPU, for saves that do not wait; in neither of the sums below
   uint64_t peak = 0;              // the most that was held at once, all of the above
   uint64_t held() const;          // state + errors + retained
 };
@@ -134,7 +135,9 @@ class Session {
 
   int rank() const;
   int size() const;
-  // The number of the next step, 1 at first. Every rank must set the same; the next step with a round compares it.
+  // The number of the next step, 1 at first. Every rank must set the same; the next step with a round compares it. Throws
+  // Error(invalid_argument) beyond a step at which the options have the optimizer freeze, where this session neither did nor
+  // was loaded: what it would freeze is no average of the steps before.
   int64_t next_step() const;
   void set_next_step(int64_t number);
   // Of the first group, now.

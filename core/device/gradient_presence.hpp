@@ -34,6 +34,11 @@ class GradientPresence {
   void commit(bool local, bool taken);
   // Steps with a round that each tensor was absent from so far; NULL: none from any.
   const int64_t* missed() const { return any_missed_ ? missed_.data() : nullptr; }
+  // What goes from step to step. Vectors are of the same sizes, or empty for none.
+  std::vector<int64_t> missed_steps() const { return any_missed_ ? missed_ : std::vector<int64_t>(); }
+  const std::vector<uint64_t>& ever() const { return ever_; }
+  const std::vector<uint64_t>& local() const { return local_; }
+  void go_on(const std::vector<int64_t>& missed, const std::vector<uint64_t>& ever, const std::vector<uint64_t>& local);
   bool ever(int64_t tensor) const { return has_bit(ever_.data(), tensor); }
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "session/gradient_presence.hpp"
+#include "device/gradient_presence.hpp"
 
 namespace onebit {
 
@@ -46,6 +46,17 @@ void GradientPresence::commit(bool local, bool taken) {
   if (local || !any_absent()) return;
   any_missed_ = true;
   for (size_t t = 0; t < missed_.size(); ++t) missed_[t] += has_bit(absent_.data(), static_cast<int64_t>(t)) ? 1 : 0;
+}
+
+void GradientPresence::go_on(const std::vector<int64_t>& missed, const std::vector<uint64_t>& ever,
+                             const std::vector<uint64_t>& local) {
+  any_missed_ = !missed.empty();
+  missed_ = missed;
+  ever_ = ever;
+  local_ = local;
+  missed_.resize(elements_.size());
+  ever_.resize(whole_.size());
+  local_.resize(whole_.size());
 }
 
 }  // namespace onebit

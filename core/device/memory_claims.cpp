@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "session/memory_claims.hpp"
+#include "device/memory_claims.hpp"
 
 #include <unistd.h>
 

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "saving/finding.hpp"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "checkpoint/names.hpp"
+#include "checkpoint/verify.hpp"
+#include "onebit/checkpoint.hpp"
+
+namespace onebit {
+namespace {
+
+namespace fs = std::filesystem;
+
+// On rank 0, below the place; "" is the place itself.
+std::string names_told(const fs::path& place) {
+  auto names = nlohmann::json::array();
+  for (const fs::path& folder : loadable_checkpoints(place))
+    names.push_back(folder == place ? std::string() : folder.filename().string());
+  return names.dump();
+}
+
+// "" where all ranks find their part to be as it was saved.
+std::string fault_in(Communicator& communicator, const fs::path& folder, CheckpointRecord& record) {
+  const Told read = tell_all(communicator, [&] { return communicator.rank() == 0 ? record_text(read_record(folder)) : ""; });
+  if (read.error) return read.reason;
+  record = parse_record(read.texts[0], folder / kRecordName);
+  const auto rank = static_cast<uint64_t>(communicator.rank()), ranks = static_cast<uint64_t>(communicator.size());
+  const Told verified = tell_all(communicator, [&] { return find_fault(folder, record, rank, ranks); });
+  if (verified.error) return verified.error->what();
+  for (const std::string& fault : verified.texts)
+    if (!fault.empty()) return fault;
+  return "";
+}
+
+Error none_is_whole(const fs::path& place, const std::vector<std::string>& refused) {
+  std::string text = place.string() + ": no checkpoint here can be loaded:";
+  for (const std::string& reason : refused) text += "\n  " + reason;
+  return {Code::invalid_argument, text};
+}
+
+}  // namespace
+
+Agreed<FoundCheckpoint> find_checkpoint(Communicator& communicator, const fs::path& place) {
+  const Told named = tell_all(communicator, [&] { return communicator.rank() == 0 ? names_told(place) : ""; });
+  if (named.error) return *named.error;
+  FoundCheckpoint found;
+  for (const std::string name : nlohmann::json::parse(named.texts[0])) {
+    found.folder = name.empty() ? place : place / name;
+    std::string fault = fault_in(communicator, found.folder, found.record);
+    if (fault.empty()) return found;
+    found.refused.push_back(std::move(fault));
+  }
+  if (!found.refused.empty()) return none_is_whole(place, found.refused);
+  return Error(Code::unavailable, place.string() + ": there is no checkpoint here");
+}
+
+}  // namespace onebit

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "saving/settings.hpp"
+
+#include <algorithm>
+#include <map>
+#include <sstream>
+#include <utility>
+
+namespace onebit {
+namespace {
+
+// "[[optimizer.group]]" names several tables, which are counted.
+std::string table_of(const std::string& line, std::map<std::string, int>& seen) {
+  const size_t first = line.find_first_not_of('['), end = line.find(']');
+  if (first == std::string::npos || end == std::string::npos) return line;
+  const std::string name = line.substr(first, end - first);
+  return first < 2 ? name : name + " " + std::to_string(++seen[name]);
+}
+
+const Setting* find_in(const std::vector<Setting>& settings, std::string_view table, std::string_view key) {
+  const auto found = std::find_if(settings.begin(), settings.end(),
+                                  [&](const Setting& setting) { return setting.table == table && setting.key == key; });
+  return found == settings.end() ? nullptr : &*found;
+}
+
+std::string line_of(const Setting& setting, const std::string& before, const std::string& now) {
+  return setting.table + "." + setting.key + ": " + before + " when it was saved, " + now + " now";
+}
+
+}  // namespace
+
+std::vector<Setting> settings_of(const std::string& configuration) {
+  std::vector<Setting> settings;
+  std::map<std::string, int> seen;
+  std::istringstream lines(configuration);
+  std::string heading, table;
+  bool goes_on = false;
+  for (std::string line; std::getline(lines, line);) {
+    const size_t equals = line.find(" = ");
+    const bool follows = goes_on || line.rfind("  ", 0) == 0 || line == "]";
+    goes_on = !line.empty() && line.back() == '\\';
+    if (follows && !settings.empty())
+      settings.back().value += line;
+    else if (equals != std::string::npos)
+      settings.push_back({heading, table, line.substr(0, equals), line.substr(equals + 3)});
+    else if (!line.empty()) {
+      heading = line;
+      table = table_of(line, seen);
+    }
+  }
+  return settings;
+}
+
+std::string value_in(const std::vector<Setting>& settings, std::string_view table, std::string_view key) {
+  const Setting* found = find_in(settings, table, key);
+  return found == nullptr ? "" : found->value;
+}
+
+std::vector<std::string> changed_settings(const std::vector<Setting>& before, const std::vector<Setting>& now) {
+  std::vector<std::string> changed;
+  for (const Setting& setting : before) {
+    const Setting* other = find_in(now, setting.table, setting.key);
+    if (other == nullptr || other->value != setting.value)
+      changed.push_back(line_of(setting, setting.value, other == nullptr ? "absent" : other->value));
+  }
+  for (const Setting& setting : now)
+    if (find_in(before, setting.table, setting.key) == nullptr) changed.push_back(line_of(setting, "absent", setting.value));
+  return changed;
+}
+
+std::string freeze_told(const std::vector<Setting>& settings, int64_t step) {
+  for (const Setting& setting : settings)
+    if (setting.table == "optimizer" && setting.value == std::to_string(step))
+      return "optimizer." + setting.key + " = " + setting.value;
+  return "the optimizer's freeze at step " + std::to_string(step);
+}
+
+}  // namespace onebit
