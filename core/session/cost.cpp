@@ -77,7 +77,8 @@ void weigh(Cost& cost, const Layout& layout, const Rehearsal& plans, uint64_t st
   const uint64_t retained = later && plans.retains ? payload(layout) : 0;
   const uint64_t shared = sizeof(float) * static_cast<uint64_t>(layout.parameters) + state - local - anchor + retained;
   const uint64_t own = local + fed_back - served + (later ? anchor : 0);
-  cost.checkpoint = std::max(cost.checkpoint, shared + ranks * own + (fed_back > 0 ? flat : 0));
+  const uint64_t served_by_all = fed_back > 0 ? sizeof(float) * static_cast<uint64_t>(layout.coded) : 0;
+  cost.checkpoint = std::max(cost.checkpoint, shared + ranks * own + served_by_all);
   cost.checkpoint_of_rank = std::max(cost.checkpoint_of_rank, (shared + ranks - 1) / ranks + own + served);
 }
 
