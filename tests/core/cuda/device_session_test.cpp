@@ -37,6 +37,9 @@ DeviceOutcome run_on_device(const DeviceCase& run) {
 
 TEST_CASE("cuda session: the bits of the CPU") {
   for (const DeviceCase& run : device_cases()) {
+#ifdef ONEBIT_SANITIZED  // four ranks take the same paths
+    if (run.ranks > 2) continue;
+#endif
     CAPTURE(run.name);
     const DeviceOutcome cpu = run_on_cpu(run), cuda = run_on_device(run);
     const bool one_bit = run.tables.find("[compressor]") != std::string::npos;
@@ -55,7 +58,7 @@ TEST_CASE("cuda session: after too many skipped steps the error names rank, tens
     try {
       for (int step = 1; step <= 9; ++step) {
         Tensors gradients = gradients_of(step, rank.number);
-        if (rank.number == 1 && step >= 2) gradients[3][2600] = std::numeric_limits<float>::quiet_NaN();
+        if (rank.number == 1 && step >= 2) gradients[3][1300] = std::numeric_limits<float>::quiet_NaN();
         rank.gradients.set(gradients);
         rank.session.step(rank.gradients.pointers(), rank.stream);
         rank.session.settle();
