@@ -14,8 +14,7 @@ step grep -H "^Copyright: .*The onebit authors" /usr/share/doc/onebit/copyright 
 step onebit plugins list
 step onebit check /usr/share/onebit/configs/onebit_adam.toml >/dev/null
 
-# The way of the template's README: nothing tells where onebit is. Debug, because that is compiled sooner.
-export CMAKE_BUILD_TYPE=Debug
+# The way of the template's README: nothing tells where onebit is.
 step onebit plugins new --kind optimizer mine
 cd mine
 step cmake -S . -B build

@@ -37,9 +37,6 @@ DeviceOutcome run_on_device(const DeviceCase& run) {
 
 TEST_CASE("cuda session: the bits of the CPU") {
   for (const DeviceCase& run : device_cases()) {
-#ifdef ONEBIT_SANITIZED  // four ranks take the same paths
-    if (run.ranks > 2) continue;
-#endif
     CAPTURE(run.name);
     const DeviceOutcome cpu = run_on_cpu(run), cuda = run_on_device(run);
     const bool one_bit = run.tables.find("[compressor]") != std::string::npos;
