@@ -8,7 +8,7 @@ namespace {
 
 // Schedules longer than this are not looked at to the end.
 #ifdef ONEBIT_SANITIZED
-constexpr int64_t most_steps = 100'000;  // the million takes seconds a session
+constexpr int64_t most_steps = 10'000;  // the million takes seconds a session
 #else
 constexpr int64_t most_steps = 1'000'000;
 #endif

@@ -33,7 +33,7 @@ inline Tensors random_tensors(uint32_t seed, float deviation) {
   std::mt19937 generator(seed);
   std::normal_distribution<float> distribution(0, deviation);
   Tensors tensors;
-  for (const size_t size : {70, 1500, 33, 2601, 1}) {
+  for (const size_t size : {70, 700, 33, 1301, 1}) {
     tensors.emplace_back(size);
     for (float& value : tensors.back()) value = distribution(generator);
   }
@@ -101,7 +101,7 @@ inline std::vector<DeviceCase> device_cases() {
   for (const char* scale : {"tensor", "bucket"})
     cases.push_back({std::string("scales of a ") + scale + ", small buckets, small tensors uncompressed", 2,
                      onebit_adam + "freeze_step = 2\n" + codec + "scale = \"" + scale +
-                         "\"\n[exchange]\nbucket_bytes = 8192\ndense_below = 100\n",
+                         "\"\n[exchange]\nbucket_bytes = 4096\ndense_below = 100\n",
                      ""});
   cases.push_back({"freeze \"auto\"", 2,
                    onebit_adam + "freeze_step = \"auto\"\nfreeze_threshold = 0.6\nbetas = [0.9, 0.9]\n" + codec, "", 12, -1});

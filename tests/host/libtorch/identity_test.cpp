@@ -8,10 +8,12 @@
 #include "doctest_beside_torch.hpp"
 #include "onebit/error.hpp"
 #include "onebit/torch.hpp"
+#include "support/error_text.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/sessions.hpp"
 
 using onebit::Error;
+using onebit::test::error_of;
 
 namespace {
 
@@ -58,15 +60,6 @@ struct Tied : torch::nn::Module {
   torch::nn::Embedding embed{32, 16};
   std::shared_ptr<Head> head;
 };
-
-std::string error_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
 
 }  // namespace
 
