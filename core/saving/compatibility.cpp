@@ -41,7 +41,7 @@ void require_same_order(const SessionParts& parts, const SavedSession& saved, co
   }
 }
 
-void require_same_component(const std::vector<Setting>& before, const std::vector<Setting>& now, const char* table,
+void require_same_component(const std::vector<SettingLine>& before, const std::vector<SettingLine>& now, const char* table,
                             const fs::path& folder) {
   const std::string was = value_in(before, table, "component"), is = value_in(now, table, "component");
   if (was == is) return;
@@ -103,7 +103,7 @@ void require_same_model(const SessionParts& parts, const SavedSession& saved, co
 }
 
 void require_same_state(const SessionParts& parts, const RunFacts& facts, const SavedSession& saved, const fs::path& folder) {
-  const std::vector<Setting> before = settings_of(saved.configuration), now = settings_of(facts.configuration);
+  const std::vector<SettingLine> before = settings_of(saved.configuration), now = settings_of(facts.configuration);
   require_same_order(parts, saved, folder);
   require_same_component(before, now, "optimizer", folder);
   require_same_slots(parts, saved, folder);

@@ -18,7 +18,7 @@ namespace {
 // The options of [compressor], as lines of TOML.
 std::string codec_options(const std::string& configuration) {
   std::string options;
-  for (const Setting& setting : settings_of(configuration))
+  for (const SettingLine& setting : settings_of(configuration))
     if (setting.table == "compressor" && setting.key != "component" && setting.key != "plugin" && setting.key != "version")
       options += setting.key + " = " + setting.value + "\n";
   return options;

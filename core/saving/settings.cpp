@@ -17,20 +17,20 @@ std::string table_of(const std::string& line, std::map<std::string, int>& seen) 
   return first < 2 ? name : name + " " + std::to_string(++seen[name]);
 }
 
-const Setting* find_in(const std::vector<Setting>& settings, std::string_view table, std::string_view key) {
+const SettingLine* find_in(const std::vector<SettingLine>& settings, std::string_view table, std::string_view key) {
   const auto found = std::find_if(settings.begin(), settings.end(),
-                                  [&](const Setting& setting) { return setting.table == table && setting.key == key; });
+                                  [&](const SettingLine& setting) { return setting.table == table && setting.key == key; });
   return found == settings.end() ? nullptr : &*found;
 }
 
-std::string line_of(const Setting& setting, const std::string& before, const std::string& now) {
+std::string line_of(const SettingLine& setting, const std::string& before, const std::string& now) {
   return setting.table + "." + setting.key + ": " + before + " when it was saved, " + now + " now";
 }
 
 }  // namespace
 
-std::vector<Setting> settings_of(const std::string& configuration) {
-  std::vector<Setting> settings;
+std::vector<SettingLine> settings_of(const std::string& configuration) {
+  std::vector<SettingLine> settings;
   std::map<std::string, int> seen;
   std::istringstream lines(configuration);
   std::string heading, table;
@@ -51,25 +51,25 @@ std::vector<Setting> settings_of(const std::string& configuration) {
   return settings;
 }
 
-std::string value_in(const std::vector<Setting>& settings, std::string_view table, std::string_view key) {
-  const Setting* found = find_in(settings, table, key);
+std::string value_in(const std::vector<SettingLine>& settings, std::string_view table, std::string_view key) {
+  const SettingLine* found = find_in(settings, table, key);
   return found == nullptr ? "" : found->value;
 }
 
-std::vector<std::string> changed_settings(const std::vector<Setting>& before, const std::vector<Setting>& now) {
+std::vector<std::string> changed_settings(const std::vector<SettingLine>& before, const std::vector<SettingLine>& now) {
   std::vector<std::string> changed;
-  for (const Setting& setting : before) {
-    const Setting* other = find_in(now, setting.table, setting.key);
+  for (const SettingLine& setting : before) {
+    const SettingLine* other = find_in(now, setting.table, setting.key);
     if (other == nullptr || other->value != setting.value)
       changed.push_back(line_of(setting, setting.value, other == nullptr ? "absent" : other->value));
   }
-  for (const Setting& setting : now)
+  for (const SettingLine& setting : now)
     if (find_in(before, setting.table, setting.key) == nullptr) changed.push_back(line_of(setting, "absent", setting.value));
   return changed;
 }
 
-std::string freeze_told(const std::vector<Setting>& settings, int64_t step) {
-  for (const Setting& setting : settings)
+std::string freeze_told(const std::vector<SettingLine>& settings, int64_t step) {
+  for (const SettingLine& setting : settings)
     if (setting.table == "optimizer" && setting.value == std::to_string(step))
       return "optimizer." + setting.key + " = " + setting.value;
   return "the optimizer's freeze at step " + std::to_string(step);

@@ -110,7 +110,7 @@ constexpr const char* same_start = "start every rank with the same manifest, plu
 // What is compared of a configuration, a key each.
 std::vector<Fact> facts_of(const Configuration& configuration) {
   std::vector<Fact> facts;
-  for (const Setting& setting : settings_of(configuration.compared()))
+  for (const SettingLine& setting : settings_of(configuration.compared()))
     facts.push_back({setting.heading + " " + setting.key, setting.value});
   return facts;
 }

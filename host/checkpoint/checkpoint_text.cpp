@@ -92,7 +92,8 @@ std::string line_of(const CheckpointEntry& entry, bool latest) {
 // What a session says of itself in a word or a number; how many there are of what it lists.
 std::string session_text(const std::string& session) {
   std::string text;
-  for (const auto& [key, value] : ordered_json::parse(session, nullptr, false).items()) {
+  const ordered_json told = ordered_json::parse(session, nullptr, false);
+  for (const auto& [key, value] : told.items()) {
     if (value.is_array())
       text += fmt::format("  {}: {} entries\n", key, value.size());
     else if (value.is_string() && value.get<std::string>().find('\n') == std::string::npos)

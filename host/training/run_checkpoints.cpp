@@ -46,7 +46,7 @@ std::vector<std::string> differences(const std::string& then, const std::string&
 }
 
 // The same text for the same folder.
-fs::path canonical(const fs::path& folder) {
+fs::path same_path(const fs::path& folder) {
   const fs::path path = fs::weakly_canonical(fs::absolute(folder));
   return path.has_filename() ? path : path.parent_path();
 }
@@ -54,7 +54,7 @@ fs::path canonical(const fs::path& folder) {
 // Is a folder the run's own root, or one of the checkpoints there?
 bool is_of(const fs::path& folder, const fs::path& root) {
   if (root.empty()) return false;
-  const fs::path found = canonical(folder), wanted = canonical(root);
+  const fs::path found = same_path(folder), wanted = same_path(root);
   return found == wanted || found.parent_path() == wanted;
 }
 
