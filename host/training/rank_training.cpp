@@ -130,8 +130,9 @@ void RankTraining::require_same_model(uint64_t hash) {
 void RankTraining::train_epoch() {
   dealing_.shuffle(run_.epoch, run_.samples);
   feed_->begin_epoch(Random(settings_.seed, kCutStream + static_cast<uint64_t>(run_.epoch)));
-  trained_.start();
   const int64_t steps = dealing_.steps_left();
+  if (run_.samples > 0 && steps > 0) evaluate_if_due();  // a signal, and the checkpoint upon it, came before that
+  trained_.start();
   for (int64_t k = 0; k < steps; ++k) {
     const bool last = k + 1 == steps;
     step(k);
@@ -144,7 +145,7 @@ void RankTraining::train_epoch() {
     }
     if (last) break;  // evaluating and saving come with the epoch's end
     trained_.stop();
-    if (settings_.evaluate_every > 0 && run_.taken % settings_.evaluate_every == 0) evaluate(false, std::nullopt);
+    evaluate_if_due();
     if (checkpoints_.due(run_.taken)) checkpoints_.save(place());
     trained_.start();
   }
@@ -234,8 +235,15 @@ void RankTraining::end_epoch() {
   if (checkpoints_.due(run_.taken)) checkpoints_.save(place());
 }
 
+// Between two steps of an epoch.
+void RankTraining::evaluate_if_due() {
+  const bool due = settings_.evaluate_every > 0 && run_.taken % settings_.evaluate_every == 0;
+  if (due && run_.evaluated != run_.taken) evaluate(false, std::nullopt);
+}
+
 void RankTraining::evaluate(bool epoch_done, std::optional<double> epoch_loss) {
   run_.test = evaluation_.run();
+  run_.evaluated = run_.taken;
   if (log_ == nullptr) return;
   log_->evaluation({run_.taken, steps_, run_.epoch + 1, settings_.epochs, *run_.test, epoch_done, epoch_loss, traffic().total(),
                     trained_.seconds()});

@@ -57,6 +57,7 @@ class RankTraining {
   void report();
   void end_early(bool told);
   void end_epoch();
+  void evaluate_if_due();
   void evaluate(bool epoch_done, std::optional<double> epoch_loss);
   std::optional<double> mean_over_ranks(const Losses& losses);
   ProgressState progress(double loss) const;

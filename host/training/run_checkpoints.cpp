@@ -93,11 +93,12 @@ void require_room(const CheckpointPlan& plan) {
 RunCheckpoints::RunCheckpoints(const CheckpointPlan& plan, Session& session, TrainLog* log)
     : plan_(plan), session_(session), log_(log) {}
 
-// Whether there is a checkpoint is what rank 0 sees; what ranks then see of it, load() compares.
 std::optional<RunCheckpoints::Place> RunCheckpoints::resume(const std::string& settings) {
   if (!plan_.resume) return std::nullopt;
-  const bool found = log_ != nullptr && !loadable_checkpoints(*plan_.resume).empty();
-  if (numbers_of_ranks(session_.communicator(), found ? 1 : 0).front() == 0) {
+  if (!first_finds([&] { return !loadable_checkpoints(*plan_.resume).empty(); })) {
+    if (plan_.ignore_state)
+      throw Error(Code::invalid_argument,
+                  plan_.resume->string() + ": no checkpoint is there; --ignore-state needs one, to take its parameters");
     tell(plan_.resume->string() + ": no checkpoint is there, so the run begins");
     return std::nullopt;
   }
@@ -111,8 +112,14 @@ std::optional<RunCheckpoints::Place> RunCheckpoints::resume(const std::string& s
   Place place = place_in(report);
   for (const std::string& line : differences(place.run.settings, settings)) report.changed.push_back(line);
   tell(report);
-  saved_ = is_of(report.folder, plan_.root) ? place.run.taken : -1;
+  saved_ = first_finds([&] { return is_of(report.folder, plan_.root); }) ? place.run.taken : -1;
   return place;
+}
+
+// What rank 0 sees decides for all: ranks that each went by their own sight of a folder might part ways. What they see of a
+// checkpoint, load() compares.
+bool RunCheckpoints::first_finds(const std::function<bool()>& seen) {
+  return numbers_of_ranks(session_.communicator(), log_ != nullptr && seen() ? 1 : 0).front() != 0;
 }
 
 RunCheckpoints::Place RunCheckpoints::place_in(const LoadReport& report) const {
@@ -132,8 +139,10 @@ RunCheckpoints::Place RunCheckpoints::place_in(const LoadReport& report) const {
 
 void RunCheckpoints::tell(const LoadReport& report) const {
   for (const std::string& why : report.refused) tell("not taken: " + why);
-  tell(fmt::format("{}: goes on after step {}, saved by {} ranks", report.folder.string(), report.step, report.ranks));
+  tell(fmt::format("{}: {} step {}, saved by {} ranks", report.folder.string(),
+                   plan_.ignore_state ? "the run begins with the parameters of" : "goes on after", report.step, report.ranks));
   for (const std::string& what : report.afresh) tell("begins afresh: " + what);
+  if (plan_.ignore_state) return;  // it goes by its own options
   for (const std::string& what : report.changed) tell("changed: " + what);
 }
 
@@ -153,21 +162,35 @@ void RunCheckpoints::save_last(Place place) {
 }
 
 void RunCheckpoints::finish() {
-  if (!pending_) return;
-  attempt([&] { session_.finish_save(); });
-  pending_ = false;
+  if (saves()) attempt([&] { tell_left(session_.finish_save()); });
+}
+
+// Only rank 0 has a log, but all ranks are told what its disk refuses: they save together or not at all.
+MetricsMark RunCheckpoints::mark() {
+  MetricsMark mark;
+  std::string fault;
+  try {
+    if (log_ != nullptr) mark = log_->mark();
+  } catch (const Error& e) {
+    fault = e.what();
+  }
+  fault = text_of_first(session_.communicator(), "!" + fault).substr(1);
+  if (!fault.empty()) throw Error(Code::unavailable, fault);
+  return mark;
 }
 
 void RunCheckpoints::write(Place place, bool wait) {
-  if (log_ != nullptr) place.run.metrics = log_->mark();
   SaveOptions options;
   options.keep = plan_.settings.keep;
   options.hash = plan_.settings.hash;
   options.wait = wait;
   options.skip_if_busy = plan_.settings.skip_if_busy && !wait;
   options.of_rank.push_back({kBlob, text_of(place.own)});
-  options.of_all.push_back({kBlob, text_of(place.run)});
-  attempt([&] { tell_saved(session_.save(plan_.root, options), place.run.taken); });
+  attempt([&] {
+    place.run.metrics = mark();
+    options.of_all.push_back({kBlob, text_of(place.run)});
+    tell_saved(session_.save(plan_.root, options), place.run.taken);
+  });
 }
 
 void RunCheckpoints::tell_saved(const SaveReport& report, int64_t taken) {
@@ -176,9 +199,12 @@ void RunCheckpoints::tell_saved(const SaveReport& report, int64_t taken) {
     return;
   }
   saved_ = taken;
-  pending_ = !report.committed;
-  tell(fmt::format("checkpoint after step {}: {}{}", taken, report.folder.string(), pending_ ? ", being written" : ""));
-  if (!report.left.empty()) tell(report.left);
+  tell(fmt::format("checkpoint after step {}: {}{}", taken, report.folder.string(), report.committed ? "" : ", being written"));
+  tell_left(report);
+}
+
+void RunCheckpoints::tell_left(const SaveReport& report) const {
+  if (!report.left.empty()) tell("left on the disk: " + report.left);
 }
 
 void RunCheckpoints::tell(const std::string& text) const {
@@ -191,7 +217,6 @@ void RunCheckpoints::attempt(F&& f) {
   try {
     f();
   } catch (const Error& e) {
-    pending_ = false;
     saved_ = -1;
     if (e.code() != Code::unavailable || plan_.settings.end_on_error) throw;
     tell(std::string("warning: a checkpoint could not be saved: ") + e.what());

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -42,7 +43,7 @@ class RunCheckpoints {
   RunCheckpoints(const CheckpointPlan& plan, Session& session, TrainLog* log);
 
   // Before the first step: what the session now goes on from; nothing where the run begins. Throws where checkpoints are there
-  // and none can be loaded. settings: TrainSettings::common.
+  // and none can be loaded, and where there is none whose parameters could be taken. settings: TrainSettings::common.
   std::optional<Place> resume(const std::string& settings);
   bool due(int64_t taken) const;
   bool on_signal() const { return saves() && plan_.settings.on_signal; }
@@ -58,7 +59,10 @@ class RunCheckpoints {
   void write(Place place, bool wait);
   Place place_in(const LoadReport& report) const;
   void tell(const LoadReport& report) const;
+  bool first_finds(const std::function<bool()>& seen);
+  MetricsMark mark();
   void tell_saved(const SaveReport& report, int64_t taken);
+  void tell_left(const SaveReport& report) const;
   void tell(const std::string& text) const;
   template <class F>
   void attempt(F&& f);
@@ -66,8 +70,7 @@ class RunCheckpoints {
   const CheckpointPlan& plan_;
   Session& session_;
   TrainLog* log_;
-  bool pending_ = false;  // one may be under way
-  int64_t saved_ = -1;    // steps tried, at the last save that has not failed
+  int64_t saved_ = -1;  // steps tried, at the last save that has not failed
 };
 
 }  // namespace onebit::host

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <utility>
 
 #include "onebit/error.hpp"
 
@@ -101,6 +103,7 @@ std::string text_of(const RunPlace& p) {
   const json value = {{"epoch", p.epoch},
                       {"samples", p.samples},
                       {"taken", p.taken},
+                      {"evaluated", p.evaluated},
                       {"stage", p.stage},
                       {"seconds", p.seconds},
                       {"window", {{"began", p.window_began}, {"tried", p.window_tried}}},
@@ -127,6 +130,7 @@ RunPlace run_place_of(const std::string& text) {
     p.epoch = value.at("epoch").get<int64_t>();
     p.samples = value.at("samples").get<int64_t>();
     p.taken = value.at("taken").get<int64_t>();
+    p.evaluated = value.at("evaluated").get<int64_t>();
     p.stage = value.at("stage").get<std::string>();
     p.seconds = real(value.at("seconds"));
     p.window_began = real(value.at("window").at("began"));
