@@ -14,12 +14,6 @@ const Triad& shared_triad() {
   return triad;
 }
 
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
 void measure(benchmark::State& state, const Row& row, const Maker& make) {
   const Triad& triad = shared_triad();
   const Work work = make();
@@ -44,6 +38,12 @@ void measure(benchmark::State& state, const Row& row, const Maker& make) {
 }
 
 }  // namespace
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
 
 void add_row(const Row& row, const Maker& make) {
   benchmark::RegisterBenchmark(row.what.c_str(), [row, make](benchmark::State& state) { measure(state, row, make); })

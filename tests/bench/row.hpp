@@ -6,8 +6,10 @@
 
 #include <benchmark/benchmark.h>
 
+#include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "triad.hpp"
 
@@ -38,6 +40,13 @@ void add_session_rows();
 void add_mean_rows();
 void add_call_rows();
 void add_loading_rows();
+struct CheckpointOptions {
+  std::filesystem::path folder;  // a folder of its own is made in it, and deleted
+  bool small = false;            // a small model, and once: to see that the rows work
+};
+void add_checkpoint_rows(const CheckpointOptions& options);
+
+double median(std::vector<double> values);
 
 // The counters by which rows reach the table.
 namespace counter {
@@ -50,6 +59,9 @@ inline constexpr char goal[] = "goal";
 inline constexpr char libraries[] = "libraries";
 inline constexpr char milliseconds[] = "ms";
 inline constexpr char of_dlopen[] = "of_dlopen";
+inline constexpr char found[] = "found";  // what is held against one of the next two
+inline constexpr char at_least[] = "at_least";
+inline constexpr char at_most[] = "at_most";
 }  // namespace counter
 
 }  // namespace onebit::bench

@@ -42,10 +42,20 @@ void print_loading(std::ostream& out, const Run& run) {
                      cost, value(run, counter::of_dlopen));
 }
 
+void print_checkpoint(std::ostream& out, const Run& run) {
+  const bool least = run.counters.count(counter::at_least) != 0;
+  const double goal = value(run, least ? counter::at_least : counter::at_most), found = value(run, counter::found);
+  const bool met = least ? found >= goal : found <= goal;
+  out << fmt::format("{:<38}{:>9}{:>8.1f}{:>12.3f}{:>9.2f}{:>10}  {:<12} {:.4g} {}\n", run.run_name.function_name,
+                     fmt::format("{:.1f}e6", value(run, counter::elements) / 1e6), value(run, counter::bytes),
+                     value(run, counter::nanoseconds), value(run, counter::gigabytes), "",
+                     fmt::format("{} {:g} {}", least ? ">=" : "<=", goal, met ? "yes" : "NO"), found, run.report_label);
+}
+
 }  // namespace
 
 bool Table::ReportContext(const Context& context) {
-  GetOutputStream() << fmt::format("{} processors, {:.0f} MHz; medians, each sample between two runs of the triad\n\n",
+  GetOutputStream() << fmt::format("{} processors, {:.0f} MHz; medians, each sample between two runs of its yardstick\n\n",
                                    context.cpu_info.num_cpus, context.cpu_info.cycles_per_second / 1e6)
                     << fmt::format("{:<38}{:>9}{:>8}{:>12}{:>9}{:>10}  {:<12} {}\n", "what", "elements", "B/elem.",
                                    "ns/element", "GB/s", "of triad", "goal", "bytes that must move");
@@ -60,6 +70,8 @@ void Table::ReportRuns(const std::vector<Run>& runs) {
       print_bandwidth(GetOutputStream(), run);
     else if (run.counters.count(counter::of_dlopen) != 0)
       print_loading(GetOutputStream(), run);
+    else if (run.counters.count(counter::found) != 0)
+      print_checkpoint(GetOutputStream(), run);
     else
       print_overhead(GetOutputStream(), run);
   }
