@@ -53,7 +53,7 @@ RankOutcome RankTraining::run() {
   return outcome;
 }
 
-// The model is written before the last checkpoint, which may fail.
+// The model is written whatever is to be said of the run, and before the last checkpoint, which may fail.
 RankOutcome RankTraining::outcome() {
   const Session::AtAnchor shared(session_);
   RankOutcome outcome;
@@ -66,7 +66,7 @@ RankOutcome RankTraining::outcome() {
   outcome.traffic = traffic();
   outcome.timings = timings_;
   require_same_model(outcome.parameter_hash);
-  if (log_ != nullptr && outcome.failure.empty()) log_->write_model(model_);
+  if (log_ != nullptr) log_->write_model(model_);
   return outcome;
 }
 

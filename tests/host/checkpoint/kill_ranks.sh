@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Trains in a restart loop while random ranks are killed with -9 at random moments, until so many were. Every training must end
-# with the parameters of one that nobody disturbed, no checkpoint may be damaged, and nothing may hang.
+# with the parameters of one that nobody disturbed, no checkpoint may be damaged, and nothing may hang or outlive its launcher.
 #
 #   kill_ranks.sh [KILLS [RANKS [SEED]]]     by default 100 kills, 2 ranks, and a seed that is printed
 #
@@ -15,8 +15,10 @@ onebit=${ONEBIT:-$root/build/release/bin/onebit} mpirun=${MPIRUN:-mpirun}
 read -ra more <<<"${TRAIN_MORE:-}"
 most_seconds=120 # of one life: more is a hang
 RANDOM=$((seed % 32768))
+# Survivors of a killed rank are killed at once, and not after a second in which they may come to an end by themselves.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 \
-  OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
+  OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_vader_single_copy_mechanism=none \
+  OMPI_MCA_odls_base_sigkill_timeout=0
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -28,6 +30,7 @@ die() {
 }
 
 # What each rank runs: it leaves its process's number, and becomes the command.
+export PIDS=$scratch/pids
 cat >"$scratch/rank.sh" <<'END'
 #!/bin/sh
 echo $$ >"$PIDS/$OMPI_COMM_WORLD_RANK$PMI_RANK"
@@ -36,12 +39,52 @@ END
 chmod +x "$scratch/rank.sh"
 
 train() { # OUT: becomes mpirun
-  rm -rf "$scratch/pids"
-  mkdir "$scratch/pids"
-  PIDS=$scratch/pids exec timeout -k 5 "$most_seconds" "$mpirun" -n "$ranks" "$scratch/rank.sh" "$onebit" \
+  exec timeout -k 5 "$most_seconds" "$mpirun" -n "$ranks" "$scratch/rank.sh" "$onebit" \
     train "$root/configs/restartable.toml" --out "$1" --resume --set communicator.plugin=mpi --set train.batch=16 \
     --set train.samples=6400 --set train.log_every=10 --set checkpoint.every=10 --set optimizer.freeze_step=100 "${more[@]}" \
     >"$scratch/said" 2>&1
+}
+
+begin() { # OUT: a life; $life is its launcher, and no rank of an earlier one is taken for one of this
+  rm -rf "$PIDS"
+  mkdir "$PIDS"
+  since=$SECONDS
+  (train "$1") &
+  life=$!
+}
+
+# A number may have gone to another process, and a zombie has ended.
+is_alive() { # PROCESS
+  local state
+  grep -qsE '^(rank\.sh|onebit)' "/proc/$1/comm" || return 1
+  { read -r _ _ state _ <"/proc/$1/stat"; } 2>/dev/null || return 1
+  [[ "$state" != Z ]]
+}
+
+nap() { # MILLISECONDS
+  sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"
+}
+
+# Once a rank is there, any moment up to the end of a life that nobody disturbs is as likely as another.
+kill_one() {
+  local pid=$PIDS/$((RANDOM % ranks)) moment=$((RANDOM * 32768 + RANDOM))
+  until [[ -s "$pid" ]]; do
+    kill -0 "$life" 2>/dev/null || return 1
+    nap 5
+  done
+  nap $((moment % milliseconds))
+  is_alive "$(<"$pid")" && kill -KILL "$(<"$pid")" 2>/dev/null
+}
+
+require_all_gone() {
+  local pid
+  for pid in "$PIDS"/*; do
+    [[ -s "$pid" ]] || continue
+    while is_alive "$(<"$pid")"; do
+      ((SECONDS - since < most_seconds)) || die "rank ${pid##*/} has outlived its launcher"
+      nap 10
+    done
+  done
 }
 
 hash_of() { # OUT
@@ -54,9 +97,9 @@ require_whole() { # OUT
     die "a checkpoint is damaged: $(<"$scratch/verdict")"
 }
 
-begun=$(date +%s%N)
-(train "$scratch/undisturbed") || die "the undisturbed training failed"
-milliseconds=$((($(date +%s%N) - begun) / 1000000))
+begin "$scratch/undisturbed"
+wait "$life" || die "the undisturbed training failed"
+milliseconds=$((($(date +%s%N) - $(date +%s%N -r "$PIDS/0")) / 1000000))
 expected=$(hash_of "$scratch/undisturbed")
 printf 'undisturbed: %s, in %d ms; seed %s\n' "$expected" "$milliseconds" "$seed"
 
@@ -65,24 +108,21 @@ while ((made < kills)); do
   out=$scratch/run$trainings
   while :; do
     lives=$((lives + 1))
-    (train "$out") &
-    life=$! since=$SECONDS
-    if ((made < kills)); then
-      moment=$((RANDOM * 32768 + RANDOM))
-      sleep "$(printf '%d.%03d' $((moment % milliseconds / 1000)) $((moment % milliseconds % 1000)))"
-      victim=$(cat "$scratch/pids/$((RANDOM % ranks))" 2>/dev/null || true)
-      if [[ -n "$victim" ]] && kill -KILL "$victim" 2>/dev/null; then made=$((made + 1)); fi
-    fi
+    begin "$out"
+    killed=false
+    if ((made < kills)) && kill_one; then made=$((made + 1)) killed=true; fi
     status=0
     wait "$life" || status=$?
     ((SECONDS - since < most_seconds)) || die "a life of the training hung"
+    require_all_gone
     require_whole "$out"
     ((status != 0)) || break
+    $killed || die "a life failed that nobody had ended"
     ((lives <= 20 * (kills + 5))) || die "the training does not come to its end"
   done
   found=$(hash_of "$out")
   [[ "$found" == "$expected" ]] || die "after kills the parameters are others: $found, expected $expected"
   trainings=$((trainings + 1))
   rm -rf "$out"
-  printf '%d kills, %d trainings ended as the undisturbed one\n' "$made" "$trainings"
+  printf '%d kills in %d lives: %d trainings ended as the undisturbed one\n' "$made" "$lives" "$trainings"
 done
