@@ -3,9 +3,12 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <regex>
 #include <string>
+#include <vector>
 
 #include "core/saving/saving_runs.hpp"
 #include "host/training/small_run.hpp"
@@ -30,12 +33,16 @@ std::string python_with(const std::string& modules) {
 
 // The elements in the order of the shape, whatever their order in memory.
 std::vector<float> row_by_row(const onebit::Parameter& parameter) {
-  std::vector<float> values(static_cast<size_t>(onebit::host::elements_of(parameter)));
+  const std::vector<int64_t>& shape = parameter.shape;
+  std::vector<float> values(std::accumulate(shape.begin(), shape.end(), size_t{1}, std::multiplies<>()));
   for (size_t i = 0; i < values.size(); ++i) {
-    auto rest = static_cast<int64_t>(i), at = int64_t{0};
-    for (size_t d = parameter.shape.size(); d-- > 0; rest /= parameter.shape[d])
-      at += rest % parameter.shape[d] * parameter.strides[d];
-    values[i] = parameter.data[parameter.strides.empty() ? static_cast<int64_t>(i) : at];
+    int64_t at = 0, rest = static_cast<int64_t>(i), row = 1;
+    for (size_t d = shape.size(); d-- > 0;) {
+      at += rest % shape[d] * (parameter.strides.empty() ? row : parameter.strides[d]);
+      rest /= shape[d];
+      row *= shape[d];
+    }
+    values[i] = parameter.data[at];
   }
   return values;
 }
@@ -48,20 +55,25 @@ nlohmann::json expected_model(onebit::test::Tensors& own) {
   return model;
 }
 
-// After twelve steps, with blobs. Answers what is expected of it.
+// After nine steps, with blobs. Answers what is expected of it.
 nlohmann::json save_with_blobs(const std::string& toml, const std::filesystem::path& root) {
   std::vector<onebit::test::Tensors> models = onebit::test::model_of(2);
-  nlohmann::json model;
+  nlohmann::json expected;
+  const auto place = [](size_t rank) { return "of rank " + std::to_string(rank); };
   onebit::test::with_sessions(2, toml, models, [&](onebit::Session& session, onebit::test::Tensors& own) {
-    for (int64_t step = 1; step <= 12; ++step) onebit::test::take_step(session, step);
+    for (int64_t step = 1; step <= 9; ++step) onebit::test::take_step(session, step);
     onebit::SaveOptions options;
-    options.of_rank = {{"place", "of rank " + std::to_string(session.rank())}, {"none", ""}};
+    options.of_rank = {{"place", place(static_cast<size_t>(session.rank()))}, {"none", ""}};
     options.of_all = {{"order", "of all"}};
     session.save(root, options);
     const onebit::Session::AtAnchor shared(session);
-    if (session.rank() == 0) model = expected_model(own);
+    if (session.rank() == 0) expected["model"] = expected_model(own);
   });
-  return {{"model", model}, {"blobs", {{{"place", "of rank 0"}, {"none", ""}}, {{"place", "of rank 1"}, {"none", ""}}}}};
+  for (size_t rank = 0; rank < 2; ++rank) {
+    expected["blobs"][rank]["place"] = place(rank);
+    expected["blobs"][rank]["none"] = "";
+  }
+  return expected;
 }
 
 // What the script prints, and `onebit evaluate` finds.
@@ -80,12 +92,15 @@ Accuracy printed_accuracy(const std::string& text) {
 TEST_CASE("Python's safetensors opens every file of a checkpoint, and finds the parameters and blobs that were saved") {
   const std::string python = python_with("numpy, safetensors");
   if (python.empty()) return;
-  for (const std::string& toml : {onebit::test::frozen_at(3), onebit::test::with_local_steps()}) {
-    CAPTURE(toml);
+  for (const bool local_steps : {false, true}) {
+    CAPTURE(local_steps);
     const ScratchFolder folder;
-    const std::filesystem::path expected = folder.file("expected.json", save_with_blobs(toml, folder / "checkpoints").dump());
-    const auto outcome = run_shell(python + " " + kScripts + "open_with_package.py " +
-                                   in_quotes(onebit::test::at_step(folder / "checkpoints", 12)) + " " + in_quotes(expected));
+    const std::filesystem::path root = folder / "checkpoints", checkpoint = onebit::test::at_step(root, 9);
+    const nlohmann::json saved =
+        save_with_blobs(local_steps ? onebit::test::with_local_steps() : onebit::test::frozen_at(3), root);
+    CHECK(onebit::test::session_of(checkpoint)["apart"] == local_steps);  // ranks have parameters of their own
+    const auto outcome = run_shell(python + " " + kScripts + "open_with_package.py " + in_quotes(checkpoint) + " " +
+                                   in_quotes(folder.file("expected.json", saved.dump())));
     CHECK(outcome.status == 0);
     CHECK_SAYS(outcome, "all is well: ");
     CHECK_SAYS(outcome, " tensors in 4 files");
