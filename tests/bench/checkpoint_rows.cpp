@@ -14,7 +14,6 @@
 #include "disk.hpp"
 #include "row.hpp"
 #include "saving_run.hpp"
-#include "support/scratch_folder.hpp"
 
 namespace onebit::bench {
 namespace {
@@ -42,8 +41,8 @@ struct Measured {
     return seconds;
   }
 
-  const ScratchFolder scratch;
-  const fs::path root = scratch / "checkpoints";
+  const TemporaryFolder scratch;
+  const fs::path root = scratch.path() / "checkpoints";
   SavingRun run;
   Files files;  // of what was saved last, by save()
   uint64_t bytes = 0;
@@ -88,7 +87,7 @@ void conclude(benchmark::State& state, const Measured& measured, const std::vect
 }
 
 void measure_save(benchmark::State& state, Measured& measured) {
-  const fs::path plain = measured.scratch / "plain";
+  const fs::path plain = measured.scratch.path() / "plain";
   const Samples samples = between_yardsticks(
       state, [&] { return measured.save(); },
       [&] {
@@ -104,8 +103,6 @@ void measure_cold_load(benchmark::State& state, Measured& measured) {
     if (!drop_cached(measured.files))
       state.SkipWithError("the files stay in memory, so no disk is read: give a folder on one, --checkpoint_folder=FOLDER");
   };
-  drop();
-  if (state.error_occurred()) return;
   const Samples samples = between_yardsticks(
       state,
       [&] {
@@ -117,6 +114,7 @@ void measure_cold_load(benchmark::State& state, Measured& measured) {
         drop();
         return read_plainly(measured.files);
       });
+  if (state.error_occurred()) return;
   conclude(state, measured, samples.seconds, at_least(0.8), 1 / median(samples.times),
            "of the speed at which the same files are read plainly, none of them in memory");
 }

@@ -7,8 +7,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <numeric>
 #include <random>
+#include <string>
 #include <system_error>
 
 #include "clock.hpp"
@@ -80,6 +82,17 @@ std::vector<unsigned char> pages_in_memory(const OpenFile& in, const fs::path& f
 }
 
 }  // namespace
+
+TemporaryFolder::TemporaryFolder(const fs::path& parent) {
+  std::string pattern = (parent / "onebit_bench_XXXXXX").string();
+  if (::mkdtemp(pattern.data()) == nullptr) fail(pattern, "cannot be made");
+  path_ = pattern;
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
+}
 
 Files files_below(const fs::path& folder) {
   Files files;

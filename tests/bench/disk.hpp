@@ -10,6 +10,20 @@ namespace onebit::bench {
 
 using Files = std::vector<std::filesystem::path>;
 
+// A folder of its own below that one, gone afterwards.
+class TemporaryFolder {
+ public:
+  explicit TemporaryFolder(const std::filesystem::path& parent);
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
 Files files_below(const std::filesystem::path& folder);
 uint64_t bytes_of(const Files& files);
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "clock.hpp"
+#include "disk.hpp"
 #include "loading/library_file.hpp"
 #include "onebit/registry.hpp"
 #include "row.hpp"
@@ -30,23 +31,14 @@ constexpr int samples = 9;
 class Copies {
  public:
   Copies() {
-    std::string pattern = (fs::temp_directory_path() / "onebit_bench_XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no folder at " + pattern);
-    folder_ = pattern;
     std::ifstream in(ONEBIT_BENCH_MIRROR, std::ios::binary);
     const std::string bytes{std::istreambuf_iterator<char>(in), {}};
     manifest_ = "[plugins]\nrequire_pins = true\npath = [\".\"]\n";
     for (int i = 0; i < libraries; ++i) add(i, bytes);
   }
-  ~Copies() {
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-  }
-  Copies(const Copies&) = delete;
-  Copies& operator=(const Copies&) = delete;
 
   const std::vector<fs::path>& files() const { return files_; }
-  Manifest manifest() const { return Manifest::parse(manifest_, "bench.toml", folder_); }
+  Manifest manifest() const { return Manifest::parse(manifest_, "bench.toml", folder_.path()); }
 
  private:
   void add(int number, std::string bytes) {
@@ -54,13 +46,13 @@ class Copies {
     char name[8];
     std::snprintf(name, sizeof name, "mir%03d", number);
     for (size_t at = bytes.find(from); at != std::string::npos; at = bytes.find(from, at)) bytes.replace(at, 6, name, 6);
-    files_.push_back(folder_ / (std::string(name) + ".so"));
+    files_.push_back(folder_.path() / (std::string(name) + ".so"));
     std::ofstream(files_.back(), std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     manifest_ += "[[plugins.pin]]\nfile = \"" + files_.back().filename().string() + "\"\nsha256 = \"" +
                  LibraryFile(files_.back()).sha256() + "\"\n";
   }
 
-  fs::path folder_;
+  TemporaryFolder folder_{fs::temp_directory_path()};
   std::vector<fs::path> files_;
   std::string manifest_;
 };

@@ -6,7 +6,6 @@
 
 #include "clock.hpp"
 #include "components.hpp"
-#include "onebit/configuration.hpp"
 
 namespace onebit::bench {
 namespace {

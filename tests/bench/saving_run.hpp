@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "device/buffer.hpp"
-#include "onebit/manifest.hpp"
+#include "onebit/configuration.hpp"
 #include "onebit/rendezvous.hpp"
 #include "onebit/session.hpp"
 

@@ -3,18 +3,16 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
-#include <functional>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <regex>
 #include <string>
-#include <vector>
 
-#include "core/saving/saving_runs.hpp"
-#include "host/training/small_run.hpp"
 #include "onebit/checkpoint.hpp"
+#include "support/gradients.hpp"
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
+#include "support/sessions.hpp"
+#include "support/small_data_set.hpp"
 
 namespace {
 
@@ -31,50 +29,38 @@ std::string python_with(const std::string& modules) {
   return "";
 }
 
-// The elements in the order of the shape, whatever their order in memory.
-std::vector<float> row_by_row(const onebit::Parameter& parameter) {
-  const std::vector<int64_t>& shape = parameter.shape;
-  std::vector<float> values(std::accumulate(shape.begin(), shape.end(), size_t{1}, std::multiplies<>()));
-  for (size_t i = 0; i < values.size(); ++i) {
-    int64_t at = 0, rest = static_cast<int64_t>(i), row = 1;
-    for (size_t d = shape.size(); d-- > 0;) {
-      at += rest % shape[d] * (parameter.strides.empty() ? row : parameter.strides[d]);
-      rest /= shape[d];
-      row *= shape[d];
-    }
-    values[i] = parameter.data[at];
-  }
-  return values;
-}
+std::string place_of(int rank) { return "of rank " + std::to_string(rank); }
 
-// What EXPECTED.json of open_with_package.py has.
-nlohmann::json expected_model(onebit::test::Tensors& own) {
-  nlohmann::json model;
-  for (const onebit::Parameter& parameter : onebit::test::shaped(own))
-    model[parameter.name] = {{"shape", parameter.shape}, {"values", row_by_row(parameter)}};
-  return model;
-}
-
-// After nine steps, with blobs. Answers what is expected of it.
+// What is saved after nine steps, with blobs; answers what is expected of it: EXPECTED.json of open_with_package.py.
 nlohmann::json save_with_blobs(const std::string& toml, const std::filesystem::path& root) {
-  std::vector<onebit::test::Tensors> models = onebit::test::model_of(2);
+  const onebit::test::Tensors model = {std::vector<float>(3000, 0.5F), {}, std::vector<float>(33)};
   nlohmann::json expected;
-  const auto place = [](size_t rank) { return "of rank " + std::to_string(rank); };
-  onebit::test::with_sessions(2, toml, models, [&](onebit::Session& session, onebit::test::Tensors& own) {
-    for (int64_t step = 1; step <= 9; ++step) onebit::test::take_step(session, step);
+  onebit::test::run_sessions(2, toml, model, [&](onebit::test::Rank rank) {
+    for (int64_t step = 1; step <= 9; ++step)
+      rank.session.step(onebit::test::pointers(onebit::test::noisy(model, step, rank.number)));
     onebit::SaveOptions options;
-    options.of_rank = {{"place", place(static_cast<size_t>(session.rank()))}, {"none", ""}};
+    options.of_rank = {{"place", place_of(rank.number)}, {"none", ""}};
     options.of_all = {{"order", "of all"}};
-    session.save(root, options);
-    const onebit::Session::AtAnchor shared(session);
-    if (session.rank() == 0) expected["model"] = expected_model(own);
+    rank.session.save(root, options);
+    const onebit::Session::AtAnchor shared(rank.session);
+    for (size_t t = 0; t < model.size() && rank.number == 0; ++t)
+      expected["model"]["t" + std::to_string(t)] = {{"shape", nlohmann::json::array({model[t].size()})},
+                                                    {"values", rank.parameters[t]}};
   });
   for (size_t rank = 0; rank < 2; ++rank) {
-    expected["blobs"][rank]["place"] = place(rank);
+    expected["blobs"][rank]["place"] = place_of(static_cast<int>(rank));
     expected["blobs"][rank]["none"] = "";
   }
   return expected;
 }
+
+const std::string kOtherTables = "\n[compressor]\nplugin = \"onebit\"\n[communicator]\nplugin = \"threads\"\n";
+const std::string kFrozenRun = "[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 3" + kOtherTables;
+// Between two syncs, where ranks have parameters of their own.
+const std::string kLocalRun =
+    "[optimizer]\nplugin = \"zeroone_adam\"\nvar_freeze_step = 5\nvar_update_scaler = 1\nlocal_step_scaler = 3\n"
+    "local_step_clipper = 4" +
+    kOtherTables;
 
 // What the script prints, and `onebit evaluate` finds.
 struct Accuracy {
@@ -92,15 +78,15 @@ Accuracy printed_accuracy(const std::string& text) {
 TEST_CASE("Python's safetensors opens every file of a checkpoint, and finds the parameters and blobs that were saved") {
   const std::string python = python_with("numpy, safetensors");
   if (python.empty()) return;
-  for (const bool local_steps : {false, true}) {
-    CAPTURE(local_steps);
+  for (const std::string& toml : {kFrozenRun, kLocalRun}) {
+    CAPTURE(toml);
     const ScratchFolder folder;
-    const std::filesystem::path root = folder / "checkpoints", checkpoint = onebit::test::at_step(root, 9);
-    const nlohmann::json saved =
-        save_with_blobs(local_steps ? onebit::test::with_local_steps() : onebit::test::frozen_at(3), root);
-    CHECK(onebit::test::session_of(checkpoint)["apart"] == local_steps);  // ranks have parameters of their own
+    const nlohmann::json expected = save_with_blobs(toml, folder / "checkpoints");
+    const std::filesystem::path checkpoint = onebit::loadable_checkpoints(folder / "checkpoints").at(0);
+    const bool apart = nlohmann::json::parse(onebit::read_checkpoint_info(checkpoint).session).at("apart");
+    CHECK(apart == (toml == kLocalRun));
     const auto outcome = run_shell(python + " " + kScripts + "open_with_package.py " + in_quotes(checkpoint) + " " +
-                                   in_quotes(folder.file("expected.json", saved.dump())));
+                                   in_quotes(folder.file("expected.json", expected.dump())));
     CHECK(outcome.status == 0);
     CHECK_SAYS(outcome, "all is well: ");
     CHECK_SAYS(outcome, " tensors in 4 files");
@@ -108,21 +94,26 @@ TEST_CASE("Python's safetensors opens every file of a checkpoint, and finds the 
 }
 
 TEST_CASE("ten lines of PyTorch load a saved model, and find the accuracy that `onebit evaluate` finds") {
-  if (!onebit::test::can_train()) return;
+  if (ONEBIT_WITH_TORCH == 0) {
+    MESSAGE("SKIPPED: this build has no libtorch (ONEBIT_TORCH=OFF)");
+    return;
+  }
   const std::string python = python_with("torch, safetensors.torch");
   if (python.empty()) return;
-  const onebit::test::SmallRun run;
-  const std::filesystem::path out = run.folder / "restartable", root = out / "checkpoints";
-  const auto trained = onebit::test::run_onebit(
-      run.arguments("restartable", "--set train.epochs=1 --set train.samples=320 --set optimizer.freeze_step=5"));
+  const ScratchFolder data, out;
+  onebit::test::write_data_set(onebit::test::small_data_set(320, 200), data.path());
+  const std::string config =
+      in_quotes(ONEBIT_SOURCE_DIR "/configs/restartable.toml") + " --set train.data_folder=" + in_quotes(data.path());
+  const auto trained = onebit::test::run_onebit("train " + config + " --out " + in_quotes(out.path()) +
+                                                " --set train.epochs=1 --set train.batch=16 --set optimizer.freeze_step=5");
   REQUIRE_MESSAGE(trained.status == 0, trained.text);
-  const auto evaluated = onebit::test::run_onebit("evaluate " + onebit::test::config("restartable") + run.data() +
-                                                  "--json --checkpoint " + in_quotes(root));
+  const std::filesystem::path root = out / "checkpoints";
+  const auto evaluated = onebit::test::run_onebit("evaluate " + config + " --json --checkpoint " + in_quotes(root));
   REQUIRE_MESSAGE(evaluated.status == 0, evaluated.text);
   const nlohmann::json expected = nlohmann::json::parse(evaluated.text);
-  for (const std::filesystem::path& where : {onebit::loadable_checkpoints(root).at(0), out}) {
+  for (const std::filesystem::path& where : {onebit::loadable_checkpoints(root).at(0), out.path()}) {
     const auto outcome = run_shell(python + " " + kScripts + "evaluate_in_pytorch.py " +
-                                   in_quotes(where / "model.safetensors") + " " + in_quotes(run.folder.path()));
+                                   in_quotes(where / "model.safetensors") + " " + in_quotes(data.path()));
     REQUIRE_MESSAGE(outcome.status == 0, outcome.text);
     const Accuracy found = printed_accuracy(outcome.text);
     CHECK(found.share == doctest::Approx(expected["test_accuracy"].get<double>()).epsilon(1e-5));
