@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "onebit/checkpoint.hpp"
 #include "onebit/safetensors.hpp"
 #include "small_run.hpp"
 #include "support/held_port.hpp"
@@ -23,6 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 const std::string kRestartable = "restartable";
+const std::string kMeeting = " --set 'plugins.path=[\"" ONEBIT_BAD_PLUGINS "/meeting.so\"]' --set communicator.plugin=meeting ";
 const std::string kSaved = "--set train.epochs=10 --set optimizer.freeze_step=30 --set checkpoint.every=10 ";
 
 std::string resumable(const SmallRun& run, const std::string& more = "") {
@@ -32,11 +34,11 @@ std::string resumable(const SmallRun& run, const std::string& more = "") {
 // For a shell: a loop as launching.md has it. command: how onebit is started.
 std::string restart_loop(const std::string& command) { return "for attempt in 1 2 3 4 5; do " + command + " && break; done"; }
 
-// For a shell: kills what the name of its process is found in, once there is a checkpoint of step 20 or later.
+// For a shell: kills the process whose number is in a file, once there is a checkpoint of step 20 or later, or the run is over.
 std::string killer(const SmallRun& run, const std::string& process) {
-  const std::string saved = (run.folder / kRestartable / "checkpoints").string();
-  return "( while ! ls -d " + saved + "/step-000000[2-9]? >/dev/null 2>&1; do sleep 0.01; done; kill -KILL $(cat " +
-         (run.folder / process).string() + ") ) & ";
+  const std::string out = (run.folder / kRestartable).string();
+  return "( until grep -qsE '([2-9]|[1-9][0-9])0$' " + out + "/checkpoints/latest || [ -e " + out +
+         "/summary.json ]; do sleep 0.01; done; kill -KILL $(cat " + (run.folder / process).string() + ") ) & ";
 }
 
 // For a shell: notes its process, and becomes onebit.
@@ -85,7 +87,6 @@ TEST_CASE("train: processes that torchrun starts again go on, each time with ano
   if (!can_train()) return;
   const SmallRun run;
   const std::string expected = undisturbed_hash(run);
-  const std::string meeting = " --set 'plugins.path=[\"" ONEBIT_BAD_PLUGINS "/meeting.so\"]' --set communicator.plugin=meeting";
   // As torchrun does it: one rank failed, so all are ended and started again, TORCHELASTIC_RESTART_COUNT counts on.
   const auto round = [&](int count, const std::string& before) {
     const onebit::test::HeldPort port;
@@ -95,15 +96,40 @@ TEST_CASE("train: processes that torchrun starts again go on, each time with ano
         std::to_string(count) + " MASTER_PORT=" + std::to_string(port.port());
     const auto rank = [&](const std::string& number) {
       return common + " RANK=" + number + " LOCAL_RANK=" + number + " timeout 120 " + noted(run, "rank" + number) +
-             resumable(run, meeting);
+             resumable(run, kMeeting);
     };
-    return run_shell(before + rank("0") + " & p=$!; " + rank("1") + " & wait $! || kill -KILL $p; wait $p");
+    return run_shell(before + rank("0") + " & p=$!; " + rank("1") + " & wait $! || kill -KILL $(cat " +
+                     (run.folder / "rank0").string() + "); wait $p");
   };
   const Outcome killed = round(0, killer(run, "rank1"));
   CHECK_MESSAGE(killed.status != 0, killed.text);
   const Outcome again = round(1, "");
   CHECK_MESSAGE(again.status == 0, again.text);
   CHECK_SAYS(again, ": goes on after step ");
+  CHECK(run.summary(kRestartable)["parameter_hash"] == expected);
+}
+
+TEST_CASE("train: torchrun --max-restarts goes on after a rank was killed") {
+  if (!can_train()) return;
+  if (run_shell("torchrun --help").status != 0) {
+    MESSAGE("SKIPPED: there is no torchrun");
+    return;
+  }
+  const SmallRun run;
+  const std::string expected = undisturbed_hash(run);
+  const fs::path script =
+      run.folder.file("rank.sh", "#!/bin/sh\necho $$ >" + run.folder.path().string() + "/rank$RANK\nexec \"$@\"\n");
+  fs::permissions(script, fs::perms::owner_all);
+  // Names of options with _ are known to all versions; under Python 3.11 torchrun 1.13 can't do without the redirection.
+  const std::string torchrun =
+      "timeout 200 torchrun --max_restarts 3 --monitor_interval 0.1 --no_python --nproc_per_node 2 --rdzv_backend c10d "
+      "--rdzv_endpoint localhost:0 --redirects 1 --tee 1 --log_dir " +
+      (run.folder / "logs").string() + " " + script.string() + " " + onebit_command() + " ";
+  // torchrun tells the other rank to stop, which it can't do after a step.
+  const Outcome outcome =
+      run_shell(killer(run, "rank1") + torchrun + resumable(run, kMeeting + "--set train.grace=1") + "; s=$?; wait; exit $s");
+  CHECK_MESSAGE(outcome.status == 0, outcome.text);
+  CHECK_SAYS(outcome, ": goes on after step ");
   CHECK(run.summary(kRestartable)["parameter_hash"] == expected);
 }
 
@@ -132,9 +158,31 @@ TEST_CASE("train: SIGTERM saves, and the exit status is as ever") {
   CHECK(outcome.status == 143);
   const auto summary = run.summary(kRestartable);
   CHECK(summary["status"] == "interrupted");
-  const Outcome listed = run_onebit("checkpoint show " + (run.folder / kRestartable / "checkpoints").string());
-  CHECK_MESSAGE(listed.text.find(std::to_string(summary["steps"].get<int64_t>())) != std::string::npos, listed.text);
+  const auto saved = onebit::list_checkpoints(run.folder / kRestartable / "checkpoints");
+  CHECK(saved.latest == summary["steps"].get<uint64_t>());
   CHECK(fs::exists(run.folder / kRestartable / "model.safetensors"));
+}
+
+TEST_CASE("train: another optimizer is refused the state of a checkpoint, and begins with its parameters alone") {
+  if (!can_train()) return;
+  const SmallRun run;
+  const std::string once = run.arguments("lamb", "--set train.epochs=1 ");
+  REQUIRE(run_onebit(once).status == 0);
+  const double fresh = run.summary("lamb")["final_train_loss"];
+  REQUIRE(run_onebit(run.arguments(kRestartable, "--set train.epochs=3")).status == 0);
+  const std::string resumed = once + "--resume " + (run.folder / kRestartable / "checkpoints").string();
+  const Outcome refused = run_onebit(resumed);
+  CHECK(refused.status == 1);
+  CHECK_SAYS(refused, "the optimizer was onebit_adam when it was saved and is lamb here; load it with ignore_state");
+  const Outcome outcome = run_onebit(resumed + " --ignore-state");
+  CHECK_MESSAGE(outcome.status == 0, outcome.text);
+  CHECK_SAYS(outcome, "step-00000060: the run begins with the parameters of step 60, saved by 2 ranks");
+  CHECK_SAYS(outcome, "begins afresh: the optimizer's state, errors and the step number");
+  CHECK(run.summary("lamb")["steps"] == 20);
+  CHECK(run.summary("lamb")["final_train_loss"].get<double>() < fresh / 2);
+  const Outcome alone = run_onebit(once + "--ignore-state");
+  CHECK(alone.status == 1);
+  CHECK_SAYS(alone, "give --resume FOLDER, too");
 }
 
 TEST_CASE("evaluate: the figures of the run, from its checkpoint and from its results") {

@@ -102,7 +102,9 @@ TEST_CASE("a checkpoint after each step changes nothing, and so does one at an e
 }
 
 TEST_CASE("told to stop, a run saves, and what goes on from there knows of no interruption") {
-  const auto configuration = training_configuration(kSavedOptimizers[2], kSavedLoop);
+  // It stops where a line of the log and an evaluation are due.
+  const auto configuration =
+      training_configuration(kSavedOptimizers[2], "epochs = 3\nbatch = 8\nlog_every = 5\nevaluate_every = 5\n");
   TrainingRun undisturbed, run;
   train(undisturbed, 2, configuration);
   for (const int signal : {SIGINT, SIGTERM}) {
@@ -170,22 +172,59 @@ TEST_CASE("options of [train] that are others now are told with both values") {
 }
 
 TEST_CASE("checkpoints that can't be saved are a warning, or by option the end; the results are written in any case") {
-  for (const bool ends : {false, true}) {
-    TrainingRun run;
-    run.folder.file("checkpoints", "a file is in the way");
-    CheckpointPlan plan = saving(run, 10, false);
-    plan.settings.end_on_error = ends;
-    const auto configuration = training_configuration(kSavedOptimizers[0], kSavedLoop);
-    if (ends) {
-      CHECK_THROWS_AS(train(run, 2, configuration, {}, 0, plan), onebit::Error);
-      CHECK(run.written()["status"] == "failed");
-    } else {
-      train(run, 2, configuration, {}, 0, plan);
-      CHECK(says(run, "warning: a checkpoint could not be saved: "));
-      CHECK(run.written()["status"] == "completed");
-      CHECK(fs::exists(run.folder / "out/model.safetensors"));
+  const auto configuration = training_configuration(kSavedOptimizers[0], kSavedLoop);
+  TrainingRun undisturbed;
+  train(undisturbed, 2, configuration);
+  for (const bool ends : {false, true})
+    for (const bool async : {false, true}) {
+      CAPTURE(ends);
+      CAPTURE(async);
+      TrainingRun run;
+      run.folder.file("checkpoints", "a file is in the way");
+      CheckpointPlan plan = saving(run, 10, false, async);
+      plan.settings.end_on_error = ends;
+      if (ends) {
+        CHECK_THROWS_WITH_AS(train(run, 2, configuration, {}, 0, plan), doctest::Contains("checkpoints"), onebit::Error);
+        CHECK(run.written()["status"] == "failed");
+        CHECK(run.written()["steps"] == 10);
+      } else {
+        train(run, 2, configuration, {}, 0, plan);
+        CHECK(says(run, "warning: a checkpoint could not be saved: "));
+        check_same_end(run, undisturbed);
+      }
     }
-  }
+}
+
+TEST_CASE("when it is busy, by option, a checkpoint is left out, and the last one is saved all the same") {
+  const auto configuration = training_configuration(kSavedOptimizers[1], kSavedLoop);
+  TrainingRun undisturbed, run;
+  train(undisturbed, 2, configuration);
+  CheckpointPlan plan = saving(run, 1, false, true);
+  plan.settings.skip_if_busy = true;
+  train(run, 2, configuration, {}, 0, plan);
+  check_same_end(run, undisturbed);
+  CHECK(onebit::list_checkpoints(plan.root).latest == 75);
+}
+
+TEST_CASE("with the state ignored, another optimizer begins with the parameters of a checkpoint") {
+  TrainingRun first, run;
+  train(first, 2, training_configuration(kSavedOptimizers[0], kSavedLoop), {}, 0, saving(first, 0, false));
+  CheckpointPlan plan = saving(run, 0, false);
+  plan.resume = first.folder / "checkpoints";
+  plan.ignore_state = true;
+  const auto configuration = training_configuration(kSavedOptimizers[1], kSavedLoop);
+  for (const int rank : {0, 1})
+    train(
+        run, 2, configuration,
+        [&](int64_t call, Regression& model) { CHECK((call > 1 || model.weights() == first.model(0).weights())); }, rank, plan);
+  CHECK_MESSAGE(says(run, ": the run begins with the parameters of step 75, saved by 2 ranks"), run.told.str());
+  CHECK(says(run, "begins afresh: "));
+  CHECK(!says(run, "changed: "));
+  CHECK(run.summary.steps == 75);
+  CHECK(run.metrics().front()["step"] == 5);
+  CHECK(onebit::list_checkpoints(plan.root).latest == 75);
+  plan.resume = run.folder / "none";
+  CHECK_THROWS_WITH_AS(train(run, 2, configuration, {}, 0, plan), doctest::Contains("--ignore-state needs one"), onebit::Error);
 }
 
 TEST_CASE("a damaged checkpoint is not taken, the one before it is; and where all are damaged no run begins") {

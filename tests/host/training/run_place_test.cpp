@@ -19,6 +19,7 @@ RunPlace some_place() {
   place.epoch = 3;
   place.samples = 64;
   place.taken = 77;
+  place.evaluated = 70;
   place.stage = kCompressed;
   place.seconds = 0.1 + 0.2;
   place.window_began = 1.0 / 3;
@@ -46,6 +47,7 @@ TEST_CASE("a place as text is the same place, to the bit") {
   CHECK(again.epoch == 3);
   CHECK(again.samples == 64);
   CHECK(again.taken == 77);
+  CHECK(again.evaluated == 70);
   CHECK(again.stage == "compressed");
   CHECK(same_bits(again.seconds, place.seconds));
   CHECK(same_bits(again.shown_loss, place.shown_loss));
@@ -64,7 +66,7 @@ TEST_CASE("a place as text is the same place, to the bit") {
 }
 
 TEST_CASE("losses that are no numbers stay what they are") {
-  for (const double loss : {std::nan(""), INFINITY, -INFINITY, 0.1}) {
+  for (const double loss : {std::nan(""), HUGE_VAL, -HUGE_VAL, 0.1}) {
     const RankPlace again = rank_place_of(text_of(RankPlace{{loss, 3}, {1, 2}, 4, true}));
     CHECK((same_bits(again.window.sum, loss) || (std::isnan(loss) && std::isnan(again.window.sum))));
     CHECK(again.window.steps == 3);
