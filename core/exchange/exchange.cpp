@@ -232,10 +232,11 @@ void Exchange::apply_tile(size_t b, const TileRange& range, const Round* kept, c
   });
 }
 
-void Exchange::commit(const Plan& plan) {
+void Exchange::commit(const Plan& plan, const uint64_t* absent) {
   for (const Plan::Round& round : plan.rounds()) {
+    const bool all_took_part = begins({round.kind, round.of, round.retain, 0});
+    if (round.kind == RoundKind::compressed) carried_.spend(all_took_part ? nullptr : absent);
     if (round.retain) retained_.commit(round.kind);
-    if (round.kind == RoundKind::compressed) carried_.forget();
   }
 }
 

@@ -87,8 +87,9 @@ class Exchange {
   void run(const Step& step, const Plan& plan, const Opening& opening);
   // The second pass.
   void apply(const Plan& plan);
-  // After combine and apply: retained means become the previous ones.
-  void commit(const Plan& plan);
+  // After combine and apply: retained means become the previous ones. absent: a bit a tensor that no rank had a gradient of;
+  // NULL: there is none.
+  void commit(const Plan& plan, const uint64_t* absent = nullptr);
 
   // The bucket that is worked on, or whose work failed; -1: none.
   int64_t current_bucket() const { return current_bucket_; }

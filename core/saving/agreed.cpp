@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "saving/agreed.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <new>
 #include <string_view>
 
 namespace onebit {
@@ -42,15 +44,15 @@ std::vector<std::string> gather(Communicator& communicator, const std::string& o
   return texts;
 }
 
-// Of "CODE NATIVE TEXT".
-void take_failure(std::string_view text, size_t rank, size_t ranks, Told& told) {
+// Of "-CODE NATIVE TEXT". rank: "" or what goes before the text.
+Error failure_of(std::string_view outcome, const std::string& rank, std::string& reason) {
   onebit_code code = 0;
   int native = 0;
-  const char* const end = text.data() + text.size();
-  const char* const after_code = std::from_chars(text.data(), end, code).ptr;
+  const char* const end = outcome.data() + outcome.size();
+  const char* const after_code = std::from_chars(outcome.data() + 1, end, code).ptr;
   const char* const after = std::from_chars(after_code + 1, end, native).ptr;
-  told.reason = std::string(after + 1, end);
-  told.error.emplace(code_of(code), (ranks == 1 ? "" : "rank " + std::to_string(rank) + ": ") + told.reason, native);
+  reason.assign(after + 1, end);
+  return {code_of(code), rank + reason, native};
 }
 
 }  // namespace
@@ -58,9 +60,10 @@ void take_failure(std::string_view text, size_t rank, size_t ranks, Told& told) 
 Told tell_all(Communicator& communicator, const std::function<std::string()>& work) {
   Told told;
   const std::vector<std::string> outcomes = gather(communicator, outcome_of(work));
+  const bool alike = std::count(outcomes.begin(), outcomes.end(), outcomes.front()) == static_cast<int64_t>(outcomes.size());
   for (size_t rank = 0; rank < outcomes.size(); ++rank) {
     if (outcomes[rank].front() == '-' && !told.error)
-      take_failure(std::string_view(outcomes[rank]).substr(1), rank, outcomes.size(), told);
+      told.error = failure_of(outcomes[rank], alike ? "" : "rank " + std::to_string(rank) + ": ", told.reason);
     told.texts.push_back(outcomes[rank].substr(1));
   }
   return told;

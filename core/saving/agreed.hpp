@@ -27,7 +27,7 @@ T value_of(Agreed<T> agreed) {
 
 struct Told {
   std::vector<std::string> texts;  // by rank
-  std::optional<Error> error;      // of the first rank that has one, which it names
+  std::optional<Error> error;      // of the first rank that has one, which it names where others have none, or another
   std::string reason;              // the same without the rank
 };
 

@@ -67,6 +67,20 @@ void require_same_slots(const SessionParts& parts, const SavedSession& saved, co
   }
 }
 
+// Tensors that are exempt from compression have no errors, and from the freeze on other state than the rest.
+void require_same_exempt(const SessionParts& parts, const SavedSession& saved, const fs::path& folder) {
+  const bool begun = std::any_of(saved.slots.begin(), saved.slots.end(), [](const SavedSlot& slot) { return slot.released; });
+  if (!begun && saved.progress.frozen_at == 0 && !saved.errors && !saved.retained && !saved.restored) return;
+  const auto told = [](bool exempt) { return exempt ? "exempt from compression" : "compressed"; };
+  for (size_t t = 0; t < parts.tensors.size(); ++t) {
+    const bool was = !saved.layout.exempt.empty() && saved.layout.exempt[t];
+    const bool is = (parts.layout.flags[t] & ONEBIT_TENSOR_DENSE) != 0;
+    if (was != is)
+      refuse_fit(folder, "parameter '" + parts.tensors[t].name + "' was " + told(was) + " when it was saved and is " +
+                             told(is) + " here (optimizer.dense), and what is kept of it is not the same" + parameters_alone);
+  }
+}
+
 void require_same_stage(const RunFacts& facts, const SavedSession& saved, const fs::path& folder) {
   constexpr int64_t most = 1'000'000;
   const int64_t taken = saved.progress.next_step - 1, frozen = saved.progress.frozen_at;
@@ -108,6 +122,7 @@ void require_same_state(const SessionParts& parts, const RunFacts& facts, const 
   require_same_component(before, now, "optimizer", folder);
   require_same_slots(parts, saved, folder);
   if (saved.errors || saved.retained == RoundKind::compressed) require_same_component(before, now, "compressor", folder);
+  require_same_exempt(parts, saved, folder);
   require_same_stage(facts, saved, folder);
 }
 

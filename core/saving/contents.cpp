@@ -70,19 +70,27 @@ void add_errors(const SessionParts& parts, const char* stem, const std::vector<E
                            {piece.count}, errors.as<float>() + piece.position, static_cast<uint64_t>(piece.count) * 4));
 }
 
-// One run a block of each tensor; at(bucket, block of the bucket, block) is where it is.
+// The blocks of each tensor; at(bucket, block of the bucket) is where one is. Neighbours in a bucket's memory are one run,
+// which a device copies at once.
 template <class At>
 std::vector<Stored> by_blocks(const SessionParts& parts, const char* stem, RoundKind kind, At&& at) {
   std::vector<Stored> found;
   for (const ModelTensor& tensor : parts.tensors) found.push_back({{stem + tensor.name, "U8", {0}}, parts.device, {}, {}});
-  for (size_t b = 0; b < parts.layout.buckets.size(); ++b)
+  for (size_t b = 0; b < parts.layout.buckets.size(); ++b) {
+    const std::byte* end = nullptr;  // of the last run, of this bucket
     for (int64_t k = 0; k < parts.layout.buckets[b].block_count; ++k) {
       const onebit_block& block = parts.layout.blocks[static_cast<size_t>(parts.layout.buckets[b].first_block + k)];
-      const int64_t bytes = payload_bytes(parts.layout, kind, block);
+      const auto bytes = static_cast<uint64_t>(payload_bytes(parts.layout, kind, block));
+      std::byte* const from = at(b, static_cast<size_t>(k));
       Stored& of = found[static_cast<size_t>(block.tensor)];
-      of.tensor.shape[0] += bytes;
-      of.runs.push_back({at(b, static_cast<size_t>(k)), static_cast<uint64_t>(bytes)});
+      of.tensor.shape[0] += static_cast<int64_t>(bytes);
+      if (from == end && block.first > 0 && !of.runs.empty())
+        of.runs.back().bytes += bytes;
+      else
+        of.runs.push_back({from, bytes});
+      end = from + bytes;
     }
+  }
   return found;
 }
 

@@ -2,6 +2,7 @@
 #include "saving/finding.hpp"
 
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <utility>
 
 #include "checkpoint/names.hpp"
@@ -21,10 +22,20 @@ std::string names_told(const fs::path& place) {
   return names.dump();
 }
 
+// On rank 0 the record. The others only look whether they see it, for their parts are checked next.
+std::string record_told(const fs::path& folder, int rank) {
+  if (rank == 0) return record_text(read_record(folder));
+  std::error_code ignored;
+  if (fs::exists(folder / kRecordName, ignored)) return "";
+  throw Error(Code::unavailable, folder.string() + ": rank " + std::to_string(rank) +
+                                     " sees no checkpoint there: checkpoints need a folder that all machines share, under one "
+                                     "name");
+}
+
 // "" where all ranks find their part to be as it was saved.
 std::string fault_in(Communicator& communicator, const fs::path& folder, CheckpointRecord& record) {
-  const Told read = tell_all(communicator, [&] { return communicator.rank() == 0 ? record_text(read_record(folder)) : ""; });
-  if (read.error) return read.reason;
+  const Told read = tell_all(communicator, [&] { return record_told(folder, communicator.rank()); });
+  if (read.error) return read.reason;  // rank 0's first, if it has one
   record = parse_record(read.texts[0], folder / kRecordName);
   const auto rank = static_cast<uint64_t>(communicator.rank()), ranks = static_cast<uint64_t>(communicator.size());
   const Told verified = tell_all(communicator, [&] { return find_fault(folder, record, rank, ranks); });

@@ -24,6 +24,14 @@ const RankFile& OldRanks::file(int rank) {
   return *opened;
 }
 
+bool OldRanks::has_errors() const {
+  return std::any_of(files_.begin(), files_.end(), [](const auto& opened) { return opened && opened->has_errors(); });
+}
+
+bool OldRanks::has_errors_of(const std::string& tensor) const {
+  return std::any_of(files_.begin(), files_.end(), [&](const auto& opened) { return opened && opened->has_errors_of(tensor); });
+}
+
 void OldRanks::add_up(const std::string& name, int64_t first, int64_t count, int divisor, float* out) {
   sums_.assign(static_cast<size_t>(count), 0);
   for (const std::unique_ptr<RankFile>& opened : files_) {
@@ -45,7 +53,7 @@ void OldRanks::mean(const std::string& name, int64_t elements, int divisor, cons
       take(first, count, all_.data());
       continue;
     }
-    own_.resize(static_cast<size_t>(end - begin));
+    own_.resize(static_cast<size_t>(end - begin) + 1);  // so that there is an address where this rank has no part
     add_up(name, first + begin, end - begin, divisor, own_.data());
     std::vector<onebit_part> parts;
     for (int64_t r = 0; r < ranks; ++r)

@@ -24,6 +24,9 @@ class OldRanks {
   void open_all();  // else they are opened when somebody asks for them
   const RankFile& file(int rank);
   const RankFile& own() { return file(communicator_.rank()); }
+  // Of those that are open.
+  bool has_errors() const;
+  bool has_errors_of(const std::string& tensor) const;
 
   // Collective, once all are open: the elements of a tensor, added over all files and divided, in double, a piece at a time.
   using Take = std::function<void(int64_t first, int64_t count, const float* values)>;

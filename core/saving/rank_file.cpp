@@ -35,6 +35,10 @@ RankFile::RankFile(const std::filesystem::path& folder, int rank, int ranks) : r
   told_ = read_rank(text_of(reader_, reader_.at(kRankText)), file);
 }
 
+bool RankFile::has_errors_of(const std::string& tensor) const {
+  return pieces_.count(kWorkerError + tensor) > 0 || pieces_.count(kServerError + tensor) > 0;
+}
+
 // f(entry, its first element, overlap from, overlap to)
 template <class F>
 void RankFile::over_pieces(const std::string& name, int64_t first, int64_t count, F&& f) const {

@@ -21,6 +21,7 @@ class RankFile {
   const SafetensorsReader& reader() const { return reader_; }
   const SavedRank& told() const { return told_; }
   bool has_errors() const { return has_errors_; }
+  bool has_errors_of(const std::string& tensor) const;
   // Of the fp32 tensor of this name, or of its pieces "NAME@FIRST", what the file has of elements [first, first + count): to
   // their place in out. Answers how many those are.
   int64_t read(const std::string& name, int64_t first, int64_t count, float* out) const;

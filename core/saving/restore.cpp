@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "checkpoint/names.hpp"
@@ -40,6 +41,26 @@ SavedSession judged(const SessionParts& parts, const RunFacts& facts, const Foun
   return saved;
 }
 
+// Before anything is read: what the call itself has wrong.
+std::optional<Error> refusal_of(const SessionParts& parts, const LoadOptions& options) {
+  const Told asked = tell_all(parts.communicator, [&] {
+    if (parts.swapped) throw Error(Code::invalid_argument, "load() was called while an AtAnchor lives; let it go out of scope");
+    return std::string(options.ignore_state ? "ignores state" : "takes state");
+  });
+  if (asked.error) return asked.error;
+  for (size_t rank = 1; rank < asked.texts.size(); ++rank)
+    if (asked.texts[rank] != asked.texts[0])
+      return Error(Code::invalid_argument, "rank " + std::to_string(rank) + " " + asked.texts[rank] + ", rank 0 " +
+                                               asked.texts[0] + ": every rank must call load() with the same options");
+  return std::nullopt;
+}
+
+bool feeds_back(const SessionParts& parts) { return parts.layout.codes() && parts.compressor->describe().feedback != 0; }
+
+bool has_carried(const SessionParts& parts, const SafetensorsReader& state) {
+  return !parts.tensors.empty() && state.find(kCarried + parts.tensors[0].name) != nullptr;
+}
+
 std::vector<ErrorPiece> in_slices(const std::vector<ErrorPiece>& pieces) {
   constexpr auto most = static_cast<int64_t>(kSavedPiece / sizeof(float));
   std::vector<ErrorPiece> slices;
@@ -53,6 +74,7 @@ std::vector<ErrorPiece> in_slices(const std::vector<ErrorPiece>& pieces) {
 
 Agreed<std::unique_ptr<Restore>> Restore::open(const SessionParts& parts, const RunFacts& facts,
                                                const std::filesystem::path& place, const LoadOptions& options) {
+  if (const std::optional<Error> error = refusal_of(parts, options)) return *error;
   Agreed<FoundCheckpoint> found = find_checkpoint(parts.communicator, place);
   if (const auto* error = std::get_if<Error>(&found)) return *error;
   std::unique_ptr<Restore> restore;
@@ -60,8 +82,7 @@ Agreed<std::unique_ptr<Restore>> Restore::open(const SessionParts& parts, const 
     restore = std::make_unique<Restore>(parts, facts, std::get<FoundCheckpoint>(found), options);
     return restore->said();
   });
-  // What does not fit is found by every rank alike.
-  if (judged_here.error) return Error(judged_here.error->code(), judged_here.reason, judged_here.error->native());
+  if (judged_here.error) return *judged_here.error;
   const Told opened = tell_all(parts.communicator, [&] {
     restore->agree(judged_here.texts);
     return std::string();
@@ -92,7 +113,9 @@ Restore::Restore(const SessionParts& parts, const RunFacts& facts, const FoundCh
       old_(parts_.communicator, folder_, found.record.ranks),
       retained_(parts_, facts, saved_, state_),
       worker_(in_slices(worker_pieces(parts_.layout))),
-      served_(in_slices(served_pieces(parts_.layout))) {
+      served_(in_slices(served_pieces(parts_.layout))),
+      feeds_back_(feeds_back(parts_)),
+      was_carried_(has_carried(parts_, state_)) {
   report_.folder = folder_;
   report_.step = found.record.step;
   report_.ranks = found.record.ranks;

@@ -33,8 +33,8 @@ class Restore {
   Restore(const Restore&) = delete;
   Restore& operator=(const Restore&) = delete;
 
-  // What this rank says to all: whether its own file has the errors that it needs. agree() takes what all said, and opens the
-  // files of all old ranks where that is wanted.
+  // What this rank says to all: which errors it finds in its own file. agree() takes what all said, and opens the files of all
+  // old ranks where that is wanted.
   std::string said();
   void agree(const std::vector<std::string>& said);
 
@@ -52,15 +52,21 @@ class Restore {
   void read_slots();
   void read_local(const Stored& stored, int reshard);
   void read_own_parameters();
+  bool own_errors(const std::vector<ErrorPiece>& pieces, const char* stem);
+  // Whether errors of this tensor are kept here: it is compressed, with feedback.
+  bool keeps_errors(size_t tensor) const { return feeds_back_ && !parts_.layout.is_raw(static_cast<int64_t>(tensor)); }
   void read_errors();
+  void read_own_worker_errors();
   void read_worker_errors();
+  void take_carried(size_t tensor);
+  void take_worker_errors(size_t tensor, int64_t first, int64_t count, const float* values);
   void read_server_errors();
   void carry_errors();
-  void take_worker_errors(size_t tensor, int64_t first, int64_t count, const float* values);
-  void add_server_errors(const std::string& name, int64_t first, std::vector<float>& values);
+  std::vector<float> left_out(size_t tensor);
+  std::vector<float> carried(size_t tensor) const;
+  void mean_of_worker_errors(size_t tensor, const OldRanks::Take& take);
   void read_progress();
   void take_blobs();
-  bool own_errors(const std::vector<ErrorPiece>& pieces, const char* stem);
 
   SessionParts parts_;  // as they will be
   const std::filesystem::path folder_;
@@ -70,6 +76,7 @@ class Restore {
   OldRanks old_;
   RetainedForm retained_;
   const std::vector<ErrorPiece> worker_, served_;  // at most so many elements each as are copied at once
+  const bool feeds_back_, was_carried_;
   bool own_worker_errors_ = false, own_server_errors_ = false, any_errors_ = false;
   Progress progress_;
   LoadReport report_;

@@ -9,6 +9,13 @@
 #include "saving/restore.hpp"
 
 namespace onebit {
+namespace {
+
+bool any_of_them(const std::vector<float>& values) {
+  return std::any_of(values.begin(), values.end(), [](float value) { return value != 0; });
+}
+
+}  // namespace
 
 bool Restore::own_errors(const std::vector<ErrorPiece>& pieces, const char* stem) {
   if (!old_.same_number()) return false;
@@ -22,21 +29,26 @@ bool Restore::own_errors(const std::vector<ErrorPiece>& pieces, const char* stem
 }
 
 std::string Restore::said() {
+  bool elsewhere = false;  // errors of tensors that keep none here
+  for (size_t t = 0; t < parts_.tensors.size() && old_.same_number(); ++t)
+    elsewhere = elsewhere || (!keeps_errors(t) && old_.own().has_errors_of(parts_.tensors[t].name));
   std::string text;
-  text += own_errors(worker_pieces(parts_.layout), kWorkerError) ? 'w' : '-';
-  text += own_errors(served_pieces(parts_.layout), kServerError) ? 's' : '-';
+  text += own_errors(worker_, kWorkerError) ? 'w' : '-';
+  text += own_errors(served_, kServerError) ? 's' : '-';
   text += old_.same_number() && old_.own().has_errors() ? 'e' : '-';
+  text += elsewhere ? 'x' : '-';
   return text;
 }
 
 void Restore::agree(const std::vector<std::string>& said) {
-  const auto is = [&](size_t at) { return [at](const std::string& text) { return text[at] != '-'; }; };
+  const auto is = [](size_t at) { return [at](const std::string& text) { return text[at] != '-'; }; };
   own_worker_errors_ = std::all_of(said.begin(), said.end(), is(0));
   own_server_errors_ = std::all_of(said.begin(), said.end(), is(1));
   any_errors_ = std::any_of(said.begin(), said.end(), is(2));
-  if (own_worker_errors_ && own_server_errors_ && parts_.layout.codes()) return;
+  old_.file(0);  // which has what is of all
+  if (own_worker_errors_ && own_server_errors_ && std::none_of(said.begin(), said.end(), is(3))) return;
   old_.open_all();
-  for (int rank = 0; rank < old_.count(); ++rank) any_errors_ = any_errors_ || old_.file(rank).has_errors();
+  any_errors_ = old_.has_errors();
 }
 
 void Restore::read_local(const Stored& stored, int reshard) {
@@ -67,16 +79,45 @@ void Restore::read_own_parameters() {
 }
 
 void Restore::read_errors() {
-  const bool carried = !parts_.tensors.empty() && state_.find(kCarried + parts_.tensors[0].name) != nullptr;
-  if (!any_errors_ && !carried) return;
-  if (!parts_.layout.codes()) return carry_errors();
-  parts_.exchange.prepare_errors();
-  if (parts_.compressor->describe().feedback == 0) {
-    report_.afresh.emplace_back("what compression had left out (errors): the compressor here keeps none");
-    return;
+  if (!any_errors_ && !was_carried_) return;
+  if (feeds_back_) {
+    parts_.exchange.prepare_errors();
+    own_worker_errors_ ? read_own_worker_errors() : read_worker_errors();
+    for (size_t t = 0; t < parts_.tensors.size() && was_carried_; ++t) take_carried(t);
+    read_server_errors();
   }
-  read_worker_errors();
-  read_server_errors();
+  carry_errors();
+}
+
+// To the bit.
+void Restore::read_own_worker_errors() {
+  auto* const errors = parts_.exchange.worker_error().as<float>();
+  std::vector<float> values;
+  for (const ErrorPiece& piece : worker_) {
+    values.assign(static_cast<size_t>(piece.count), 0);
+    old_.own().read(kWorkerError + parts_.tensors[piece.tensor].name, piece.first, piece.count, values.data());
+    copy_in(parts_.device, errors + piece.position, values.data(), values.size() * sizeof(float));
+  }
+}
+
+void Restore::read_worker_errors() {
+  for (size_t t = 0; t < parts_.tensors.size() && any_errors_; ++t)
+    if (keeps_errors(t))
+      mean_of_worker_errors(
+          t, [&](int64_t first, int64_t count, const float* values) { take_worker_errors(t, first, count, values); });
+}
+
+// Over those who had one of an element: all ranks, or of each machine the one that spoke for it.
+void Restore::mean_of_worker_errors(size_t tensor, const OldRanks::Take& take) {
+  old_.mean(kWorkerError + parts_.tensors[tensor].name, parts_.tensors[tensor].elements, old_.file(0).told().place.machines,
+            take);
+}
+
+// What a session that compressed nothing of a tensor carried becomes a worker error of everybody.
+void Restore::take_carried(size_t tensor) {
+  if (!keeps_errors(tensor)) return;
+  const std::vector<float> values = carried(tensor);
+  if (any_of_them(values)) take_worker_errors(tensor, 0, static_cast<int64_t>(values.size()), values.data());
 }
 
 // Of elements [first, first + count) of a tensor those that this rank has a worker error of.
@@ -90,70 +131,56 @@ void Restore::take_worker_errors(size_t tensor, int64_t first, int64_t count, co
   }
 }
 
-void Restore::read_worker_errors() {
-  for (size_t t = 0; t < parts_.tensors.size(); ++t) {
-    if (parts_.layout.is_raw(static_cast<int64_t>(t))) continue;
-    const std::string& name = parts_.tensors[t].name;
-    if (const SafetensorsReader::Entry* carried = state_.find(kCarried + name); carried != nullptr) {
-      std::vector<float> values(carried->elements);
-      state_.read(*carried, values.data());
-      take_worker_errors(t, 0, static_cast<int64_t>(values.size()), values.data());
-    } else if (!own_worker_errors_) {
-      old_.mean(kWorkerError + name, parts_.tensors[t].elements, old_.file(0).told().place.machines,
-                [&](int64_t first, int64_t count, const float* values) { take_worker_errors(t, first, count, values); });
-    }
-  }
-  auto* const errors = parts_.exchange.worker_error().as<float>();
-  std::vector<float> values;
-  for (size_t i = 0; i < worker_.size() && own_worker_errors_; ++i) {
-    const ErrorPiece& piece = worker_[i];
-    values.assign(static_cast<size_t>(piece.count), 0);
-    if (old_.own().read(kWorkerError + parts_.tensors[piece.tensor].name, piece.first, piece.count, values.data()) > 0)
-      copy_in(parts_.device, errors + piece.position, values.data(), values.size() * sizeof(float));
-  }
-}
-
-// Each has one holder among the old ranks.
+// Each has one holder among the old ranks, perhaps this one itself.
 void Restore::read_server_errors() {
   auto* const errors = parts_.exchange.server_error().as<float>();
+  const int first = own_server_errors_ ? parts_.rank() : 0, last = own_server_errors_ ? first + 1 : old_.count();
   std::vector<float> values;
   for (const ErrorPiece& piece : served_) {
     values.assign(static_cast<size_t>(piece.count), 0);
-    add_server_errors(parts_.tensors[piece.tensor].name, piece.first, values);
+    for (int rank = first; rank < last; ++rank)
+      old_.file(rank).read(kServerError + parts_.tensors[piece.tensor].name, piece.first, piece.count, values.data());
     copy_in(parts_.device, errors + piece.position, values.data(), values.size() * sizeof(float));
   }
 }
 
-void Restore::add_server_errors(const std::string& name, int64_t first, std::vector<float>& values) {
-  const bool own = own_server_errors_ && parts_.layout.codes();
-  const auto count = static_cast<int64_t>(values.size());
-  std::vector<float> found(values.size());
-  for (int rank = own ? parts_.rank() : 0; rank < (own ? parts_.rank() + 1 : old_.count()); ++rank) {
-    std::fill(found.begin(), found.end(), 0.0F);
-    if (old_.file(rank).read(kServerError + name, first, count, found.data()) == 0) continue;
-    for (size_t i = 0; i < values.size(); ++i) values[i] += found[i];
+// Of tensors that keep no errors here, what had been left out comes once, in the next mean of a compressed round.
+void Restore::carry_errors() {
+  const bool as_it_was = was_carried_ && !parts_.layout.codes();
+  float* flat = nullptr;
+  for (size_t t = 0; t < parts_.tensors.size(); ++t) {
+    if (keeps_errors(t) || parts_.tensors[t].elements == 0) continue;
+    const std::vector<float> values = left_out(t);
+    if (!as_it_was && !any_of_them(values)) continue;
+    if (flat == nullptr) flat = parts_.exchange.begin_carried();
+    copy_in(parts_.device, flat + parts_.flat(t), values.data(), values.size() * sizeof(float));
   }
 }
 
-// Where nothing is compressed any more, once, in the next mean.
-void Restore::carry_errors() {
-  float* const flat = parts_.exchange.begin_carried();
-  for (size_t t = 0; t < parts_.tensors.size(); ++t) {
-    const std::string& name = parts_.tensors[t].name;
-    float* const to = flat + parts_.flat(t);
-    if (const SafetensorsReader::Entry* carried = state_.find(kCarried + name); carried != nullptr) {
-      std::vector<float> values(carried->elements);
-      state_.read(*carried, values.data());
-      copy_in(parts_.device, to, values.data(), values.size() * sizeof(float));
-      continue;
-    }
-    old_.mean(kWorkerError + name, parts_.tensors[t].elements, old_.file(0).told().place.machines,
-              [&](int64_t first, int64_t count, const float* values) {
-                std::vector<float> sum(values, values + count);
-                add_server_errors(name, first, sum);
-                copy_in(parts_.device, to + first, sum.data(), sum.size() * sizeof(float));
-              });
-  }
+// Collective. The same on every rank.
+std::vector<float> Restore::left_out(size_t tensor) {
+  std::vector<float> values = carried(tensor);
+  const std::string& name = parts_.tensors[tensor].name;
+  if (!old_.has_errors_of(name)) return values;
+  mean_of_worker_errors(tensor, [&](int64_t first, int64_t count, const float* mean) {
+    for (int64_t i = 0; i < count; ++i) values[static_cast<size_t>(first + i)] += mean[i];
+  });
+  std::vector<float> served(values.size());
+  for (int rank = 0; rank < old_.count(); ++rank)
+    old_.file(rank).read(kServerError + name, 0, static_cast<int64_t>(served.size()), served.data());
+  for (size_t i = 0; i < values.size(); ++i) values[i] += served[i];
+  return values;
+}
+
+// Zeros where there is nothing.
+std::vector<float> Restore::carried(size_t tensor) const {
+  std::vector<float> values(static_cast<size_t>(parts_.tensors[tensor].elements));
+  const SafetensorsReader::Entry* const entry = state_.find(kCarried + parts_.tensors[tensor].name);
+  if (entry == nullptr) return values;
+  if (entry->elements != values.size())
+    throw Error(Code::invalid_argument, "tensor '" + entry->name + "' of the checkpoint has another size than the model's");
+  state_.read(*entry, values.data());
+  return values;
 }
 
 }  // namespace onebit

@@ -46,7 +46,9 @@ RetainedForm::RetainedForm(const SessionParts& parts, const RunFacts& facts, con
     const std::string before = codec_options(saved.configuration);
     same_codec_ = before == codec_options(facts.configuration);
     if (parts.compressor == nullptr)
-      throw Error(Code::invalid_argument, "a mean was kept in compressed form, and no compressor is configured here");
+      throw Error(Code::invalid_argument,
+                  "a mean is kept whose blocks are those of a compressor, and none is configured here: add the table "
+                  "[compressor] as it was when it was saved");
     if (!same_codec_) old_codec_ = facts.compressor_with(before);
     const Compressor* codec = same_codec_ ? parts.compressor : old_codec_.get();
     options.payload_size = [codec](int64_t count) { return codec->payload_size(count); };

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "saving/saver.hpp"
 
+#include <algorithm>
 #include <atomic>
-#include <filesystem>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -31,6 +33,31 @@ void require_shared(const fs::path& folder, const FileShare& share) {
                                        "machines share, under one name");
 }
 
+void require_possible(const SaveOptions& options) {
+  if (options.keep < 0)
+    throw Error(Code::invalid_argument, "keep is how many checkpoints stay, 0 for all; found " + std::to_string(options.keep));
+  (void)hash_kind_of(options.hash);
+}
+
+// What all ranks must ask for alike; they go by it.
+std::string asked_for(const SaveOptions& options, uint64_t step) {
+  return "step " + std::to_string(step) + " with hashes " + options.hash + ", keeping " +
+         (options.keep == 0 ? "all" : std::to_string(options.keep)) + (options.wait ? "" : ", without waiting") +
+         (options.skip_if_busy ? ", unless one is under way" : "");
+}
+
+// In front of it, whether this rank is still writing the one before.
+constexpr char writes_still = '!', writes_nothing = '.';
+
+std::optional<Error> differing(const std::vector<std::string>& asked) {
+  for (size_t rank = 1; rank < asked.size(); ++rank)
+    if (asked[rank].substr(1) != asked[0].substr(1))
+      return Error(Code::invalid_argument, "rank " + std::to_string(rank) + " saves " + asked[rank].substr(1) + ", rank 0 " +
+                                               asked[0].substr(1) +
+                                               ": every rank must call save() after the same step, with the same options");
+  return std::nullopt;
+}
+
 }  // namespace
 
 struct Saver::UnderWay {
@@ -42,11 +69,14 @@ struct Saver::UnderWay {
   std::string files;              // once written: this rank's files_text,
   std::optional<Error> error;     // or why there is none
   std::atomic<bool> written{false};
+  bool all_written = false;  // on every rank
   std::thread thread;
 
   ~UnderWay() {
     if (thread.joinable()) thread.join();
   }
+
+  fs::path place() const { return root / folder_name(record.step); }
 
   // On rank 0.
   void begin() {
@@ -78,10 +108,21 @@ struct Saver::UnderWay {
     written = true;
   }
 
+  // In a copy that has the shares one behind the other.
+  const std::byte* in_copy(const std::byte* copy, size_t share, uint64_t begin) const {
+    for (size_t i = 0; i < share; ++i) copy += shares[i].range.end - shares[i].range.begin;
+    return copy + (begin - shares[share].range.begin);
+  }
+
   // On rank 0. Answers what is told to all: what is left of older ones.
   std::string commit(const std::vector<std::string>& texts) {
-    record.files = join_files(texts);
-    add_lines(left, commit_checkpoint(root, record).left);
+    try {
+      record.files = join_files(texts);
+      add_lines(left, commit_checkpoint(root, record).left);
+    } catch (const Error&) {
+      free_disk();
+      throw;
+    }
     if (keep == 0) return left;
     try {
       add_lines(left, prune_checkpoints(root, keep, record.step).left);
@@ -90,82 +131,97 @@ struct Saver::UnderWay {
     }
     return left;
   }
+
+  // After a commit that failed: training goes on, and needs the space. Where there is one of this step, the two may have
+  // changed places in a way that a loss of power undoes; so both stay until the next save.
+  void free_disk() const {
+    std::error_code unknown;
+    if (!fs::exists(place(), unknown) && !unknown) discard_checkpoint({folder, ""});
+  }
 };
 
 Saver::Saver() = default;
 Saver::~Saver() = default;
 
 bool Saver::written() const { return under_way_ && under_way_->written; }
+void Saver::all_have_written() {
+  if (under_way_) under_way_->all_written = true;
+}
 
 Agreed<SaveReport> Saver::save(const SessionParts& parts, const RunFacts& facts, const fs::path& root,
                                const SaveOptions& options) {
-  if (std::optional<Agreed<SaveReport>> earlier = make_way(parts, options)) return *std::move(earlier);
+  const auto step = static_cast<uint64_t>(parts.progress.next_step - 1);
+  const Told asked = tell_all(parts.communicator, [&] {
+    require_possible(options);
+    return std::string(1, under_way_ && !written() ? writes_still : writes_nothing) + asked_for(options, step);
+  });
+  if (asked.error) return *asked.error;
+  if (const std::optional<Error> error = differing(asked.texts)) return *error;
+  const bool busy =
+      std::any_of(asked.texts.begin(), asked.texts.end(), [](const std::string& text) { return text.front() == writes_still; });
+  if (busy && options.skip_if_busy && !options.wait) return SaveReport{false, step, {}, false, ""};
+  if (const std::optional<Error> error = make_way(parts.communicator)) return *error;
+  return begin(parts, facts, root, options);
+}
+
+Agreed<SaveReport> Saver::begin(const SessionParts& parts, const RunFacts& facts, const fs::path& root,
+                                const SaveOptions& options) {
   const auto step = static_cast<uint64_t>(parts.progress.next_step - 1);
   auto next = std::make_unique<UnderWay>();
   std::optional<Draft> draft;
+  std::unique_ptr<std::byte[]> piece;
+  // Whatever takes memory is done here, so that a rank without any is told of, and none waits for it.
   const Told ready = tell_all(parts.communicator, [&] {
-    if (options.keep < 0)
-      throw Error(Code::invalid_argument,
-                  "keep is how many checkpoints stay, 0 for all; found " + std::to_string(options.keep));
-    next->record.hash = hash_kind_of(options.hash);
     draft.emplace(parts, options, step);
-    if (!options.wait) reserve(draft->bytes());
-    return "step " + std::to_string(step) + " with hashes " + options.hash + (options.wait ? "" : ", without waiting");
+    next->root = root;
+    next->folder = root / folder_name(step, CheckpointState::unfinished);
+    next->record.step = step;
+    next->record.ranks = parts.ranks();
+    next->record.hash = hash_kind_of(options.hash);
+    if (parts.rank() == 0) next->record.session = described(parts, facts);
+    next->keep = options.keep;
+    next->shares = draft->shares();
+    if (options.wait)
+      piece.reset(new std::byte[kSavedPiece]);
+    else
+      take_snapshot(*draft);
+    return std::string();
   });
   if (ready.error) return *ready.error;
-  for (size_t rank = 1; rank < ready.texts.size(); ++rank)
-    if (ready.texts[rank] != ready.texts[0])
-      return Error(Code::invalid_argument, "rank " + std::to_string(rank) + " saves " + ready.texts[rank] + ", rank 0 " +
-                                               ready.texts[0] + ": every rank must call save() after the same step");
-  next->root = root;
-  next->folder = root / folder_name(step, CheckpointState::unfinished);
-  next->record.step = step;
-  next->record.ranks = parts.ranks();
-  next->record.session = described(parts, facts);
-  next->keep = options.keep;
-  next->shares = draft->shares();
-  under_way_ = std::move(next);
-  return write(parts, options, *draft);
-}
-
-Agreed<SaveReport> Saver::write(const SessionParts& parts, const SaveOptions& options, Draft& draft) {
-  UnderWay& now = *under_way_;
   const Told begun = tell_all(parts.communicator, [&] {
-    if (parts.rank() == 0) now.begin();
-    return "";
+    if (parts.rank() == 0) next->begin();
+    return std::string();
   });
-  if (begun.error) {
-    under_way_.reset();
-    return *begun.error;
-  }
-  if (options.wait) {
-    const std::unique_ptr<std::byte[]> buffer(new std::byte[kSavedPiece]);
-    now.write([&](size_t share, uint64_t begin, uint64_t end) {
-      draft.read(share, begin, end, buffer.get());
-      return buffer.get();
-    });
-    return conclude(parts.communicator);
-  }
-  take_snapshot(draft);
-  now.thread = std::thread([&now, at = snapshot_.bytes()] {
-    std::vector<const std::byte*> begins;
-    const std::byte* place = at;
-    for (const FileShare& share : now.shares) {
-      begins.push_back(place - share.range.begin);
-      place += share.range.end - share.range.begin;
-    }
-    now.write([&](size_t share, uint64_t begin, uint64_t) { return begins[share] + begin; });
+  if (begun.error) return *begun.error;
+  under_way_ = std::move(next);
+  if (!options.wait) return write_in_background();
+  under_way_->write([&](size_t share, uint64_t from, uint64_t to) {
+    draft->read(share, from, to, piece.get());
+    return piece.get();
   });
-  return SaveReport{true, now.record.step, now.root / folder_name(now.record.step), false, ""};
+  return conclude(parts.communicator);
 }
 
-void Saver::reserve(uint64_t bytes) {
-  if (snapshot_.size() >= bytes) return;
-  snapshot_ = Buffer();
-  snapshot_ = Buffer(meter_, bytes);
+SaveReport Saver::write_in_background() {
+  UnderWay& now = *under_way_;
+  const std::byte* const copy = snapshot_.bytes();
+  try {
+    now.thread = std::thread([&now, copy] {
+      now.write([&now, copy](size_t share, uint64_t from, uint64_t) { return now.in_copy(copy, share, from); });
+    });
+  } catch (const std::system_error& e) {
+    now.error.emplace(Code::unavailable, std::string("there is no thread to write a checkpoint: ") + e.what(),
+                      e.code().value());
+    now.written = true;
+  }
+  return {true, now.record.step, now.place(), false, ""};
 }
 
 void Saver::take_snapshot(const Draft& draft) {
+  if (snapshot_.size() < draft.bytes()) {
+    snapshot_ = Buffer();  // first, for both at once may be too much
+    snapshot_ = Buffer(meter_, draft.bytes());
+  }
   std::byte* place = snapshot_.bytes();
   for (size_t i = 0; i < draft.shares().size(); ++i) {
     const ByteRange range = draft.shares()[i].range;
@@ -174,18 +230,11 @@ void Saver::take_snapshot(const Draft& draft) {
   }
 }
 
-std::optional<Agreed<SaveReport>> Saver::make_way(const SessionParts& parts, const SaveOptions& options) {
-  if (const std::optional<Agreed<SaveReport>> told = std::exchange(untold_, std::nullopt))
-    if (std::holds_alternative<Error>(*told)) return told;
-  if (!under_way_) return std::nullopt;
-  if (options.skip_if_busy && !options.wait) {
-    const Told busy = tell_all(parts.communicator, [&] { return written() ? "" : "busy"; });
-    for (const std::string& text : busy.texts)
-      if (!text.empty()) return SaveReport{false, static_cast<uint64_t>(parts.progress.next_step - 1), {}, false, ""};
-  }
-  Agreed<SaveReport> earlier = conclude(parts.communicator);
-  if (std::holds_alternative<Error>(earlier)) return earlier;
-  return std::nullopt;
+std::optional<Error> Saver::make_way(Communicator& communicator) {
+  std::optional<Agreed<SaveReport>> earlier = std::exchange(untold_, std::nullopt);
+  if (under_way_) earlier = conclude(communicator);
+  if (!earlier || !std::holds_alternative<Error>(*earlier)) return std::nullopt;
+  return std::get<Error>(*earlier);
 }
 
 // Every rank has written, or failed to. Nobody waits for another's thread but here.
@@ -204,7 +253,7 @@ Agreed<SaveReport> Saver::conclude(Communicator& communicator) {
   });
   if (wrote.error) return *wrote.error;
   if (committed.error) return *committed.error;
-  return SaveReport{true, done->record.step, done->root / folder_name(done->record.step), true, committed.texts[0]};
+  return SaveReport{true, done->record.step, done->place(), true, committed.texts[0]};
 }
 
 Agreed<SaveReport> Saver::finish(Communicator& communicator) {
@@ -214,7 +263,7 @@ Agreed<SaveReport> Saver::finish(Communicator& communicator) {
 }
 
 void Saver::commit(Communicator& communicator) {
-  if (under_way_) untold_ = conclude(communicator);
+  if (under_way_ && under_way_->all_written) untold_ = conclude(communicator);
 }
 
 }  // namespace onebit

@@ -29,20 +29,22 @@ class Saver {
   // Collective: waits for the one under way, or tells of the last that was committed in between.
   Agreed<SaveReport> finish(Communicator& communicator);
 
-  // Whether this rank has written its part of one that is under way; once all have, all may commit it. That is collective,
-  // waits for no rank's disk but that of rank 0, and tells at the next call.
+  // Whether this rank has written its part of one that is under way; and, once the ballots of a step have told, that all have.
   bool written() const;
+  void all_have_written();
+  // Collective: commits what all have written, if they have; it waits for no disk but rank 0's, and tells at the next call.
   void commit(Communicator& communicator);
 
   uint64_t snapshot_bytes() const { return snapshot_.size(); }
 
  private:
   struct UnderWay;
-  Agreed<SaveReport> write(const SessionParts& parts, const SaveOptions& options, Draft& draft);
+  // Ends the one before; what went wrong in it.
+  std::optional<Error> make_way(Communicator& communicator);
+  Agreed<SaveReport> begin(const SessionParts& parts, const RunFacts& facts, const std::filesystem::path& root,
+                           const SaveOptions& options);
+  SaveReport write_in_background();
   Agreed<SaveReport> conclude(Communicator& communicator);
-  // Ends the one before, or answers what this call comes to because of it.
-  std::optional<Agreed<SaveReport>> make_way(const SessionParts& parts, const SaveOptions& options);
-  void reserve(uint64_t bytes);
   void take_snapshot(const Draft& draft);
 
   MemoryMeter meter_;  // of the CPU's memory

@@ -69,10 +69,15 @@ std::vector<std::string> changed_settings(const std::vector<SettingLine>& before
 }
 
 std::string freeze_told(const std::vector<SettingLine>& settings, int64_t step) {
-  for (const SettingLine& setting : settings)
-    if (setting.table == "optimizer" && setting.value == std::to_string(step))
-      return "optimizer." + setting.key + " = " + setting.value;
-  return "the optimizer's freeze at step " + std::to_string(step);
+  const auto is_it = [&](const SettingLine& setting) {
+    return setting.table == "optimizer" && setting.value == std::to_string(step);
+  };
+  auto found = std::find_if(settings.begin(), settings.end(), [&](const SettingLine& setting) {
+    return is_it(setting) && setting.key.find("freeze_step") != std::string::npos;
+  });
+  if (found == settings.end()) found = std::find_if(settings.begin(), settings.end(), is_it);
+  if (found == settings.end()) return "the optimizer's freeze at step " + std::to_string(step);
+  return "optimizer." + found->key + " = " + found->value;
 }
 
 }  // namespace onebit

@@ -36,6 +36,21 @@ class RowByRow {
   int64_t place_ = 0;
 };
 
+// The first place of some elements, and how many places there are up to the last one.
+struct Window {
+  int64_t first, count;
+};
+Window window_of(const std::vector<int64_t>& shape, const std::vector<int64_t>& strides, int64_t first, int64_t count) {
+  RowByRow places(shape, strides, first);
+  int64_t least = places.next(), most = least;
+  for (int64_t i = 1; i < count; ++i) {
+    const int64_t place = places.next();
+    least = std::min(least, place);
+    most = std::max(most, place);
+  }
+  return {least, most - least + 1};
+}
+
 // f(memory, offset in the range, bytes) for each run that has a part of [begin, end).
 template <class F>
 void over_runs(const std::vector<MemoryRun>& runs, uint64_t begin, uint64_t end, F&& f) {
@@ -71,17 +86,26 @@ uint64_t Stored::bytes() const {
   return total;
 }
 
-// A device copies no single elements: the whole tensor comes over.
+// A device copies no single elements: whatever lies between those that are wanted comes over.
 void Stored::read(uint64_t begin, uint64_t end, std::byte* out) const {
   if (order.empty())
     return over_runs(runs, begin, end,
                      [&](const std::byte* at, uint64_t offset, uint64_t count) { copy_out(device, out + offset, at, count); });
-  std::vector<float> copy(device != nullptr ? bytes() / sizeof(float) : 0);
-  if (device != nullptr) device->read(copy.data(), runs[0].at, bytes());
-  const auto* const values = device != nullptr ? copy.data() : reinterpret_cast<const float*>(runs[0].at);
-  RowByRow places(tensor.shape, order, static_cast<int64_t>(begin / sizeof(float)));
-  for (uint64_t at = begin; at < end; at += sizeof(float))
-    std::memcpy(out + (at - begin), values + places.next(), sizeof(float));
+  if (begin == end) return;
+  const auto first = static_cast<int64_t>(begin / sizeof(float)), count = static_cast<int64_t>((end - begin) / sizeof(float));
+  const auto* values = reinterpret_cast<const float*>(runs[0].at);
+  std::vector<float> copy;
+  int64_t origin = 0;
+  if (device != nullptr) {
+    const Window window = window_of(tensor.shape, order, first, count);
+    copy.resize(static_cast<size_t>(window.count));
+    device->read(copy.data(), values + window.first, copy.size() * sizeof(float));
+    values = copy.data();
+    origin = window.first;
+  }
+  RowByRow places(tensor.shape, order, first);
+  for (int64_t i = 0; i < count; ++i)
+    std::memcpy(out + static_cast<size_t>(i) * sizeof(float), values + (places.next() - origin), sizeof(float));
 }
 
 void Stored::write(uint64_t begin, uint64_t end, const std::byte* in) const {

@@ -115,6 +115,7 @@ Rehearsal rehearse(Optimizer& optimizer, const Layout& layout) {
 
 int64_t rehearse_freeze(Optimizer& settled, Optimizer& unsettled, const Layout& layout, int64_t most) {
   Ahead calm(settled, layout), wild(unsettled, layout);
+  most = std::min(most, most_steps);
   int64_t freeze = 1;
   while (freeze <= most && !calm.step(freeze, 1).freezes) ++freeze;
   if (freeze > most) return 0;

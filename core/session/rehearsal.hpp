@@ -23,8 +23,8 @@ struct Rehearsal {
 // Uses the optimizer up: give it one made for this. It rehearses on a small model; bytes are those of the layout's model.
 Rehearsal rehearse(Optimizer& optimizer, const Layout& layout);
 
-// The step at which the optimizer freezes its statistics whatever they are, if it is one of the first `most`; else 0. Of two
-// that were made alike, one sees statistics that do not change, and one such as never settle; both are used up.
+// The step at which the optimizer freezes its statistics whatever they are, if it is one of the first `most`, and of a million;
+// else 0. Of two that were made alike, one sees statistics that do not change, and one such as never settle; both are used up.
 int64_t rehearse_freeze(Optimizer& settled, Optimizer& unsettled, const Layout& layout, int64_t most);
 
 // Rehearsals run on the CPU: an optimizer for another device is rehearsed by its twin there. NULL: it has none.

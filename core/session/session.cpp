@@ -69,6 +69,7 @@ void Session::set_next_step(int64_t number) {
   if (number < 1)
     throw Error(Code::invalid_argument, "steps are numbered from 1, but the next was set to " + std::to_string(number));
   impl_->settled();
+  const FloatEnvironment environment;
   impl_->require_before_freeze(number);
   impl_->next_step = number;
 }

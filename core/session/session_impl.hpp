@@ -95,7 +95,7 @@ struct Session::Impl {
   Progress progress() const;
   void go_on(const Progress& from);
   Agreed<SaveReport> save(const std::filesystem::path& root, const SaveOptions& options);
-  void commit_saved();  // what all ranks have written in the meantime
+  void note_saved();  // whether all ranks have written what is being saved
   Agreed<LoadReport> load(const std::filesystem::path& folder, const LoadOptions& options);
   void require_before_freeze(int64_t number) const;
   void set_learning_rate_factor(double value);
@@ -139,7 +139,6 @@ struct Session::Impl {
   double learning_rate_factor = 1, gradient_scale = 1;
   int64_t next_step = 1;
   int64_t frozen_at = 0;  // the step after which the optimizer's statistics do not change any more; 0: none yet
-  bool loaded = false;    // state came from a checkpoint
   RunFacts facts;         // for checkpoints
   Saver saver;
   // of the last step

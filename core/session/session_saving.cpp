@@ -99,14 +99,13 @@ Agreed<SaveReport> Session::Impl::save(const std::filesystem::path& root, const 
   return saver.save(parts(), facts, root, options);
 }
 
-void Session::Impl::commit_saved() {
+void Session::Impl::note_saved() {
   for (int64_t rank = 0; rank < ballots.count; ++rank)
     if ((ballots[rank].flags & ballot_saved) == 0) return;
-  saver.commit(host_side());
+  saver.all_have_written();
 }
 
 Agreed<LoadReport> Session::Impl::load(const std::filesystem::path& folder, const LoadOptions& options) {
-  if (at_anchor) return Error(Code::invalid_argument, "load() was called while an AtAnchor lives; let it go out of scope");
   settle();
   if (device) device->follow(embedder);
   Agreed<std::unique_ptr<Restore>> opened = Restore::open(parts(), facts, folder, options);
@@ -116,13 +115,12 @@ Agreed<LoadReport> Session::Impl::load(const std::filesystem::path& folder, cons
   go_on(restore.progress());
   if (restore.with_state()) set_learning_rate_factor(restore.progress().learning_rate_factor);
   apart = restore.apart();
-  loaded = restore.with_state();
   if (on_device) on_device->read_model();
   return std::move(restore.report());
 }
 
 void Session::Impl::require_before_freeze(int64_t number) const {
-  if (loaded || frozen_at > 0) return;
+  if (frozen_at > 0) return;
   const int64_t freeze = facts.freeze_step(number - 1);
   if (freeze == 0) return;
   throw Error(

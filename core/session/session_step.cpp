@@ -43,6 +43,7 @@ void Session::Impl::take_step(const std::vector<const float*>& gradients, void* 
         Code::invalid_argument,
         "step() was called while an AtAnchor lives: the parameters are not this rank's own then; let it go out of scope");
   settle();
+  saver.commit(host_side());  // here, where ranks are sure to come in the same order as to collectives of the embedder
   check(gradients);
   const Step now = begun();
   plan.clear();
@@ -126,7 +127,7 @@ void Session::Impl::conclude() {
   open = false;
   if (!same(ballots)) tell_apart();
   if (!report.local) compare_moved();
-  if (!report.local) commit_saved();
+  if (!report.local) note_saved();
   const Verdict verdict = judge(ballots, terms_of_step);
   report.skipped = verdict.skip_tiles != 0;
   report.gradient_norm = verdict.gradient_norm;
@@ -262,7 +263,7 @@ Ballots Session::Impl::vote(const Ballot& own) {
 }
 
 void Session::Impl::commit() {
-  if (!report.skipped) exchange->commit(plan);
+  if (!report.skipped) exchange->commit(plan, given.any_absent() ? given.absent().data() : nullptr);
   for (const int32_t slot : plan.releases()) state.release(slot);
   if (device && plan.releases().size > 0) device->settle();  // so that the memory is free, once in a run
   const bool uncompressed = has_round(plan, RoundKind::compressed) && !report.compressed;

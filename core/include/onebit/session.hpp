@@ -136,8 +136,8 @@ class Session {
   int rank() const;
   int size() const;
   // The number of the next step, 1 at first. Every rank must set the same; the next step with a round compares it. Throws
-  // Error(invalid_argument) beyond a step at which the options have the optimizer freeze, where this session neither did nor
-  // was loaded: what it would freeze is no average of the steps before.
+  // Error(invalid_argument) beyond a step at which the options have the optimizer freeze, where this session has not frozen,
+  // nor loaded what had: what it would freeze is no average of the steps before.
   int64_t next_step() const;
   void set_next_step(int64_t number);
   // Of the first group, now.
