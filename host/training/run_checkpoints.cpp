@@ -211,14 +211,15 @@ void RunCheckpoints::tell(const std::string& text) const {
   if (log_ != nullptr) log_->note(text);
 }
 
-// Where the system refuses to write, every rank is told the same, and its session can go on.
+// Where the system refuses to write, or has no memory for a copy, every rank is told the same, and its session can go on.
 template <class F>
 void RunCheckpoints::attempt(F&& f) {
   try {
     f();
   } catch (const Error& e) {
     saved_ = -1;
-    if (e.code() != Code::unavailable || plan_.settings.end_on_error) throw;
+    const bool refused = e.code() == Code::unavailable || e.code() == Code::out_of_memory;
+    if (!refused || plan_.settings.end_on_error) throw;
     tell(std::string("warning: a checkpoint could not be saved: ") + e.what());
   }
 }
