@@ -14,12 +14,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// On rank 0, below the place; "" is the place itself.
+// On rank 0: the place, for errors that all tell alike, and the names of folders below it; "" is the place itself.
 std::string names_told(const fs::path& place) {
   auto names = nlohmann::json::array();
+  names.push_back(place.string());
   for (const fs::path& folder : loadable_checkpoints(place))
     names.push_back(folder == place ? std::string() : folder.filename().string());
-  return names.dump();
+  return names.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 // On rank 0 the record. The others only look whether they see it, for their parts are checked next.
@@ -45,8 +46,8 @@ std::string fault_in(Communicator& communicator, const fs::path& folder, Checkpo
   return "";
 }
 
-Error none_is_whole(const fs::path& place, const std::vector<std::string>& refused) {
-  std::string text = place.string() + ": no checkpoint here can be loaded:";
+Error none_is_whole(const std::string& place, const std::vector<std::string>& refused) {
+  std::string text = place + ": no checkpoint here can be loaded:";
   for (const std::string& reason : refused) text += "\n  " + reason;
   return {Code::invalid_argument, text};
 }
@@ -56,15 +57,18 @@ Error none_is_whole(const fs::path& place, const std::vector<std::string>& refus
 Agreed<FoundCheckpoint> find_checkpoint(Communicator& communicator, const fs::path& place) {
   const Told named = tell_all(communicator, [&] { return communicator.rank() == 0 ? names_told(place) : ""; });
   if (named.error) return *named.error;
+  const nlohmann::json names = nlohmann::json::parse(named.texts[0]);
+  const auto told = names.at(0).get<std::string>();
   FoundCheckpoint found;
-  for (const std::string name : nlohmann::json::parse(named.texts[0])) {
+  for (size_t i = 1; i < names.size(); ++i) {
+    const auto name = names.at(i).get<std::string>();
     found.folder = name.empty() ? place : place / name;
     std::string fault = fault_in(communicator, found.folder, found.record);
     if (fault.empty()) return found;
     found.refused.push_back(std::move(fault));
   }
-  if (!found.refused.empty()) return none_is_whole(place, found.refused);
-  return Error(Code::unavailable, place.string() + ": there is no checkpoint here");
+  if (!found.refused.empty()) return none_is_whole(told, found.refused);
+  return Error(Code::unavailable, told + ": there is no checkpoint here");
 }
 
 }  // namespace onebit

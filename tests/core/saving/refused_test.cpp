@@ -62,7 +62,7 @@ const std::string compressed_run = frozen_at(2);
 }  // namespace
 
 TEST_CASE("loading: another model is refused, by the first tensor that differs") {
-  const ScratchFolder root;
+  const RunFolder root;
   train_and_save(2, compressed_run, root.path(), {4});
   const auto without_last = [](Tensors& values) {
     std::vector<Parameter> all = shaped(values);
@@ -105,7 +105,7 @@ TEST_CASE("loading: another model is refused, by the first tensor that differs")
 }
 
 TEST_CASE("loading: another optimizer, codec, or freeze that contradicts the stage") {
-  const ScratchFolder root, early;
+  const RunFolder root, early;
   train_and_save(2, compressed_run, root.path(), {4});
   train_and_save(2, frozen_at(8), early.path(), {4});
   const std::string adam = "[optimizer]\nplugin = \"adam\"\n" + threads_table();
@@ -123,12 +123,14 @@ TEST_CASE("loading: another optimizer, codec, or freeze that contradicts the sta
   check_tells(
       refusal("[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = \"auto\"\n" + codec_table + threads_table(), root.path()),
       "when it was saved and is 'variance_norms'");
+  check_tells(refusal(frozen_at(2, "dense = [\"b\"]\n"), root.path()),
+              "parameter 'b' was compressed when it was saved and is exempt from compression here (optimizer.dense)");
   std::vector<Tensors> models = garbage_of(2);
-  with_sessions(2, frozen_at(9), models, [&](Session& session, Tensors&) { session.load(early.path()); });
+  with_sessions(2, frozen_at(9, "dense = [\"b\"]\n"), models, [&](Session& session, Tensors&) { session.load(early.path()); });
 }
 
 TEST_CASE("loading: options that have changed are told, each with both values, and parameters alone fit any optimizer") {
-  const ScratchFolder root;
+  const RunFolder root;
   train_and_save(2, frozen_at(2), root.path(), {4});
   std::vector<Tensors> models = garbage_of(2);
   std::string changed = frozen_at(2, "weight_decay = 0.5\n");
@@ -159,7 +161,7 @@ TEST_CASE("loading: options that have changed are told, each with both values, a
 }
 
 TEST_CASE("loading: what is damaged is told and passed over, for an older one that is whole") {
-  const ScratchFolder root;
+  const RunFolder root;
   train_and_save(2, compressed_run, root.path(), {3, 4, 5});
   const fs::path last = at_step(root.path(), 5), middle = at_step(root.path(), 4);
   fs::resize_file(last / "state.safetensors", fs::file_size(last / "state.safetensors") - 8);
@@ -190,14 +192,44 @@ TEST_CASE("loading: what is damaged is told and passed over, for an older one th
   check_tells(refusal(compressed_run, middle), "the checkpoint has format version 9, this onebit");
 }
 
+TEST_CASE("saving and loading: ranks that ask for different things, or see different folders, are told so") {
+  const RunFolder root;
+  train_and_save(2, compressed_run, root.path(), {4});
+  std::vector<Tensors> models = garbage_of(2);
+  std::vector<std::string> texts(2);
+  with_sessions(2, compressed_run, models, [&](Session& session, Tensors&) {
+    const bool second = session.rank() == 1;
+    std::string& text = texts[static_cast<size_t>(session.rank())];
+    LoadOptions parameters_alone;
+    parameters_alone.ignore_state = second;
+    text = message_of([&] { session.load(root.path(), parameters_alone); }) + "\n";
+    text += message_of([&] { session.load(second ? root / "elsewhere" : root.path()); }) + "\n";
+    SaveOptions waits_not;
+    waits_not.wait = !second;
+    text += message_of([&] { session.save(root.path(), waits_not); }) + "\n";
+    if (second) session.set_next_step(2);
+    text += message_of([&] { session.save(root.path()); }) + "\n";
+    session.set_next_step(1);
+    session.load(root.path());
+    take_step(session, 5);
+  });
+  CHECK(texts[0] == texts[1]);
+  check_tells(texts[0], "rank 1 ignores state, rank 0 takes state: every rank must call load() with the same options");
+  check_tells(texts[0], "rank 1 sees no checkpoint there: checkpoints need a folder that all machines share, under one name");
+  check_tells(texts[0],
+              "rank 1 saves step 0 with hashes xxh3-128, keeping all, without waiting, rank 0 step 0 with hashes xxh3-128, "
+              "keeping all: every rank must call save() after the same step, with the same options");
+  check_tells(texts[0], "rank 1 saves step 1 with ");
+}
+
 TEST_CASE("loading: where there is none, it is unavailable, so that training can begin") {
-  const ScratchFolder root;
+  const RunFolder root;
   CHECK(refusal(compressed_run, root.path(), Code::unavailable) == root.path().string() + ": there is no checkpoint here");
   CHECK(refusal(compressed_run, root / "nowhere", Code::unavailable) != "");
 }
 
 TEST_CASE("saving: what the system refuses is the same error on all ranks, and the session goes on and saves elsewhere") {
-  const ScratchFolder root;
+  const RunFolder root;
   root.file("file", "not a folder");
   std::vector<Tensors> models = model_of(2);
   std::vector<std::string> texts(2);
@@ -215,7 +247,7 @@ TEST_CASE("saving: what the system refuses is the same error on all ranks, and t
   });
   CHECK(texts[0] == texts[1]);
   check_tells(texts[0], "rank 0: " + (root / "file").string() + ": is not a folder, and one is expected");
-  check_tells(texts[0], "a hash is xxh3-128 or sha256, found \"md5\"");
+  check_tells(texts[0], "\na hash is xxh3-128 or sha256, found \"md5\"");
   check_tells(texts[0], "keep is how many checkpoints stay, 0 for all; found -1");
   check_tells(texts[0], "rank 1: a safetensors file cannot have two entries \"blob/a\"");
   CHECK(list_checkpoints(root.path()).entries.empty());
@@ -223,7 +255,7 @@ TEST_CASE("saving: what the system refuses is the same error on all ranks, and t
 
 TEST_CASE("saving: a folder that may not be written") {
   if (::geteuid() == 0) return;  // who may write everywhere
-  const ScratchFolder root;
+  const RunFolder root;
   ::chmod(root.path().c_str(), 0555);
   std::vector<Tensors> models = model_of(2);
   with_sessions(2, compressed_run, models, [&](Session& session, Tensors&) {
@@ -235,7 +267,7 @@ TEST_CASE("saving: a folder that may not be written") {
 }
 
 TEST_CASE("set_next_step beyond a freeze that the options fix needs a checkpoint, or the steps before it") {
-  const ScratchFolder root;
+  const RunFolder root;
   std::vector<Tensors> models = model_of(1);
   with_sessions(1, frozen_at(3), models, [&](Session& session, Tensors&) {
     session.set_next_step(3);

@@ -3,14 +3,27 @@
 // interrupted: parameters, state, errors, means that are kept, and whatever else the next steps depend on.
 #include <doctest/doctest.h>
 
+#include <cstdlib>
+#include <limits>
 #include <mutex>
+#include <random>
 
 #include "core/saving/saving_runs.hpp"
+#include "onebit/safetensors.hpp"
+#include "support/text.hpp"
 
 using namespace onebit;
 using namespace onebit::test;
 
 namespace {
+
+struct SavedRun {
+  std::string name;
+  int ranks = 1;
+  std::string toml;
+  int64_t last = 0;                               // step
+  std::vector<std::vector<int64_t>> stages = {};  // steps of each, after which it is loaded
+};
 
 std::string optimizer_table(const std::string& name) {
   const std::string plugin = "[optimizer]\nplugin = \"" + name + "\"\nlr = 0.01\nweight_decay = 0.01\n";
@@ -21,46 +34,82 @@ std::string optimizer_table(const std::string& name) {
   return plugin + "freeze_step = 3\ndense = [\"b\"]\n";
 }
 
-std::vector<int64_t> stages_of(const std::string& name) {
-  if (name == "zeroone_adam") return {2, 4, 5, 9, 11, 15};
-  return name == "adam" || name == "lamb" ? std::vector<int64_t>{3, 6} : std::vector<int64_t>{2, 3, 4, 7, 9};
+// 0/1 Adam: dense and compressed in turn; frozen; a sync in every step; between two syncs. The others: dense; frozen; with the
+// momentum gone; later.
+std::vector<std::vector<int64_t>> stages_of(const std::string& name) {
+  if (name == "adam" || name == "lamb") return {{1, 2, 3, 4, 5}};
+  if (name == "zeroone_adam") return {{1, 2, 3, 4}, {5}, {6, 7, 8, 10, 12}, {9, 11, 13, 14, 15}};
+  return {{1, 2}, {3}, {4}, {5, 6, 7, 8}};
 }
 
-// Each pair of optimizer, number of ranks, topology and dtype of dense rounds is in one of these.
-std::vector<SavedRun> paired_runs() {
+struct Cell {
+  const char* optimizer;
+  int ranks;
+  bool machines, half;
+};
+
+bool all_are_wanted() {
+  const char* const cells = std::getenv("ONEBIT_SAVING_CELLS");
+  return cells != nullptr && std::string(cells) == "all";
+}
+
+// Each pair of optimizer, number of ranks, topology and dtype of dense rounds is in one of these; or all that there are.
+std::vector<Cell> cells_of_runs() {
   const char* const names[] = {"adam", "lamb", "onebit_adam", "onebit_lamb", "zeroone_adam"};
   const int ranks[] = {1, 2, 4};
-  std::vector<SavedRun> runs;
+  std::vector<Cell> cells;
   for (int i = 0; i < 5; ++i)
-    for (int j = 0; j < 3; ++j) {
-      const bool grid = (i + j) % 2 == 1, half = (i + 2 * j) / 2 % 2 == 1;
-      const std::string exchange = std::string("[exchange]\nbucket_bytes = 8192\ntopology = \"") +
-                                   (grid ? "hierarchical" : "flat") + "\"\ndense_dtype = \"" + (half ? "fp16" : "fp32") +
-                                   "\"\n";
-      runs.push_back({std::string(names[i]) + ", " + std::to_string(ranks[j]) + " ranks, " + (grid ? "hierarchical" : "flat") +
-                          (half ? ", fp16" : ""),
-                      ranks[j], optimizer_table(names[i]) + codec_table + threads_table(ranks[j] == 4 ? 2 : 1) + exchange,
-                      stages_of(names[i])});
-    }
-  return runs;
+    for (int j = 0; j < 3; ++j)
+      for (const bool machines : {false, true})
+        for (const bool half : {false, true}) {
+          const bool in_pairs = machines == ((i + j) % 2 == 1) && half == ((i + 2 * j) / 2 % 2 == 1);
+          if (in_pairs || all_are_wanted()) cells.push_back({names[i], ranks[j], machines, half});
+        }
+  return cells;
 }
+
+SavedRun run_of(const Cell& cell) {
+  const std::string name = cell.optimizer;
+  SavedRun run = {name + ", " + std::to_string(cell.ranks) + " ranks, " + (cell.machines ? "hierarchical" : "flat") +
+                      (cell.half ? ", fp16" : ", fp32"),
+                  cell.ranks, optimizer_table(name) + codec_table + threads_table(cell.ranks == 4 ? 2 : 1)};
+  run.toml += std::string("[exchange]\nbucket_bytes = 8192\ntopology = \"") + (cell.machines ? "hierarchical" : "flat") +
+              "\"\ndense_dtype = \"" + (cell.half ? "fp16" : "fp32") + "\"\n";
+  run.stages = stages_of(name);
+  run.last = name == "zeroone_adam" ? 17 : run.stages.back().back() + 1;
+  return run;
+}
+
+// The one of these that is tried.
+class RandomStep {
+ public:
+  RandomStep() {
+    const char* const seed = std::getenv("ONEBIT_SAVING_SEED");
+    random_.seed(seed == nullptr ? 1U : static_cast<uint32_t>(std::stoul(seed)));
+  }
+  int64_t of(const std::vector<int64_t>& stage) { return stage[random_() % stage.size()]; }
+
+ private:
+  std::mt19937 random_;
+};
 
 using Course = std::vector<std::vector<Tensors>>;  // parameters by step and rank, from step 1 on
 
+// Saves after every step.
 Course train_whole(const SavedRun& run, const fs::path& root) {
-  Course course(static_cast<size_t>(run.saves.back()) + 1, std::vector<Tensors>(static_cast<size_t>(run.ranks)));
+  Course course(static_cast<size_t>(run.last) + 1, std::vector<Tensors>(static_cast<size_t>(run.ranks)));
   std::vector<Tensors> models = model_of(run.ranks);
   with_sessions(run.ranks, run.toml, models, [&](Session& session, Tensors& own) {
-    for (int64_t step = 1; step <= run.saves.back(); ++step) {
+    for (int64_t step = 1; step <= run.last; ++step) {
       take_step(session, step);
       course[static_cast<size_t>(step)][static_cast<size_t>(session.rank())] = own;
-      if (std::count(run.saves.begin(), run.saves.end(), step) > 0) session.save(root);
+      session.save(root);
     }
   });
   return course;
 }
 
-// Goes on from one of the checkpoints in new sessions, and saves where the whole run did.
+// Goes on from one of the checkpoints in new sessions, and compares every byte of parameters and state after every step.
 void go_on_from(const SavedRun& run, int64_t from, const fs::path& root, const fs::path& again, const Course& course) {
   std::vector<Tensors> models = garbage_of(run.ranks);
   with_sessions(run.ranks, run.toml, models, [&](Session& session, Tensors& own) {
@@ -71,58 +120,136 @@ void go_on_from(const SavedRun& run, int64_t from, const fs::path& root, const f
     require(session.next_step() == from + 1, "the step number was not restored");
     require(same_bits(own, course[static_cast<size_t>(from)][rank]), "parameters were not restored");
     session.save(again);
-    for (int64_t step = from + 1; step <= run.saves.back(); ++step) {
+    for (int64_t step = from + 1; step <= run.last; ++step) {
       take_step(session, step);
       require(same_bits(own, course[static_cast<size_t>(step)][rank]), "parameters differ at step " + std::to_string(step));
-      if (std::count(run.saves.begin(), run.saves.end(), step) > 0) session.save(again);
+      session.save(again);
     }
   });
-  for (const int64_t step : run.saves)
-    if (step >= from) CHECK(difference(at_step(root, step), at_step(again, step)) == "");
+  for (int64_t step = from; step <= run.last; ++step) CHECK(difference(at_step(root, step), at_step(again, step)) == "");
 }
+
+// What there is to compare, so that nothing is found equal for lack of it.
+struct Seen {
+  int apart = 0, errors = 0, retained = 0, frozen = 0;
+
+  void add(const nlohmann::json& session) {
+    apart += session.at("apart").get<bool>() ? 1 : 0;
+    errors += session.at("errors").get<bool>() ? 1 : 0;
+    retained += session.at("retained").is_null() ? 0 : 1;
+    frozen += session.at("progress").at("frozen_at") != 0 ? 1 : 0;
+  }
+};
 
 }  // namespace
 
-TEST_CASE("saving: a run goes on to the bit, from each stage of each optimizer, and saves the same files") {
-  int apart = 0, errors = 0, retained = 0;
-  for (const SavedRun& run : paired_runs()) {
+TEST_CASE("saving: a run goes on to the bit from a random step of each stage, in each optimizer, and saves the same files") {
+  Seen seen;
+  RandomStep random;
+  const std::vector<Cell> cells = cells_of_runs();
+  for (const Cell& cell : cells) {
+    const SavedRun run = run_of(cell);
     CAPTURE(run.name);
-    const ScratchFolder root;
+    const RunFolder root;
     const Course course = train_whole(run, root.path());
-    for (const int64_t step : run.saves) {
-      const nlohmann::json session = session_of(at_step(root.path(), step));
-      apart += session.at("apart").get<bool>() ? 1 : 0;
-      errors += session.at("errors").get<bool>() ? 1 : 0;
-      retained += session.at("retained").is_null() ? 0 : 1;
-    }
-    for (const int64_t from : run.saves) {
+    for (const std::vector<int64_t>& stage : run.stages) {
+      const int64_t from = random.of(stage);
       CAPTURE(from);
-      const ScratchFolder again;
+      seen.add(session_of(at_step(root.path(), from)));
+      const RunFolder again;
       go_on_from(run, from, root.path(), again.path(), course);
     }
   }
-  CHECK(apart >= 3);  // what is compared was there
-  CHECK(errors >= 10);
-  CHECK(retained >= 10);
+  if (all_are_wanted()) MESSAGE("cells: ", cells.size());
+  CHECK(cells.size() == (all_are_wanted() ? 60 : 15));
+  CHECK(seen.apart >= 3);  // of 0/1 Adam on 1, 2 and 4 ranks
+  CHECK(seen.errors >= 8);
+  CHECK(seen.retained >= 12);
+  CHECK(seen.frozen >= 27);
 }
 
 TEST_CASE("saving: scales of a tensor or a bucket, whose blocks depend on the number of ranks, and small tensors as fp32") {
   for (const char* scale : {"tensor", "bucket"}) {
     CAPTURE(scale);
-    const SavedRun run = {scale,
-                          3,
+    const SavedRun run = {scale, 3,
                           "[optimizer]\nplugin = \"onebit_adam\"\nlr = 0.01\nfreeze_step = 2\n" + codec_table + "scale = \"" +
                               scale + "\"\n" + threads_table() + "[exchange]\nbucket_bytes = 8192\ndense_below = 20\n",
-                          {2, 4, 6}};
-    const ScratchFolder root, again;
+                          6};
+    const RunFolder root, again;
     const Course course = train_whole(run, root.path());
     go_on_from(run, 4, root.path(), again.path(), course);
   }
 }
 
+TEST_CASE("saving: options of an optimizer that have state of their own, clipping, and groups") {
+  const std::string group = "[[optimizer.group]]\ntensors = [\"a\"]\nlr = 0.02\nweight_decay = 0.1\n";
+  const std::string one_bit = "[optimizer]\nplugin = \"onebit_";
+  for (const std::string& optimizer :
+       {one_bit + "adam\"\nlr = 0.01\nfreeze_step = \"auto\"\nfreeze_threshold = 0.6\nbetas = [0.9, 0.9]\n",
+        one_bit + "adam\"\nlr = 0.01\nfreeze_step = 3\nmessage = \"momentum\"\n",
+        one_bit + "lamb\"\nlr = 0.01\nfreeze_step = 3\nmessage = \"momentum\"\ntrust_ratio = \"frozen\"\n",
+        std::string("[optimizer]\nplugin = \"zeroone_adam\"\nlr = 0.01\nvar_freeze_step = 5\nlocal_step_scaler = 2\n") +
+            "local_step_clipper = 4\nvariance_stage = \"gradient\"\nmessage = \"momentum\"\n"}) {
+    CAPTURE(optimizer);
+    const SavedRun run = {"", 2, optimizer + group + codec_table + threads_table() + "[session]\nclip_norm = 0.3\n", 10};
+    const RunFolder root;
+    const Course course = train_whole(run, root.path());
+    for (const int64_t from : {3, 6}) {
+      const RunFolder again;
+      go_on_from(run, from, root.path(), again.path(), course);
+    }
+  }
+}
+
+TEST_CASE("saving: steps that were skipped, a sync that was asked for and a local step that one rank missed") {
+  const std::string toml = with_local_steps() + "[session]\nmax_skipped = 4\n";
+  const auto step_with = [](Session& session, int64_t step, bool breaks) {
+    Tensors gradients = noisy(saved_model(), step, session.rank());
+    if (breaks) gradients[0][7] = std::numeric_limits<float>::infinity();
+    return session.step(pointers(gradients));
+  };
+  const auto finish = [&](Session& session, const fs::path& folder) {
+    for (int64_t step = 14; step <= 17; ++step) step_with(session, step, false);
+    session.save(folder);
+  };
+  const RunFolder root;
+  std::vector<Tensors> models = model_of(2);
+  with_sessions(2, toml, models, [&](Session& session, Tensors&) {
+    for (int64_t step = 1; step <= 8; ++step) step_with(session, step, false);
+    session.request_sync();
+    for (int i = 0; i < 3; ++i) require(step_with(session, 9, true).skipped, "a step was not skipped");
+    session.save(root / "skipped");
+    for (int64_t step = 9; step <= 12; ++step) step_with(session, step, false);
+    require(step_with(session, 13, session.rank() == 1).local, "the step was not local");
+    session.request_sync();  // else the next is local, too
+    session.save(root / "missed");
+    finish(session, root / "whole");
+  });
+  const nlohmann::json skipped = session_of(at_step(root / "skipped", 8)).at("progress");
+  CHECK(skipped.at("skipped_in_a_row") == 3);
+  CHECK(skipped.at("first_skipped").get<std::string>().find("step 9: the gradient of 'a'") == 0);
+  CHECK(session_of(at_step(root / "missed", 13)).at("progress").at("sync_requested") == true);
+  models = garbage_of(2);
+  with_sessions(2, toml, models, [&](Session& session, Tensors&) {
+    session.load(root / "missed");
+    session.save(root / "again");
+    finish(session, root / "again");
+    session.load(root / "skipped");
+    std::string text;
+    try {
+      step_with(session, 9, true);
+    } catch (const Error& e) {
+      text = e.what();
+    }
+    require(contains(text, "4 steps in a row were skipped"), "the count of skipped steps began anew: " + text);
+  });
+  CHECK(difference(at_step(root / "missed", 13), at_step(root / "again", 13)) == "");
+  CHECK(difference(at_step(root / "whole", 17), at_step(root / "again", 17)) == "");
+}
+
 TEST_CASE("saving: before the first step, and into a session that has trained beyond the checkpoint") {
-  const ScratchFolder root, again;
-  const SavedRun run = {"", 2, frozen_at(3, "dense = [\"b\"]\n"), {2, 6}};
+  const RunFolder root, again;
+  const SavedRun run = {"", 2, frozen_at(3, "dense = [\"b\"]\n"), 6};
   const Course course = train_whole(run, root.path());
   std::vector<Tensors> models = garbage_of(2);
   with_sessions(2, run.toml, models, [&](Session& session, Tensors& own) {
@@ -141,7 +268,7 @@ TEST_CASE("saving: before the first step, and into a session that has trained be
 }
 
 TEST_CASE("saving: while an AtAnchor lives the same is saved, and nothing is loaded") {
-  const ScratchFolder root, again;
+  const RunFolder root, again;
   std::vector<Tensors> models = model_of(2);
   std::string refusal;
   std::mutex mutex;
@@ -163,9 +290,8 @@ TEST_CASE("saving: while an AtAnchor lives the same is saved, and nothing is loa
 }
 
 TEST_CASE("saving: the parameters are a file that others read, row by row, whatever their order in memory") {
-  const ScratchFolder root;
+  const RunFolder root;
   train_and_save(2, with_local_steps(), root.path(), {9});
-  std::vector<Tensors> models = garbage_of(1);
   const SafetensorsReader reader(at_step(root.path(), 9) / "model.safetensors");
   CHECK(reader.metadata().at("format") == "pt");
   CHECK(reader.entries().size() == 5);
@@ -185,7 +311,7 @@ TEST_CASE("saving: the parameters are a file that others read, row by row, whate
 }
 
 TEST_CASE("saving: blobs come back, each rank's own and those of all; the last checkpoint is taken, older ones are pruned") {
-  const ScratchFolder root;
+  const RunFolder root;
   std::vector<Tensors> models = model_of(2);
   with_sessions(2, frozen_at(2), models, [&](Session& session, Tensors&) {
     for (int64_t step = 1; step <= 4; ++step) {

@@ -3,11 +3,14 @@
 // two checkpoints apart.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -19,6 +22,15 @@
 namespace onebit::test {
 
 namespace fs = std::filesystem;
+
+// Gone afterwards. In memory where that can be: hundreds of saves on a busy disk would make these tests wait for it.
+inline fs::path fast_folder() {
+  const char* const memory = "/dev/shm";
+  return ::access(memory, W_OK | X_OK) == 0 ? fs::path(memory) : fs::temp_directory_path();
+}
+struct RunFolder : ScratchFolder {
+  RunFolder() : ScratchFolder(fast_folder()) {}
+};
 
 // Names, shapes and orders in memory; "c" is channels last, "e" has no elements.
 inline std::vector<Parameter> shaped(Tensors& values) {
@@ -47,13 +59,6 @@ inline std::vector<const float*> given(const Tensors& gradients, int64_t step, i
   if (step % 3 == 0 && rank == 0) all[1] = nullptr;
   return all;
 }
-
-struct SavedRun {
-  std::string name;
-  int ranks = 1;
-  std::string toml;
-  std::vector<int64_t> saves;  // after these steps; the last one ends the run
-};
 
 inline StepReport take_step(Session& session, int64_t step) {
   session.set_learning_rate_factor(step < 4 ? 1.0 : 0.5);
