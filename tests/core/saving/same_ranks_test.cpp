@@ -310,7 +310,7 @@ TEST_CASE("saving: the parameters are a file that others read, row by row, whate
         for (size_t w = 0; w < 11; ++w, ++i) REQUIRE(rows[i] == last[n * 165 + c + h * 33 + w * 3]);
 }
 
-TEST_CASE("saving: blobs come back, each rank's own and those of all; the last checkpoint is taken, older ones are pruned") {
+TEST_CASE("saving: blobs come back, each rank's own and those of all, the last checkpoint is taken, older ones are pruned") {
   const RunFolder root;
   std::vector<Tensors> models = model_of(2);
   with_sessions(2, frozen_at(2), models, [&](Session& session, Tensors&) {
