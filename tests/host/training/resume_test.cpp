@@ -171,7 +171,7 @@ TEST_CASE("options of [train] that are others now are told with both values") {
   CHECK(run.summary.steps == 100);
 }
 
-TEST_CASE("checkpoints that can't be saved are a warning, or by option the end; the results are written in any case") {
+TEST_CASE("checkpoints that can't be saved are a warning, or by option the end, and results are written in any case") {
   const auto configuration = training_configuration(kSavedOptimizers[0], kSavedLoop);
   TrainingRun undisturbed;
   train(undisturbed, 2, configuration);
@@ -227,7 +227,7 @@ TEST_CASE("with the state ignored, another optimizer begins with the parameters 
   CHECK_THROWS_WITH_AS(train(run, 2, configuration, {}, 0, plan), doctest::Contains("--ignore-state needs one"), onebit::Error);
 }
 
-TEST_CASE("a damaged checkpoint is not taken, the one before it is; and where all are damaged no run begins") {
+TEST_CASE("a damaged checkpoint is not taken, but the one before it, and where all are damaged no run begins") {
   const auto configuration = training_configuration(kSavedOptimizers[1], kSavedLoop);
   TrainingRun undisturbed, run;
   train(undisturbed, 2, configuration);
