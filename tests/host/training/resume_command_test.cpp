@@ -173,7 +173,7 @@ TEST_CASE("train: another optimizer is refused the state of a checkpoint, and be
   const std::string resumed = once + "--resume " + (run.folder / kRestartable / "checkpoints").string();
   const Outcome refused = run_onebit(resumed);
   CHECK(refused.status == 1);
-  CHECK_SAYS(refused, "the optimizer was onebit_adam when it was saved and is lamb here; load it with ignore_state");
+  CHECK_SAYS(refused, "the optimizer was \"onebit_adam\" when it was saved and is \"lamb\" here; load it with ignore_state");
   const Outcome outcome = run_onebit(resumed + " --ignore-state");
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   CHECK_SAYS(outcome, "step-00000060: the run begins with the parameters of step 60, saved by 2 ranks");
