@@ -181,6 +181,23 @@ TEST_CASE("saving: scales of a tensor or a bucket, whose blocks depend on the nu
   }
 }
 
+TEST_CASE("saving: with other buckets and worker threads, too, the steps that follow are the same to the bit") {
+  const std::string exchange = "[exchange]\nbucket_bytes = ", threads = "\n[session]\nthreads = ";
+  const SavedRun run = {"", 3, frozen_at(3) + exchange + "8192" + threads + "1\n", 8};
+  const RunFolder root;
+  const Course course = train_whole(run, root.path());
+  std::vector<Tensors> models = garbage_of(3);
+  with_sessions(3, frozen_at(3) + exchange + "2048" + threads + "3\n", models, [&](Session& session, Tensors& own) {
+    const LoadReport report = session.load(at_step(root.path(), 5));
+    require(report.changed == std::vector<std::string>{"exchange.bucket_bytes: 8192 when it was saved, 2048 now"},
+            "something else is told to have changed");
+    for (int64_t step = 6; step <= 8; ++step) {
+      take_step(session, step);
+      require(same_bits(own, course[static_cast<size_t>(step)][static_cast<size_t>(session.rank())]), "parameters differ");
+    }
+  });
+}
+
 TEST_CASE("saving: options of an optimizer that have state of their own, clipping, and groups") {
   const std::string group = "[[optimizer.group]]\ntensors = [\"a\"]\nlr = 0.02\nweight_decay = 0.1\n";
   const std::string one_bit = "[optimizer]\nplugin = \"onebit_";
