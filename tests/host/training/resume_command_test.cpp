@@ -75,10 +75,10 @@ TEST_CASE("train: mpirun in a loop goes on after a rank was killed") {
   const std::string expected = undisturbed_hash(run);
   const std::string rank = "sh -c 'echo $$ >" + run.folder.path().string() +
                            "/rank$OMPI_COMM_WORLD_RANK$PMI_RANK; exec \"$@\"' sh " + onebit_command() + " ";
-  const Outcome outcome = run_shell(
-      "export PATH; " + killer(run, "rank1") +
-      restart_loop("env " + onebit::test::mpirun_command(2) + rank + resumable(run, "--set communicator.plugin=mpi")) +
-      "; wait; exit 0");
+  const Outcome outcome = run_shell("export PATH; " + killer(run, "rank1") +
+                                    restart_loop("env OMPI_MCA_odls_base_sigkill_timeout=0 " + onebit::test::mpirun_command(2) +
+                                                 rank + resumable(run, "--set communicator.plugin=mpi")) +
+                                    "; wait; exit 0");
   CHECK_SAYS(outcome, ": goes on after step ");
   CHECK_MESSAGE(run.summary(kRestartable)["parameter_hash"] == expected, outcome.text);
 }
