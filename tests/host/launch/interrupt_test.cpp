@@ -80,7 +80,7 @@ TEST_CASE("a second signal of the same kind ends the process at once") {
           }) == 128 + signal);
 }
 
-TEST_CASE("what a launcher hands on besides what the terminal sent is the same wish; a second later it is another") {
+TEST_CASE("what a launcher hands on besides what the terminal sent is the same wish, and a second later it is another") {
   CHECK(status_of([] {
           const Interruptible interruptible(1000);
           std::raise(SIGINT);

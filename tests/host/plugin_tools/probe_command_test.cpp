@@ -78,7 +78,7 @@ TEST_CASE("probe: a refusal is told with its reason") {
   CHECK(absent["reason"].get<std::string>().find("the file can't be found") != std::string::npos);
 }
 
-TEST_CASE("probe: what is not available here is no error; what can't be made is one") {
+TEST_CASE("probe: what is not available here is no error, and what can't be made is one") {
   const Outcome away = run_onebit("plugins probe " + in_quotes(bad_plugin("probe_unavailable")));
   CHECK(away.status == 0);
   CHECK_SAYS(away, "not available here: no abacus in this machine");

@@ -209,7 +209,7 @@ std::string as_fp32(const std::vector<float>& values) {
 
 }  // namespace
 
-TEST_CASE("a trace in BF16 is replayed as the same numbers in F32 are; buffers that no gradient belongs to are left out") {
+TEST_CASE("a trace in BF16 is replayed as the same numbers in F32 are, and buffers that no gradient belongs to are left out") {
   const std::vector<float> parameter = {1, -2.5F, 0.125F}, gradient = {0.5F, -0.0625F, 3};
   const ScratchFolder folder;
   folder.file("c.toml", kAdam);
