@@ -28,8 +28,5 @@ function(onebit_plugin_on_cpu name)
   target_link_libraries(${name}_on_cpu PRIVATE onebit_flags)
   set_target_properties(${name}_on_cpu PROPERTIES BUILD_WITH_INSTALL_RPATH OFF
     OUTPUT_NAME ${name} LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/onebit/plugins_on_cpu)
-  if(ONEBIT_CUDA) # clang-tidy looks at the plugin for CUDA itself
-    set_target_properties(${name}_on_cpu PROPERTIES EXPORT_COMPILE_COMMANDS OFF)
-  endif()
   add_dependencies(onebit_plugins_on_cpu ${name}_on_cpu)
 endfunction()

@@ -131,7 +131,7 @@ TEST_CASE("a launch that no device could run is refused") {
   CHECK(cudaLaunchKernelEx(&nowhere, store, out.data(), 1) == cudaErrorInvalidResourceHandle);
 }
 
-TEST_CASE("__syncthreads: nobody goes on before all have come; those who returned are not waited for") {
+TEST_CASE("__syncthreads: nobody goes on before all have come, and those who returned are not waited for") {
   const TestStream stream;
   for (const unsigned there : {256U, 255U, 32U, 1U}) {
     std::vector<int> expected(3 * 256);

@@ -143,7 +143,7 @@ TEST_CASE("pinned memory is known as such") {
   CHECK(cudaFree(pinned.get()) == cudaErrorInvalidValue);
 }
 
-TEST_CASE("a device has so much memory and no more; a test may let any call fail") {
+TEST_CASE("a device has so much memory and no more, and a test may let any call fail") {
   emulation::set_device_memory(1000);
   void *first = nullptr, *second = nullptr;
   CHECK(cudaMalloc(&first, 600) == cudaSuccess);
@@ -212,7 +212,7 @@ TEST_CASE("memory that comes and goes in a stream's order") {
   CHECK(emulation::counters().device_bytes == before);
 }
 
-TEST_CASE("streams: the default one is refused, but for events; a handle that is gone is known to be") {
+TEST_CASE("streams: the default one is refused, but for events, and a handle that is gone is known to be") {
   DeviceArray<int> device(1);
   CHECK(cudaMemsetAsync(device.data(), 0, 4, nullptr) == cudaErrorInvalidResourceHandle);
   CHECK(cudaStreamSynchronize(nullptr) == cudaErrorInvalidResourceHandle);
@@ -258,7 +258,7 @@ TEST_CASE("events order streams, as they were when they were recorded") {
   CHECK(device.get() == std::vector<int>(2, 0x01010101));
 }
 
-TEST_CASE("events: the default stream can be waited for, and can wait; the application may use it") {
+TEST_CASE("events: the default stream can be waited for, and can wait, and the application may use it") {
   const TestStream own;
   const TestEvent made, used;
   DeviceArray<int> gradient(std::vector<int>{0}), parameter(std::vector<int>{0});

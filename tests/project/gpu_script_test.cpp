@@ -83,7 +83,8 @@ TEST_CASE("dev gpu: a test that fails, dies or takes too long is a row of its ow
   }
 }
 
-TEST_CASE("dev gpu: a test that finds no device has failed where there is a GPU; one that lacks something else is skipped") {
+TEST_CASE(
+    "dev gpu: a test that finds no device has failed where there is a GPU, and one that lacks something else is skipped") {
   const Machine machine;
   machine.tests("***Skipped", 0);
   machine.log_of_tests("1/1 Testing: gpu_test: one case\nSKIPPED: unavailable: no CUDA device can be used: no driver\n");

@@ -118,7 +118,7 @@ TEST_CASE("every 16-bit number comes back as the float it is, and a NaN as a qui
     });
 }
 
-TEST_CASE("any number of elements, added with a weight; nothing is touched beyond them") {
+TEST_CASE("any number of elements, added with a weight, and nothing is touched beyond them") {
   std::mt19937 random(2);
   std::normal_distribution<float> normal;
   for (const WireType type : {WireType::fp32, WireType::fp16, WireType::bf16}) {

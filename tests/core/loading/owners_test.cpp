@@ -52,7 +52,7 @@ std::string owners_error(const std::string& owners) {
 }  // namespace
 
 TEST_CASE(
-    "a library of a service account: refused with its owner, its file and the option; loaded where the owner is trusted") {
+    "a library of a service account: refused with its owner, its file and the option, and loaded where the owner is trusted") {
   const Service service;
   if (!service.is_there) return;
   const std::string refused = service.reason("");
@@ -67,7 +67,7 @@ TEST_CASE(
   CHECK(service.reason("trusted_owners = []\n") == refused);
 }
 
-TEST_CASE("a trusted owner is one by name, too; and errors give names") {
+TEST_CASE("a trusted owner is one by name, too, and errors give names") {
   const Service service;
   const passwd* const nobody = ::getpwnam("nobody");
   if (!service.is_there || nobody == nullptr) return;

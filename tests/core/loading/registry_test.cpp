@@ -134,7 +134,7 @@ TEST_CASE("a plugin that can't be used on this machine loads, and says so when i
             "): optimizer 'plain' for cpu can't be used on this machine: no abacus in this machine");
 }
 
-TEST_CASE("the manifest's path: files and folders, relative to it; what is wrong says where it was written") {
+TEST_CASE("the manifest's path: files and folders, relative to it, and what is wrong says where it was written") {
   const ScratchFolder folder;
   fs::create_directory(folder / "more");
   put(folder, "none", "one.so");

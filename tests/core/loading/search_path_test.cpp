@@ -58,7 +58,7 @@ std::string list(const fs::path& command, const std::string& environment, const 
 }  // namespace
 
 TEST_CASE(
-    "the manifest's path, then the environment's, then the installed ones; of two in folders neither is chosen silently") {
+    "the manifest's path, then the environment's, then the installed ones, and of two in folders neither is chosen silently") {
   const ScratchFolder at;
   put(at / "manifest", "none", "a.so");
   put(at / "environment", "throwing", "a.so");

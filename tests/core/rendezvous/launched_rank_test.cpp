@@ -52,7 +52,7 @@ TEST_CASE("a rank as torchrun starts it") {
   CHECK(self.job == "job-7");
 }
 
-// As `srun -n 4 torchrun --nproc-per-node 1 ...`: four jobs of one process each.
+// As `srun -n 4 torchrun --nproc_per_node 1 ...`: four jobs of one process each.
 TEST_CASE("a job of one process is none of the ranks of the step that its torchrun runs in") {
   const LaunchedRank self = read({{"TORCHELASTIC_RUN_ID", "job-7"},
                                   {"RANK", "0"},

@@ -125,7 +125,7 @@ TEST_CASE("a release frees the memory of all other tensors, and the footprint te
   CHECK(sum_bytes("dense = ['*']\n", 3) == sum_bytes("dense = ['*']\n", 1));
 }
 
-TEST_CASE("in compressed rounds exempt tensors are sent as fp32, the others as bits; and that is what check says") {
+TEST_CASE("in compressed rounds exempt tensors are sent as fp32, the others as bits, and that is what check says") {
   const auto bits = [](int64_t count) { return 4 + (count + 31) / 32 * 4; };  // of a block: a scale, and signs
   const int64_t coded = 2 * bits(4096) + bits(9001 - 2 * 4096) + bits(17), exempt = 4 * (100 + 5000);
   const std::string toml = summing("dense = ['t1', 't3']\n");

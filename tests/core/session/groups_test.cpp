@@ -87,7 +87,7 @@ TEST_CASE("how far a pattern is from a name") {
   CHECK(nearest_names("*", {}) == "; the model has no tensors");
 }
 
-TEST_CASE("exempt tensors and groups are found by name; the first group that matches counts") {
+TEST_CASE("exempt tensors and groups are found by name, and the first group that matches counts") {
   CHECK(roles(adam_with_groups("")) == "0 0 0 0 0");
   CHECK(roles(adam_with_groups("dense = []\n")) == "0 0 0 0 0");
   CHECK(roles(adam_with_groups("dense = ['*.bias', 'norm[0]']\n")) == "0 0d 0 0d 0d");

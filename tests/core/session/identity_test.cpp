@@ -62,7 +62,7 @@ TEST_CASE("two parameters of the same memory, or of a part of it, are refused by
   CHECK(refusal({{"left", {60}, data}, {"none", {0}, data + 30}, {"right", {40}, data + 60}}) == "");
 }
 
-TEST_CASE("memory of another session that lives is refused by both names; of one that has ended, it is taken") {
+TEST_CASE("memory of another session that lives is refused by both names, and of one that has ended, it is taken") {
   Tensors model = two_tensors;
   std::vector<Parameter> again = parameters_of(model);
   for (Parameter& parameter : again) parameter.name += "_again";

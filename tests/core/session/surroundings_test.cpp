@@ -141,7 +141,7 @@ void check_same(const Everything& one, const Everything& other) {
 
 }  // namespace
 
-TEST_CASE("a process in a hurry: rounding toward zero, small numbers flushed; its mode is as before after each call") {
+TEST_CASE("a process in a hurry: rounding toward zero, small numbers flushed, and its mode is as before after each call") {
   for (const char* freeze : {"1_000", "3"}) {
     std::string toml = kToml;
     toml.replace(toml.find("1_000"), 5, freeze);

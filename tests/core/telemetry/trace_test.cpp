@@ -99,7 +99,7 @@ TEST_CASE("a hierarchical trace shows the part inside a machine") {
   CHECK(names == std::set<std::string>{"agreement", "apply", "receive", "scan", "send", "serve", "share", "step", "wait"});
 }
 
-TEST_CASE("no trace, no file; and where it can't be written, that is told before training") {
+TEST_CASE("no trace, no file, and where it can't be written, that is told before training") {
   const ScratchFolder folder;
   train(onebit_adam("freeze_step = 2\n"), 2);
   CHECK(std::filesystem::is_empty(folder.path()));

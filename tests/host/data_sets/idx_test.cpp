@@ -96,7 +96,7 @@ TEST_CASE("an absent data set says how to install it") {
   CHECK_HAS(small.error(), "no " + (small.folder / "t10k-labels-idx1-ubyte.gz").string());
 }
 
-TEST_CASE("files that are not gzipped are read, too, and of both the gzipped one") {
+TEST_CASE("files that are not gzipped are read, too, and of both, the gzipped one") {
   const Small small;
   const FashionMnist expected = read_fashion_mnist(small.folder.path());
   for (const char* name : {"train-labels-idx1-ubyte", "t10k-images-idx3-ubyte"})

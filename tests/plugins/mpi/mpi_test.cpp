@@ -49,7 +49,7 @@ TEST_CASE("an embedder's MPI program trains on communicators of its own, and kee
   for (int rank = 0; rank < 4; ++rank) CHECK_SAYS(outcome, "rank " + std::to_string(rank) + ": trained with its group");
 }
 
-TEST_CASE("an embedder's MPI program that selects threads is told what to select; alone it needs no other") {
+TEST_CASE("an embedder's MPI program that selects threads is told what to select, and alone it needs no other") {
   if (!can_mpirun()) return;
   const Outcome four = mpirun(4, ONEBIT_BINARY_DIR "/bin/mpi_embed_rank threads");
   CHECK(four.status != 0);

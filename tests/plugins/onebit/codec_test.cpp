@@ -178,7 +178,7 @@ TEST_CASE("the payload, byte for byte") {
   CHECK(std::memcmp(payload.data(), expected, sizeof expected) == 0);
 }
 
-TEST_CASE("signs: only what is below zero is negative; a zero block stays zero") {
+TEST_CASE("signs: only what is below zero is negative, and a zero block stays zero") {
   const auto codec = make_compressor("onebit", options("block", "l2", 32));
   const Coder coder(*codec, 5);
   const GuardedFloats errors(5);

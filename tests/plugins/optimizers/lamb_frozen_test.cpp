@@ -68,7 +68,7 @@ TEST_CASE("onebit_lamb: the average of trust ratios has no bias, however few the
     }
 }
 
-TEST_CASE("onebit_lamb: steps in which a norm is 0 do not count; where all were so the coefficient is 1") {
+TEST_CASE("onebit_lamb: steps in which a norm is 0 do not count, and where all were so the coefficient is 1") {
   const auto optimizer = make_optimizer("onebit_lamb", freeze_at(4, "max_coeff = 0.2\nmin_coeff = 0.2"));
   TileHost host(*optimizer, {Vector(50, 1.0F), Vector(50, 1.0F)});
   while (host.number <= 4) {

@@ -117,7 +117,7 @@ TEST_CASE("onebit_lamb: both messages, with and without weight decay, against th
   }
 }
 
-TEST_CASE("onebit_lamb: dense until the freeze step, exactly; then a compressed round that is retained, without momentum") {
+TEST_CASE("onebit_lamb: dense until the freeze step, exactly, then a compressed round that is retained, without momentum") {
   for (const int64_t first : {1, 2, 4, 1000}) {
     const auto optimizer = make_optimizer("onebit_lamb", freeze_at(4));
     TileHost host(*optimizer, lamb_model({100}));

@@ -142,7 +142,7 @@ TEST_CASE("learning rate and weight decay are the group's, step by step") {
   }
 }
 
-TEST_CASE("onebit_adam: dense until the freeze step, exactly; then a compressed round that is retained, without momentum") {
+TEST_CASE("onebit_adam: dense until the freeze step, exactly, then a compressed round that is retained, without momentum") {
   for (const int64_t first : {1, 2, 4}) {
     const auto optimizer = make_optimizer("onebit_adam", freeze_at(4));
     TileHost host(*optimizer, seeded_tensors({100}, 1));

@@ -161,7 +161,7 @@ TEST_CASE("a stochastic compressor's blocks have numbers of their own, whatever 
   CHECK(words[1] == CounterRandom(9, 3, 8).word(0));
 }
 
-TEST_CASE("a compressor that describes statistics but has no measure_block says so; without statistics it is not asked") {
+TEST_CASE("a compressor that describes statistics but has no measure_block says so, and without statistics it is not asked") {
   struct Wide final : StochasticBlockCompressor {
     Codec describe() const override { return {sizeof(Codec), 32, 1, ONEBIT_SPAN_BLOCK, 0}; }
     size_t payload_size(int64_t) const override { return 4; }

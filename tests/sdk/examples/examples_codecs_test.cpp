@@ -67,7 +67,7 @@ TEST_CASE("payload sizes are what the comments say") {
   }
 }
 
-TEST_CASE("vote: the sign of each element, one bit, decoded as +-weight; no errors are kept") {
+TEST_CASE("vote: the sign of each element, one bit, decoded as +-weight, and no errors are kept") {
   const auto codec = example_codec("vote");
   CHECK(codec->describe().feedback == 0);
   CHECK(codec->describe().statistics == 0);
@@ -143,7 +143,7 @@ TEST_CASE("qsgd: right on average") {
   }
 }
 
-TEST_CASE("qsgd: feedback keeps what was rounded away; equal, huge and no finite values do no harm") {
+TEST_CASE("qsgd: feedback keeps what was rounded away, and equal, huge and no finite values do no harm") {
   const auto codec = example_codec("qsgd", "bits = 2\nfeedback = true\nblock = 32");
   CHECK(codec->describe().feedback == 1);
   const float huge = std::numeric_limits<float>::max(), not_a_number = std::numeric_limits<float>::quiet_NaN();
@@ -164,7 +164,7 @@ TEST_CASE("qsgd: feedback keeps what was rounded away; equal, huge and no finite
   CHECK(decoded[65] == -huge);
 }
 
-TEST_CASE("topk: the largest travel as they are, the others wait; of equal ones the first") {
+TEST_CASE("topk: the largest travel as they are, the others wait, and of equal ones the first") {
   const auto codec = example_codec("topk", "ratio = 0.125\nblock = 32");
   Floats values(40), errors(40);
   for (size_t i = 0; i < 40; ++i) values[i] = i % 2 == 0 ? 1.0F : -1.0F;

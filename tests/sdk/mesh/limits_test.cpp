@@ -47,7 +47,7 @@ TEST_CASE("signs of life: time in which the owner did not look counts against no
   CHECK(signs.silent(0));
 }
 
-TEST_CASE("signs of life: heartbeats are due eight times in a timeout, every 2 s at least; without a timeout never") {
+TEST_CASE("signs of life: heartbeats are due eight times in a timeout, every 2 s at least, and without a timeout never") {
   SignsOfLife often(1, 800'000'000, start), seldom(1, 300'000'000'000, start), never(1, 0, start);
   CHECK(often.interval() == 100ms);
   CHECK(seldom.interval() == 2s);

@@ -59,13 +59,13 @@ class MemoryNet {
   // Both directions between two ranks.
   void cut(int a, int b) {
     const std::lock_guard lock(mutex_);
-    streams_[at(a, b)].broken = streams_[at(b, a)].broken = true;
-    ring(a);
-    ring(b);
+    sever(a, b);
   }
+  // All at once: in between, the rank itself would tell those that it still reaches that another one has failed.
   void cut_all(int rank) {
+    const std::lock_guard lock(mutex_);
     for (int peer = 0; peer < ranks_; ++peer)
-      if (peer != rank) cut(rank, peer);
+      if (peer != rank) sever(rank, peer);
   }
   // With the mutex held, by wait's question.
   bool can_send(int from, int to) const { return broken(from, to) || streams_[at(from, to)].bytes.size() < room_; }
@@ -85,6 +85,11 @@ class MemoryNet {
   void ring(int rank) {
     rings_[static_cast<size_t>(rank)].rung = true;
     rings_[static_cast<size_t>(rank)].changed.notify_all();
+  }
+  void sever(int a, int b) {
+    streams_[at(a, b)].broken = streams_[at(b, a)].broken = true;
+    ring(a);
+    ring(b);
   }
   static void check(const Stream& stream) {
     if (stream.broken) throw Error(Code::peer_failed, "its stream is broken");

@@ -105,7 +105,7 @@ TEST_CASE("mesh: a rank that lives but does not come is given up after the stall
   }));
 }
 
-TEST_CASE("mesh: with stall = 0 a rank that lives may take any time; a call's own limit stays what it was") {
+TEST_CASE("mesh: with stall = 0 a rank that lives may take any time, and a call's own limit stays what it was") {
   const auto net = std::make_shared<MemoryNet>(2);
   check_none(outcomes(2, [&](int rank) {
     Rank self = slow_rank(net, rank, {60 * kSecond, 0});
