@@ -104,7 +104,8 @@ TEST_CASE("saving in the background: where that is asked for, another is left ou
     SaveOptions slow = in_background(true);
     slow.hash = "sha256";  // so that a rank writes for a while
     slow.keep = 1;
-    SaveReport report = {true};
+    SaveReport report;
+    report.begun = true;
     for (int64_t step = 1; step <= 50 && report.begun; ++step) {  // on a busy machine the first may be over at once
       session.set_next_step(step);
       require(session.save(root.path(), slow).begun, "there was one under way");

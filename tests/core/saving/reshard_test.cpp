@@ -235,7 +235,7 @@ TEST_CASE("saving: on as many ranks, other buckets and another topology lose not
   train_and_save(4, Grid{4, 0}.toml(one_bit_adam), root.path(), {6});
   const Sums was = left_out(at_step(root.path(), 6), 4);
   std::string buckets = Grid{4, 0}.toml(one_bit_adam);
-  buckets.replace(buckets.find("bucket_bytes = 8192"), 19, "bucket_bytes = 2048");
+  buckets.replace(buckets.find("bucket_bytes = 8192"), 19, "bucket_bytes = 4096");
   const std::pair<std::string, int> others[] = {{buckets, 4}, {Grid{4, 2}.toml(one_bit_adam), 2}};
   for (const std::pair<std::string, int>& other : others) {
     CAPTURE(other.first);
