@@ -187,9 +187,9 @@ TEST_CASE("saving: with other buckets and worker threads, too, the steps that fo
   const RunFolder root;
   const Course course = train_whole(run, root.path());
   std::vector<Tensors> models = garbage_of(3);
-  with_sessions(3, frozen_at(3) + exchange + "2048" + threads + "3\n", models, [&](Session& session, Tensors& own) {
+  with_sessions(3, frozen_at(3) + exchange + "4096" + threads + "3\n", models, [&](Session& session, Tensors& own) {
     const LoadReport report = session.load(at_step(root.path(), 5));
-    require(report.changed == std::vector<std::string>{"exchange.bucket_bytes: 8192 when it was saved, 2048 now"},
+    require(report.changed == std::vector<std::string>{"exchange.bucket_bytes: 8192 when it was saved, 4096 now"},
             "something else is told to have changed");
     for (int64_t step = 6; step <= 8; ++step) {
       take_step(session, step);
