@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Surprise: torchrun as Debian 12 ships it starts no process: torch 1.13.1 was made for Python up to 3.10, and Debian's
-#   Python is 3.11. There the loop over an IntFlag leaves out the member that is 0, so that torchrun finds no value for its
-#   own default of --redirects, and ends in an AttributeError that names neither. With --redirects 1 it works.
+# Surprise: torchrun as Debian 12 ships it starts no process. Debian's Python is 3.11, in which the loop over an IntFlag
+#   leaves out the member that is 0; so torchrun of torch 1.13.1 finds no value for its own default of --redirects, and
+#   ends in an AttributeError that names neither. With --redirects 1 it works.
 # Seen: 2026-11-29, Debian 12 package python3-torch 1.13.1+dfsg-4, Python 3.11.2.
 # Output seen:
 #   default: AttributeError: 'NoneType' object has no attribute 'get'; --redirects 1 --tee 1: [default0]:rank 0 of 1
-# Since: reported to users of torchrun, with a patch, in meta-llama/llama issue 86 of March 2023; torch 2 works.
+# Since: reported to users of torchrun, with a patch, in meta-llama/llama issue 86 of March 2023.
 # One would have guessed: a distribution's launcher starts processes with the same distribution's Python.
 set -euo pipefail
 
