@@ -13,7 +13,6 @@ using namespace onebit::test;
 namespace {
 
 constexpr size_t elements = 16384;
-
 // Bytes that rank 0 sent a step; what is before the first step counts for nobody.
 double volume(int64_t steps, const std::string& optimizer) {
   const Tensors initial = {std::vector<float>(elements)};
