@@ -5,16 +5,16 @@
 #include "support/mpirun.hpp"
 
 using onebit::test::can_mpirun;
-using onebit::test::mpirun;
+using onebit::test::Leaks;
+using onebit::test::mpirun_program;
 using onebit::test::Outcome;
 
 namespace {
 
 Outcome check_lifetime(const std::string& way) {
   if (!can_mpirun()) return {};
-  const std::string quiet =
-      way == "fork" ? "env ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 " : "";  // of threads that are not there
-  const Outcome outcome = mpirun(2, quiet + ONEBIT_BINARY_DIR "/bin/mpi_lifetime_rank " + way);
+  const Leaks leaks = way == "fork" ? Leaks::left : Leaks::sought;  // a fork leaves those of threads that are not there
+  const Outcome outcome = mpirun_program(2, "mpi_lifetime_rank " + way, leaks);
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   const size_t first = outcome.text.find("done\n");
   CHECK_MESSAGE((first != std::string::npos && outcome.text.find("done\n", first + 1) != std::string::npos), outcome.text);
@@ -31,14 +31,14 @@ void check_silent(const std::string& way) {
 
 TEST_CASE("mpi: a rank that lives may take longer than the timeout, and much payload is moved in pieces") {
   if (!can_mpirun()) return;
-  const Outcome outcome = mpirun(2, ONEBIT_BINARY_DIR "/bin/mpi_patience_rank late");
+  const Outcome outcome = mpirun_program(2, "mpi_patience_rank late");
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   for (const std::string rank : {"0", "1"}) CHECK_SAYS(outcome, "rank " + rank + ": rank 1 came, late");
 }
 
 TEST_CASE("mpi: a rank that lives but does not come is given up after the stall, which the error names") {
   if (!can_mpirun()) return;
-  const Outcome outcome = mpirun(2, ONEBIT_BINARY_DIR "/bin/mpi_patience_rank stall");
+  const Outcome outcome = mpirun_program(2, "mpi_patience_rank stall");
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   const std::string why =
       "waited 0.5 s for rank 1, which did not come, though alive (if it may take longer, raise communicator.stall; 0: no "

@@ -6,14 +6,14 @@
 #include "support/scratch_folder.hpp"
 
 using onebit::test::can_mpirun;
-using onebit::test::mpirun;
+using onebit::test::mpirun_program;
 using onebit::test::Outcome;
 
 namespace {
 
 void check_conformance(int ranks, const std::string& program) {
   if (!can_mpirun()) return;
-  const Outcome outcome = mpirun(ranks, ONEBIT_BINARY_DIR "/bin/" + program);
+  const Outcome outcome = mpirun_program(ranks, program);
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   CHECK_SAYS(outcome, "28 cases on " + std::to_string(ranks) + " ranks");
 }
@@ -29,7 +29,7 @@ TEST_CASE("mpi of device memory conforms, with an MPI that takes it") { check_co
 
 TEST_CASE("a session on a device over mpi has the bits of one on the CPU") {
   if (!can_mpirun()) return;
-  const Outcome outcome = mpirun(2, ONEBIT_BINARY_DIR "/bin/mpi_device_rank");
+  const Outcome outcome = mpirun_program(2, "mpi_device_rank");
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   CHECK_SAYS(outcome, "2 cases of a device over mpi");
 }
@@ -37,33 +37,33 @@ TEST_CASE("a session on a device over mpi has the bits of one on the CPU") {
 TEST_CASE("mpi moves data while a rank computes and does not call it") {
   if (!can_mpirun()) return;
   const ScratchFolder folder;
-  const Outcome outcome = mpirun(2, ONEBIT_BINARY_DIR "/bin/mpi_overlap_rank " + (folder / "moved").string());
+  const Outcome outcome = mpirun_program(2, "mpi_overlap_rank " + (folder / "moved").string());
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   CHECK_SAYS(outcome, "8 MB moved while rank 0 was busy");
 }
 
 TEST_CASE("an embedder's MPI program trains on communicators of its own, and keeps its MPI") {
   if (!can_mpirun()) return;
-  const Outcome outcome = mpirun(4, ONEBIT_BINARY_DIR "/bin/mpi_embed_rank");
+  const Outcome outcome = mpirun_program(4, "mpi_embed_rank");
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   for (int rank = 0; rank < 4; ++rank) CHECK_SAYS(outcome, "rank " + std::to_string(rank) + ": trained with its group");
 }
 
 TEST_CASE("an embedder's MPI program that selects threads is told what to select, and alone it needs no other") {
   if (!can_mpirun()) return;
-  const Outcome four = mpirun(4, ONEBIT_BINARY_DIR "/bin/mpi_embed_rank threads");
+  const Outcome four = mpirun_program(4, "mpi_embed_rank threads");
   CHECK(four.status != 0);
   CHECK_SAYS(
       four,
       "communicator 'threads': it joins threads of one process, but the ranks of this rendezvous are processes. If mpirun "
       "starts the ranks, or the program uses MPI itself (onebit::MpiRendezvous), set communicator.plugin = \"mpi\"");
-  const Outcome one = mpirun(1, ONEBIT_BINARY_DIR "/bin/mpi_embed_rank threads");
+  const Outcome one = mpirun_program(1, "mpi_embed_rank threads");
   CHECK_MESSAGE(one.status == 0, one.text);
 }
 
 TEST_CASE("an embedder's MPI without threads is refused, with the level that it has and the one that is needed") {
   if (!can_mpirun()) return;
-  const Outcome outcome = mpirun(1, ONEBIT_BINARY_DIR "/bin/mpi_embed_rank single");
+  const Outcome outcome = mpirun_program(1, "mpi_embed_rank single");
   CHECK(outcome.status != 0);
   CHECK_SAYS(outcome, "needs MPI_THREAD_MULTIPLE, but MPI runs with MPI_THREAD_SINGLE");
   CHECK_SAYS(outcome, "start it with MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided)");

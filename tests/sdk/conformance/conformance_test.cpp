@@ -44,7 +44,7 @@ TEST_CASE("threads conforms") { check("onebit_plugin_threads"); }
 TEST_CASE("one rank of mpi" * doctest::skip()) { check("onebit_plugin_mpi"); }
 TEST_CASE("mpi conforms, under its launcher") {
   if (!can_mpirun()) return;
-  const Outcome outcome = mpirun(3, ONEBIT_BINARY_DIR "/bin/sdk_conformance_test --no-skip --test-case='one rank of mpi'");
+  const Outcome outcome = mpirun_program(3, "sdk_conformance_test --no-skip --test-case='one rank of mpi'");
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   CHECK_SAYS(outcome, "destroyed_peer");
 }
