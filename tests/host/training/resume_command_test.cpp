@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
+#include <regex>
 
 #include "onebit/checkpoint.hpp"
 #include "onebit/safetensors.hpp"
@@ -24,21 +25,32 @@ namespace {
 namespace fs = std::filesystem;
 
 const std::string kRestartable = "restartable";
-const std::string kMeeting = " --set 'plugins.path=[\"" ONEBIT_BAD_PLUGINS "/meeting.so\"]' --set communicator.plugin=meeting ";
 const std::string kSaved = "--set train.epochs=10 --set optimizer.freeze_step=30 --set checkpoint.every=10 ";
 
 std::string resumable(const SmallRun& run, const std::string& more = "") {
   return run.arguments(kRestartable, kSaved + "--resume " + more);
 }
+// On processes that any launcher has started: over a communicator that needs but their rendezvous, and has no options.
+std::string resumable_by_launcher(const SmallRun& run, const std::string& more = "") {
+  const std::regex lines("\n(timeout|stall) = [^\n]*");
+  const fs::path file =
+      run.folder.file("meeting.toml", std::regex_replace(contents_of(onebit::test::config(kRestartable)), lines, ""));
+  std::string arguments =
+      resumable(run, "--set 'plugins.path=[\"" ONEBIT_BAD_PLUGINS "/meeting.so\"]' --set communicator.plugin=meeting ");
+  return arguments.replace(arguments.find(onebit::test::config(kRestartable)), onebit::test::config(kRestartable).size(),
+                           file.string()) +
+         more;
+}
 
 // For a shell: a loop as launching.md has it. command: how onebit is started.
 std::string restart_loop(const std::string& command) { return "for attempt in 1 2 3 4 5; do " + command + " && break; done"; }
 
-// For a shell: kills the process whose number is in a file, once there is a checkpoint of step 20 or later, or the run is over.
+// For a shell: kills the process whose number is in a file, once there is a checkpoint of step 20 or later, or it is gone.
 std::string killer(const SmallRun& run, const std::string& process) {
   const std::string out = (run.folder / kRestartable).string();
-  return "( until grep -qsE '([2-9]|[1-9][0-9])0$' " + out + "/checkpoints/latest || [ -e " + out +
-         "/summary.json ]; do sleep 0.01; done; kill -KILL $(cat " + (run.folder / process).string() + ") ) & ";
+  const std::string number = (run.folder / process).string();
+  return "( until grep -qsE '([2-9]|[1-9][0-9])0$' " + out + "/checkpoints/latest || { [ -s " + number +
+         " ] && ! kill -0 $(cat " + number + "); }; do sleep 0.01; done; kill -KILL $(cat " + number + ") ) & ";
 }
 
 // For a shell: notes its process, and becomes onebit.
@@ -96,7 +108,7 @@ TEST_CASE("train: processes that torchrun starts again go on, each time with ano
         std::to_string(count) + " MASTER_PORT=" + std::to_string(port.port());
     const auto rank = [&](const std::string& number) {
       return common + " RANK=" + number + " LOCAL_RANK=" + number + " timeout 120 " + noted(run, "rank" + number) +
-             resumable(run, kMeeting);
+             resumable_by_launcher(run);
     };
     return run_shell(before + rank("0") + " & p=$!; " + rank("1") + " & wait $! || kill -KILL $(cat " +
                      (run.folder / "rank0").string() + "); wait $p");
@@ -127,7 +139,7 @@ TEST_CASE("train: torchrun --max-restarts goes on after a rank was killed") {
       (run.folder / "logs").string() + " " + script.string() + " " + onebit_command() + " ";
   // torchrun tells the other rank to stop, which it can't do after a step.
   const Outcome outcome =
-      run_shell(killer(run, "rank1") + torchrun + resumable(run, kMeeting + "--set train.grace=1") + "; s=$?; wait; exit $s");
+      run_shell(killer(run, "rank1") + torchrun + resumable_by_launcher(run, "--set train.grace=1") + "; s=$?; wait; exit $s");
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   CHECK_SAYS(outcome, ": goes on after step ");
   CHECK(run.summary(kRestartable)["parameter_hash"] == expected);
