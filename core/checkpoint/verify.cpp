@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <vector>
 
 #include "files/file_reader.hpp"
 #include "onebit/error.hpp"
@@ -13,7 +14,7 @@
 namespace onebit {
 namespace {
 
-constexpr uint64_t kBuffer = uint64_t{1} << 20U;  // hashed while it is in the processor's cache
+constexpr uint64_t kBuffer = uint64_t{256} << 10U;  // hashed while it is in the processor's cache
 constexpr const char* kFormatKey = "format";
 constexpr const char* kStepKey = "onebit.step";
 
@@ -41,8 +42,13 @@ class Verification {
       const FileReader reader(path);
       if (reader.bytes() != file.bytes) return size_fault(path, reader.bytes(), file.bytes);
       mine();  // the size
+      std::vector<const HashedPiece*> pieces;
       for (const HashedPiece& piece : file.pieces)
-        if (mine() && hash(reader, piece) != piece.hash) return hash_fault(path, piece);
+        if (mine()) pieces.push_back(&piece);
+      for (size_t i = 0; i < pieces.size(); ++i) {
+        if (i + 1 < pieces.size()) reader.prefetch(pieces[i + 1]->begin, pieces[i + 1]->end - pieces[i + 1]->begin);
+        if (hash(reader, *pieces[i]) != pieces[i]->hash) return hash_fault(path, *pieces[i]);
+      }
       return "";
     } catch (const Error& e) {
       return e.native() == ENOENT ? path.string() + ": is missing, so the checkpoint is incomplete" : e.what();

@@ -91,9 +91,22 @@ Agreed<std::unique_ptr<Restore>> Restore::open(const SessionParts& parts, const 
   return restore;
 }
 
+namespace {
+
+void read_in_place(const SafetensorsReader& reader, const SafetensorsReader::Entry& entry, const Stored& stored) {
+  uint64_t at = 0;
+  for (const MemoryRun& run : stored.runs) {
+    reader.read_bytes(entry, at, run.bytes, run.at);
+    at += run.bytes;
+  }
+}
+
+}  // namespace
+
 void copy_stored(const SafetensorsReader& reader, const Stored& stored) {
   const SafetensorsReader::Entry& entry = reader.at(stored.tensor.name);
   require_entry(entry, stored);
+  if (stored.order.empty() && stored.device == nullptr) return read_in_place(reader, entry, stored);
   const uint64_t most = stored.order.empty() ? kSavedPiece : entry.bytes;
   const std::unique_ptr<std::byte[]> buffer(new std::byte[std::min(most, entry.bytes)]);
   for (uint64_t at = 0; at < entry.bytes; at += most) {

@@ -6,6 +6,7 @@
 
 #include "onebit/error.hpp"
 #include "saving/contents.hpp"
+#include "saving/draft.hpp"
 #include "saving/restore.hpp"
 
 namespace onebit {
@@ -82,21 +83,28 @@ void Restore::read_errors() {
   if (!any_errors_ && !was_carried_) return;
   if (feeds_back_) {
     parts_.exchange.prepare_errors();
-    own_worker_errors_ ? read_own_worker_errors() : read_worker_errors();
+    own_worker_errors_ ? read_own_errors(worker_, kWorkerError, parts_.exchange.worker_error().as<float>())
+                       : read_worker_errors();
     for (size_t t = 0; t < parts_.tensors.size() && was_carried_; ++t) take_carried(t);
     read_server_errors();
   }
   carry_errors();
 }
 
-// To the bit.
-void Restore::read_own_worker_errors() {
-  auto* const errors = parts_.exchange.worker_error().as<float>();
+// What this rank had itself, to the bit; zeros where it had none. errors: on the session's device.
+void Restore::read_own_errors(const std::vector<ErrorPiece>& pieces, const char* stem, float* errors) {
+  constexpr int64_t most = kSavedPiece / sizeof(float);
   std::vector<float> values;
-  for (const ErrorPiece& piece : worker_) {
-    values.assign(static_cast<size_t>(piece.count), 0);
-    old_.own().read(kWorkerError + parts_.tensors[piece.tensor].name, piece.first, piece.count, values.data());
-    copy_in(parts_.device, errors + piece.position, values.data(), values.size() * sizeof(float));
+  for (const ErrorPiece& piece : pieces) {
+    const std::string name = stem + parts_.tensors[piece.tensor].name;
+    for (int64_t at = 0; at < piece.count; at += most) {
+      const int64_t count = std::min(most, piece.count - at);
+      float* const place = errors + piece.position + at;
+      if (parts_.device == nullptr && old_.own().read(name, piece.first + at, count, place) == count) continue;
+      values.assign(static_cast<size_t>(count), 0);
+      old_.own().read(name, piece.first + at, count, values.data());
+      copy_in(parts_.device, place, values.data(), values.size() * sizeof(float));
+    }
   }
 }
 
@@ -134,11 +142,11 @@ void Restore::take_worker_errors(size_t tensor, int64_t first, int64_t count, co
 // Each has one holder among the old ranks, perhaps this one itself.
 void Restore::read_server_errors() {
   auto* const errors = parts_.exchange.server_error().as<float>();
-  const int first = own_server_errors_ ? parts_.rank() : 0, last = own_server_errors_ ? first + 1 : old_.count();
+  if (own_server_errors_) return read_own_errors(served_, kServerError, errors);
   std::vector<float> values;
   for (const ErrorPiece& piece : served_) {
     values.assign(static_cast<size_t>(piece.count), 0);
-    for (int rank = first; rank < last; ++rank)
+    for (int rank = 0; rank < old_.count(); ++rank)
       old_.file(rank).read(kServerError + parts_.tensors[piece.tensor].name, piece.first, piece.count, values.data());
     copy_in(parts_.device, errors + piece.position, values.data(), values.size() * sizeof(float));
   }

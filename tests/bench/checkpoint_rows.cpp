@@ -32,9 +32,9 @@ struct Measured {
     bytes = bytes_of(files);
     return seconds;
   }
-  // Seconds until training goes on.
+  // Seconds until training goes on. The folder of the checkpoints is there.
   double save_without_waiting() {
-    remove_and_settle(root);
+    settle(root);
     run.step();
     const double seconds = run.save_without_waiting(root);
     run.finish_save();

@@ -137,10 +137,14 @@ bool drop_cached(const Files& files) {
   return kept <= all / 20;
 }
 
+void settle(const fs::path& folder) {
+  const OpenFile opened(folder, O_RDONLY | O_DIRECTORY);
+  if (::syncfs(opened.descriptor) != 0) fail(folder, "cannot be written to the disk");
+}
+
 void remove_and_settle(const fs::path& place) {
   fs::remove_all(place);
-  const OpenFile folder(place.parent_path(), O_RDONLY | O_DIRECTORY);
-  if (::syncfs(folder.descriptor) != 0) fail(place.parent_path(), "cannot be written to the disk");
+  settle(place.parent_path());
 }
 
 }  // namespace onebit::bench

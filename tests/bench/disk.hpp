@@ -36,7 +36,9 @@ double read_plainly(const Files& files);
 // them, as a tmpfs does, which is memory.
 bool drop_cached(const Files& files);
 
-// Deletes it, and waits until the file system has done what it put off, so that this is not part of what is measured next.
+// Waits until the file system of a folder has done what it put off, so that this is not part of what is measured next.
+void settle(const std::filesystem::path& folder);
+// Deletes a file or folder first.
 void remove_and_settle(const std::filesystem::path& place);
 
 }  // namespace onebit::bench

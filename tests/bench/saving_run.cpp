@@ -105,6 +105,7 @@ double SavingRun::save(const std::filesystem::path& root) {
 double SavingRun::save_without_waiting(const std::filesystem::path& root) {
   SaveOptions options;
   options.wait = false;
+  options.keep = 1;
   return on_ranks([&](int rank) { require(session(rank).save(root, options).begun, "the checkpoint was not begun"); });
 }
 

@@ -170,19 +170,20 @@ TEST_CASE("the README's way to a plugin works, from an empty folder") {
   if (trains) CHECK(fs::exists(folder / "my_codec/out/demo/summary.json"));
 }
 
-TEST_CASE("the README's command for several machines trains, with this one in place of them") {
+TEST_CASE("the README's loop for several machines trains, with this one in place of them, and goes on when it is run again") {
   if (!onebit::test::can_mpirun() || !can_train()) return;
   std::string command = block(section("Several machines"), "sh");
-  replace(command, "mpirun -n 4 --host a:2,b:2 ",
-          "exec timeout 120 env " + onebit::test::mpirun_command(4) + "--host localhost:4 ");
-  replace(command, "\n", " --set train.samples=2560 --set train.epochs=1 --set optimizer.freeze_step=5");
+  replace(command, "mpirun -n 4 --host a:2,b:2 ", "timeout 120 env " + onebit::test::mpirun_command(4) + "--host localhost:4 ");
+  replace(command, " --resume",
+          " --resume --set train.samples=2560 --set train.epochs=1 --set optimizer.freeze_step=5 --set checkpoint.every=10");
   const ScratchFolder folder;
   fs::create_directory_symlink(root / "configs", folder / "configs");
   const Outcome outcome = run_in(folder, command);
   REQUIRE_MESSAGE(outcome.status == 0, outcome.text);
   CHECK_SAYS(outcome, "4 ranks");
   CHECK_SAYS(outcome, "communicator mpi");
-  CHECK(fs::exists(folder / "out/onebit_adam/summary.json"));
+  CHECK(fs::exists(folder / "out/restartable/summary.json"));
+  CHECK_SAYS(run_in(folder, command), ": goes on after step 10");
 }
 
 // What is installed, and that it may be moved: package_test.
