@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
-#include <vector>
+#include <numeric>
 
 #include "files/file_reader.hpp"
 #include "onebit/error.hpp"
@@ -14,7 +14,7 @@
 namespace onebit {
 namespace {
 
-constexpr uint64_t kBuffer = uint64_t{256} << 10U;  // hashed while it is in the processor's cache
+constexpr uint64_t kBuffer = uint64_t{128} << 10U;  // hashed while it is in the processor's cache
 constexpr const char* kFormatKey = "format";
 constexpr const char* kStepKey = "onebit.step";
 
@@ -29,11 +29,22 @@ std::string step_in(const std::filesystem::path& file) {
   }
 }
 
-// Looks at one part of the pieces of all files, one file after another.
+// A file's size is dealt out as one piece more, so that not every rank asks for each file's.
+uint64_t count_pieces(const CheckpointRecord& record) {
+  return std::accumulate(record.files.begin(), record.files.end(), uint64_t{0},
+                         [](uint64_t sum, const RecordedFile& file) { return sum + file.pieces.size() + 1; });
+}
+
+// Looks at one part of the pieces of all files: at neighbours, which a disk reads ahead.
 class Verification {
  public:
   Verification(const std::filesystem::path& folder, const CheckpointRecord& record, uint64_t part, uint64_t parts)
-      : folder_(folder), record_(record), part_(part), parts_(parts), hasher_(record.hash), buffer_(new char[kBuffer]) {}
+      : folder_(folder),
+        record_(record),
+        first_(count_pieces(record) * part / parts),
+        last_(count_pieces(record) * (part + 1) / parts),
+        hasher_(record.hash),
+        buffer_(new char[kBuffer]) {}
 
   std::string fault_of(const RecordedFile& file) {
     if (!has_work(file)) return "";
@@ -42,13 +53,8 @@ class Verification {
       const FileReader reader(path);
       if (reader.bytes() != file.bytes) return size_fault(path, reader.bytes(), file.bytes);
       mine();  // the size
-      std::vector<const HashedPiece*> pieces;
       for (const HashedPiece& piece : file.pieces)
-        if (mine()) pieces.push_back(&piece);
-      for (size_t i = 0; i < pieces.size(); ++i) {
-        if (i + 1 < pieces.size()) reader.prefetch(pieces[i + 1]->begin, pieces[i + 1]->end - pieces[i + 1]->begin);
-        if (hash(reader, *pieces[i]) != pieces[i]->hash) return hash_fault(path, *pieces[i]);
-      }
+        if (mine() && hash(reader, piece) != piece.hash) return hash_fault(path, piece);
       return "";
     } catch (const Error& e) {
       return e.native() == ENOENT ? path.string() + ": is missing, so the checkpoint is incomplete" : e.what();
@@ -56,14 +62,17 @@ class Verification {
   }
 
  private:
-  // A file's size is dealt out as one piece more, so that not every rank asks for each file's. Without work they are skipped.
+  // Without any for this part, a file is skipped.
   bool has_work(const RecordedFile& file) {
-    const uint64_t count = file.pieces.size() + 1, first = (part_ + parts_ - next_ % parts_) % parts_;
-    if (first < count) return true;
+    const uint64_t count = file.pieces.size() + 1;
+    if (next_ < last_ && next_ + count > first_) return true;
     next_ += count;
     return false;
   }
-  bool mine() { return next_++ % parts_ == part_; }
+  bool mine() {
+    const uint64_t now = next_++;
+    return first_ <= now && now < last_;
+  }
 
   std::string hash(const FileReader& reader, const HashedPiece& piece) {
     for (uint64_t at = piece.begin; at < piece.end;) {
@@ -94,8 +103,8 @@ class Verification {
 
   const std::filesystem::path& folder_;
   const CheckpointRecord& record_;
-  const uint64_t part_, parts_;
-  uint64_t next_ = 0;  // of all sizes and pieces
+  const uint64_t first_, last_;  // of all sizes and pieces; not the last
+  uint64_t next_ = 0;
   Hasher hasher_;
   std::unique_ptr<char[]> buffer_;
 };

@@ -13,7 +13,7 @@ namespace onebit {
 
 // The first thing that is not as the record says: a file is missing, too short or too long, or bytes of it have another hash.
 // "" when all is well. What the system refuses to read is a fault too. Of `parts` ranks each looks at one part, which together
-// are everything: pieces are dealt out one by one, so that all parts are about as large.
+// are everything, and have about as many pieces.
 std::string find_fault(const std::filesystem::path& folder, const CheckpointRecord& record, uint64_t part = 0,
                        uint64_t parts = 1);
 

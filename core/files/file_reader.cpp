@@ -43,8 +43,4 @@ void FileReader::read(void* out, uint64_t bytes, uint64_t offset) const {
   }
 }
 
-void FileReader::prefetch(uint64_t offset, uint64_t bytes) const {
-  (void)::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(bytes), POSIX_FADV_WILLNEED);
-}
-
 }  // namespace onebit

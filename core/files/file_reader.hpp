@@ -19,8 +19,6 @@ class FileReader {
   uint64_t bytes() const { return bytes_; }  // when it was opened
   // Throws Error(unavailable) when the system refuses, Error(invalid_argument) when the file has become shorter than that.
   void read(void* out, uint64_t bytes, uint64_t offset) const;
-  // Asks the system to have these bytes in memory soon; it may do without.
-  void prefetch(uint64_t offset, uint64_t bytes) const;
 
  private:
   std::filesystem::path file_;

@@ -63,13 +63,13 @@ uint64_t Draft::bytes() const {
   return total;
 }
 
-void Draft::read(size_t share, uint64_t begin, uint64_t end, std::byte* out) const {
+void Draft::read(size_t share, uint64_t begin, uint64_t end, std::byte* out, bool streamed) const {
   const File& file = files_[share];
   for (const SafetensorsLayout::Segment& segment : file.layout.segments(begin, end)) {
     if (segment.tensor == SafetensorsLayout::Segment::kHeader)
       std::memcpy(out, file.layout.header().data() + segment.begin, segment.end - segment.begin);
     else
-      file.contents[segment.tensor].read(segment.begin, segment.end, out);
+      file.contents[segment.tensor].read(segment.begin, segment.end, out, streamed);
     out += segment.end - segment.begin;
   }
 }

@@ -37,7 +37,7 @@ class Draft {
   const std::vector<FileShare>& shares() const { return shares_; }
   uint64_t bytes() const;  // of all shares
   // The bytes [begin, end) of a share's file.
-  void read(size_t share, uint64_t begin, uint64_t end, std::byte* out) const;
+  void read(size_t share, uint64_t begin, uint64_t end, std::byte* out, bool streamed) const;
 
  private:
   struct File {

@@ -196,7 +196,7 @@ Agreed<SaveReport> Saver::begin(const SessionParts& parts, const RunFacts& facts
   under_way_ = std::move(next);
   if (!options.wait) return write_in_background();
   under_way_->write([&](size_t share, uint64_t from, uint64_t to) {
-    draft->read(share, from, to, piece.get());
+    draft->read(share, from, to, piece.get(), false);
     return piece.get();
   });
   return conclude(parts.communicator);
@@ -225,7 +225,7 @@ void Saver::take_snapshot(const Draft& draft) {
   std::byte* place = snapshot_.bytes();
   for (size_t i = 0; i < draft.shares().size(); ++i) {
     const ByteRange range = draft.shares()[i].range;
-    draft.read(i, range.begin, range.end, place);
+    draft.read(i, range.begin, range.end, place, true);
     place += range.end - range.begin;
   }
 }

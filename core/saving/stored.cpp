@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "onebit/error.hpp"
+#include "saving/streamed_copy.hpp"
 
 namespace onebit {
 namespace {
@@ -51,6 +52,15 @@ Window window_of(const std::vector<int64_t>& shape, const std::vector<int64_t>& 
   return {least, most - least + 1};
 }
 
+void copy_out(Device* device, std::byte* to, const std::byte* from, uint64_t bytes, bool streamed) {
+  if (device != nullptr)
+    device->read(to, from, bytes);
+  else if (streamed)
+    copy_streamed(to, from, bytes);
+  else
+    std::memcpy(to, from, bytes);
+}
+
 // f(memory, offset in the range, bytes) for each run that has a part of [begin, end).
 template <class F>
 void over_runs(const std::vector<MemoryRun>& runs, uint64_t begin, uint64_t end, F&& f) {
@@ -63,14 +73,6 @@ void over_runs(const std::vector<MemoryRun>& runs, uint64_t begin, uint64_t end,
 }
 
 }  // namespace
-
-void copy_out(Device* device, void* to, const void* from, uint64_t bytes) {
-  if (bytes == 0) return;
-  if (device != nullptr)
-    device->read(to, from, bytes);
-  else
-    std::memcpy(to, from, bytes);
-}
 
 void copy_in(Device* device, void* to, const void* from, uint64_t bytes) {
   if (bytes == 0) return;
@@ -87,10 +89,11 @@ uint64_t Stored::bytes() const {
 }
 
 // A device copies no single elements: whatever lies between those that are wanted comes over.
-void Stored::read(uint64_t begin, uint64_t end, std::byte* out) const {
+void Stored::read(uint64_t begin, uint64_t end, std::byte* out, bool streamed) const {
   if (order.empty())
-    return over_runs(runs, begin, end,
-                     [&](const std::byte* at, uint64_t offset, uint64_t count) { copy_out(device, out + offset, at, count); });
+    return over_runs(runs, begin, end, [&](const std::byte* at, uint64_t offset, uint64_t count) {
+      copy_out(device, out + offset, at, count, streamed);
+    });
   if (begin == end) return;
   const auto first = static_cast<int64_t>(begin / sizeof(float)), count = static_cast<int64_t>((end - begin) / sizeof(float));
   const auto* values = reinterpret_cast<const float*>(runs[0].at);

@@ -26,14 +26,13 @@ struct Stored {
   std::vector<int64_t> order = {};
 
   uint64_t bytes() const;
-  // The bytes [begin, end) of its data as the file has them: whole elements where it has an order.
-  void read(uint64_t begin, uint64_t end, std::byte* out) const;
+  // The bytes [begin, end) of its data as the file has them: whole elements where it has an order. streamed: past the caches.
+  void read(uint64_t begin, uint64_t end, std::byte* out, bool streamed) const;
   // The same to memory; where it has an order, all of them.
   void write(uint64_t begin, uint64_t end, const std::byte* in) const;
 };
 
-// Of the CPU's memory or a device's.
-void copy_out(Device* device, void* to, const void* from, uint64_t bytes);
+// Into the CPU's memory or a device's.
 void copy_in(Device* device, void* to, const void* from, uint64_t bytes);
 
 }  // namespace onebit
