@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The manifest: one TOML file that selects and configures everything. Tables [plugins] [session] [optimizer] [compressor]
-// [communicator] [exchange] [train] and [checkpoint]; each component table has `plugin = "name"` and that component's own options;
-// [optimizer] also takes `dense` and tables [[optimizer.group]], which are the host's (see configuration.hpp), and [plugins]
-// tables [[plugins.pin]] (see registry.hpp).
-// Every error names the file, line and column, what was expected and what was found, and the nearest known key.
+// [communicator] [exchange] [train] and [checkpoint]; each component table has `plugin = "name"` and that component's own
+// options; [optimizer] also takes `dense` and tables [[optimizer.group]], which are the host's (see configuration.hpp), and
+// [plugins] tables [[plugins.pin]] (see registry.hpp). Every error names the file, line and column, what was expected and what
+// was found, and the nearest known key.
 #pragma once
 
 #include <cstdint>

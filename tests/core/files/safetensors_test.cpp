@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -198,7 +199,7 @@ TEST_CASE("BF16 and F16 are read as the same numbers in fp32") {
   for (size_t half = 0; half < size; ++half) {
     CAPTURE(half);
     const auto word = static_cast<uint32_t>(half) << 16U;
-    REQUIRE(std::memcmp(&b[half], &word, sizeof word) == 0);
+    REQUIRE(std::bit_cast<uint32_t>(b[half]) == word);
     const int exponent = static_cast<int>(half >> 10U & 31U), rest = static_cast<int>(half & 0x3ffU);
     double value = exponent == 0 ? std::ldexp(rest, -24) : std::ldexp(1024 + rest, exponent - 25);
     if (exponent == 31) value = rest == 0 ? INFINITY : NAN;

@@ -3,6 +3,7 @@
 // the configuration asks for by its name, and duplicates of that, are errors.
 #include <doctest/doctest.h>
 #include <elf.h>
+#include <spdlog/logger.h>
 #include <spdlog/sinks/ostream_sink.h>
 #include <sys/stat.h>
 

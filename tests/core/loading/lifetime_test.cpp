@@ -9,7 +9,6 @@
 
 namespace {
 
-namespace fs = std::filesystem;
 using onebit::Kind;
 using onebit::Manifest;
 using onebit::Registry;

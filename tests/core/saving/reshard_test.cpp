@@ -76,8 +76,9 @@ std::string replicated_difference(const fs::path& a, const fs::path& b) {
   for (const char* file : {"model.safetensors", "state.safetensors"}) {
     const SafetensorsReader reader(a / file);
     for (const SafetensorsReader::Entry& entry : reader.entries())
-      if (entry.name.rfind("retained/", 0) != 0 && entry.name.rfind("carried/", 0) != 0)
-        if (bytes_in(a / file, entry.name) != bytes_in(b / file, entry.name)) return entry.name + " differs";
+      if (entry.name.rfind("retained/", 0) != 0 && entry.name.rfind("carried/", 0) != 0 &&
+          bytes_in(a / file, entry.name) != bytes_in(b / file, entry.name))
+        return entry.name + " differs";
   }
   return "";
 }

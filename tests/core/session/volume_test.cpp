@@ -30,7 +30,7 @@ double volume(int64_t steps, const std::string& optimizer) {
 }
 
 // Two ranks send 2 (n - 1) / n = 1 times the parameters, at 2 bytes and 4 a block; an agreement is 40 bytes and a word of bits.
-constexpr double fp16 = elements * 2 + elements / 4096 * 4 + 48;
+constexpr auto fp16 = static_cast<double>(elements * 2 + elements / 4096 * 4 + 48);
 
 }  // namespace
 

@@ -120,8 +120,8 @@ TEST_CASE("a parameter that is a view of another's memory is refused by both nam
   };
   using View = std::function<torch::Tensor(torch::Tensor)>;
   for (const View& view :
-       std::initializer_list<View>{[](auto t) { return t[1]; }, [](auto t) { return t.t(); }, [](auto t) { return t.view(-1); },
-                                   [](auto t) { return t.slice(0, 1); }}) {
+       std::initializer_list<View>{[](const auto& t) { return t[1]; }, [](const auto& t) { return t.t(); },
+                                   [](const auto& t) { return t.view(-1); }, [](const auto& t) { return t.slice(0, 1); }}) {
     const Views views(view);
     const std::string text = error_of([&] { Trainer{views}; });
     CAPTURE(text);
@@ -188,7 +188,7 @@ TEST_CASE("other trainable tensors than the session's are told by name") {
       register_module("g", g);
       register_module("d", d);
     }
-    void train(bool first, bool second) {
+    void let_train(bool first, bool second) {
       for (torch::Tensor& p : g->parameters()) p.set_requires_grad(first);
       for (torch::Tensor& p : d->parameters()) p.set_requires_grad(second);
     }
@@ -196,10 +196,10 @@ TEST_CASE("other trainable tensors than the session's are told by name") {
   };
   const auto told = [](bool first, bool now_first, bool now_second) {
     Rivals rivals;
-    rivals.train(first, !first);
+    rivals.let_train(first, !first);
     Trainer trainer(rivals);
     trainer.session.step(onebit::gradients_of(rivals));
-    rivals.train(now_first, now_second);
+    rivals.let_train(now_first, now_second);
     const torch::Tensor before = rivals.g->weight.detach().clone();
     const std::string text = error_of([&] { trainer.session.step(onebit::gradients_of(rivals)); });
     CHECK(torch::equal(before, rivals.g->weight));

@@ -190,7 +190,7 @@ void write_typed(const std::filesystem::path& file, const std::vector<Typed>& te
               ",\"data_offsets\":[" + std::to_string(data.size()) + "," + std::to_string(data.size() + t.bytes.size()) + "]}";
     data += t.bytes;
   }
-  header += "}";
+  header += '}';
   const uint64_t size = header.size();
   std::ofstream out(file, std::ios::binary);
   out.write(reinterpret_cast<const char*>(&size), sizeof size);

@@ -29,8 +29,8 @@ class SlowMesh final : public Mesh {
   SlowMesh(std::shared_ptr<MemoryNet> net, int rank, std::chrono::milliseconds pause, const std::atomic<bool>& stopped)
       : Mesh(rank, net->ranks()), inner_(std::move(net), rank), pause_(pause), stopped_(stopped) {}
   size_t send(int peer, const void* data, size_t bytes) override {
-    if (stopped_ || (bytes = some(bytes)) == 0) return 0;
-    return inner_.send(peer, data, bytes);
+    const size_t now = stopped_ ? 0 : some(bytes);
+    return now == 0 ? 0 : inner_.send(peer, data, now);
   }
   size_t receive(int peer, void* data, size_t bytes) override { return stopped_ ? 0 : inner_.receive(peer, data, bytes); }
   void wait(const Watch* watches, int64_t timeout_ns) override {
