@@ -35,7 +35,8 @@ TEST_CASE("benchmark: the rows of checkpoints run, each with its goal, and leave
   const auto outcome = onebit::test::run_shell(small_checkpoints(folder, "--benchmark_format=json 2>/dev/null"));
   REQUIRE_MESSAGE(outcome.status == 0, outcome.text);
   std::map<std::string, int> goals;
-  for (const nlohmann::json& row : nlohmann::json::parse(outcome.text)["benchmarks"]) {
+  const nlohmann::json told = nlohmann::json::parse(outcome.text);
+  for (const nlohmann::json& row : told["benchmarks"]) {
     CAPTURE(row.dump());
     const std::string name = row["name"];
     const bool in_memory = row.value("error_message", std::string()).find("no disk is read") != std::string::npos;
