@@ -48,6 +48,7 @@ def check_tensors(data, step):
 def check_with_package(file, header):
     """The reference implementation's opinion; False where it is not there."""
     try:
+        import numpy  # noqa: F401 (which the package gives tensors as)
         from safetensors import safe_open
     except ImportError:
         return False
@@ -69,7 +70,7 @@ def main(folder):
         check_pieces(data, file)
         header = check_tensors(data, record["step"])
         with_package = check_with_package(folder / file["name"], header) and with_package
-    print("all is well, with the package safetensors" if with_package else "all is well, without the package safetensors")
+    print("all is well, with the packages safetensors and numpy" if with_package else "all is well, without the packages safetensors and numpy")
 
 
 if __name__ == "__main__":
