@@ -36,7 +36,7 @@ class Draft {
 
   const std::vector<FileShare>& shares() const { return shares_; }
   uint64_t bytes() const;  // of all shares
-  // The bytes [begin, end) of a share's file.
+  // The bytes [begin, end) of a share's file. streamed: past the processor's caches.
   void read(size_t share, uint64_t begin, uint64_t end, std::byte* out, bool streamed) const;
 
  private:

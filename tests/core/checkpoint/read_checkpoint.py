@@ -70,7 +70,7 @@ def main(folder):
         check_pieces(data, file)
         header = check_tensors(data, record["step"])
         with_package = check_with_package(folder / file["name"], header) and with_package
-    print("all is well, with the packages safetensors and numpy" if with_package else "all is well, without the packages safetensors and numpy")
+    print(f"all is well, {'with' if with_package else 'without'} the packages safetensors and numpy")
 
 
 if __name__ == "__main__":
