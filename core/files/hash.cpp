@@ -8,6 +8,7 @@
 #include <array>
 #include <new>
 
+#include "files/xxh3_wide.hpp"
 #include "onebit/error.hpp"
 
 namespace onebit {
@@ -29,6 +30,7 @@ struct Hasher::State {
   HashKind kind;
   std::unique_ptr<XXH3_state_t, Free> xxh3;  // made by xxhash, for its alignment
   sha256_ctx sha256;
+  const bool wide = has_xxh3_wide();
 };
 
 Hasher::Hasher(HashKind kind) : state_(std::make_unique<State>()) {
@@ -46,6 +48,8 @@ Hasher::~Hasher() = default;
 void Hasher::update(const void* data, size_t bytes) {
   if (state_->kind == HashKind::sha256)
     sha256_update(&state_->sha256, bytes, static_cast<const uint8_t*>(data));
+  else if (state_->wide)
+    update_xxh3_wide(state_->xxh3.get(), data, bytes);
   else
     XXH3_128bits_update(state_->xxh3.get(), data, bytes);
 }
