@@ -51,6 +51,7 @@ json slots_told(const StateStore& state) {
 json progress_told(const Progress& progress) {
   return {{"next_step", progress.next_step},
           {"frozen_at", progress.frozen_at},
+          {"unseen", progress.unseen},
           {"learning_rate_factor", progress.learning_rate_factor},
           {"sync_requested", progress.sync_requested},
           {"local_steps", progress.local_steps},
@@ -117,6 +118,7 @@ Progress progress_of(const json& told, size_t tensors) {
   Progress progress;
   progress.next_step = number(told, "next_step", 1, INT64_MAX);
   progress.frozen_at = number(told, "frozen_at", 0, INT64_MAX);
+  progress.unseen = told.contains("unseen") ? number(told, "unseen", 0, INT64_MAX) : 0;  // since 2026-11-29
   progress.learning_rate_factor = told.at("learning_rate_factor").get<double>();
   progress.sync_requested = told.at("sync_requested").get<bool>();
   progress.local_steps = number(told, "local_steps", 0, INT64_MAX);

@@ -38,24 +38,23 @@ void Session::Impl::tell_absent() {
       report.number, report.local ? "this rank does not have" : "no rank has", steps_without);
 }
 
-// What is frozen without a gradient has no variance.
-void Session::Impl::tell_never_given() const {
-  constexpr size_t most = 5;
-  if (communicator.rank() != 0 || !registry.logger()) return;
-  std::string names;
-  size_t count = 0;
-  for (size_t t = 0; t < layout.elements.size(); ++t) {
+// What is frozen without a variance is divided by a guess.
+void Session::Impl::freeze() {
+  unseen.count(state, device.get(), [this](size_t t) {
     const auto tensor = static_cast<int64_t>(t);
-    const bool now = !has_bit(given.absent().data(), tensor);
-    if (layout.elements[t] == 0 || now || given.ever(tensor) || roles[t].exempt) continue;
-    if (++count <= most) names += (count == 1 ? "'" : ", '") + replicas.parameters()[t].name + "'";
-  }
-  if (count == 0) return;
-  if (count > most) names += fmt::format(" and {} more", count - most);
-  registry.logger()->warn(
-      "step {} is the last before the variance is frozen, and no rank has had a gradient of {} of {} tensors until now: {}; "
-      "freeze later, or exempt them from compression (optimizer.dense)",
-      report.number, count, layout.elements.size(), names);
+    return has_bit(given.absent().data(), tensor) && !given.ever(tensor);
+  });
+  frozen_at = report.frozen_at = report.number;
+  report.unseen = unseen.total();
+  const auto level = unseen.has_whole_tensors() ? spdlog::level::warn : spdlog::level::info;
+  if (unseen.total() == 0 || communicator.rank() != 0 || !registry.logger() || !registry.logger()->should_log(level)) return;
+  registry.logger()->log(
+      level,
+      "step {} is the last before the variance is frozen, and so many elements have had no gradient until now: {}; what they "
+      "learn later they learn with a guessed variance, or not at all where variance_floor is 0; freeze later, or exempt them "
+      "from "
+      "compression (optimizer.dense)",
+      report.number, unseen.text([this](size_t t) { return replicas.parameters()[t].name; }));
 }
 
 // In the order in which one explains the next.

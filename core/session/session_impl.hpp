@@ -18,6 +18,7 @@
 #include "exchange/machines.hpp"
 #include "exchange/metered_communicator.hpp"
 #include "exchange/state_store.hpp"
+#include "exchange/unseen_elements.hpp"
 #include "exchange/workers.hpp"
 #include "onebit/session.hpp"
 #include "process/float_environment.hpp"
@@ -76,7 +77,7 @@ struct Session::Impl {
   void find_absent();
   void show_absent();
   void tell_absent();
-  void tell_never_given() const;
+  void freeze();
   void tell_missed() const;
   void tell_vanished(uint64_t now);
   void tell_skipped(const Verdict& verdict);
@@ -138,8 +139,9 @@ struct Session::Impl {
   std::vector<Group> groups;  // as configured, times the factor that was set last
   double learning_rate_factor = 1, gradient_scale = 1;
   int64_t next_step = 1;
-  int64_t frozen_at = 0;  // the step after which the optimizer's statistics do not change any more; 0: none yet
-  RunFacts facts;         // for checkpoints
+  int64_t frozen_at = 0;          // the step after which the optimizer's statistics do not change any more; 0: none yet
+  UnseenElements unseen{layout};  // until then
+  RunFacts facts;                 // for checkpoints
   Saver saver;
   // of the last step
   bool open = false;         // not concluded yet

@@ -51,6 +51,7 @@ Progress Session::Impl::progress() const {
   Progress now;
   now.next_step = next_step;
   now.frozen_at = frozen_at;
+  now.unseen = unseen.total();
   now.learning_rate_factor = learning_rate_factor;
   now.sync_requested = sync_requested;
   now.local_steps = local_steps;
@@ -81,6 +82,7 @@ SessionParts Session::Impl::parts() {
 void Session::Impl::go_on(const Progress& from) {
   next_step = from.next_step;
   frozen_at = from.frozen_at;
+  unseen.go_on(from.unseen);
   sync_requested = from.sync_requested;
   local_steps = from.local_steps;
   local_hash = from.local_hash;

@@ -52,6 +52,8 @@ void Session::Impl::take_step(const std::vector<const float*>& gradients, void* 
   report.number = next_step;
   report.compressed = has_round(plan, RoundKind::compressed) && compresses();
   report.local = plan.rounds().size == 0;
+  report.frozen_at = frozen_at;
+  report.unseen = unseen.total();
   terms_of_step = terms();
   groups_of_step = groups;
   sync_of_step = sync_requested;
@@ -264,6 +266,7 @@ Ballots Session::Impl::vote(const Ballot& own) {
 
 void Session::Impl::commit() {
   if (!report.skipped) exchange->commit(plan, given.any_absent() ? given.absent().data() : nullptr);
+  if (plan.freezes) freeze();  // before what it counts may be released
   for (const int32_t slot : plan.releases()) state.release(slot);
   if (device && plan.releases().size > 0) device->settle();  // so that the memory is free, once in a run
   const bool uncompressed = has_round(plan, RoundKind::compressed) && !report.compressed;
@@ -272,8 +275,6 @@ void Session::Impl::commit() {
   counts.local_steps += report.local ? 1 : 0;
   apart = report.local && state.anchor() >= 0;
   sync_requested = sync_requested && report.local;
-  if (plan.freezes) tell_never_given();
-  if (plan.freezes) frozen_at = report.number;
   tell_absent();
   given.commit(report.local, !report.skipped);
   local_steps = report.local ? local_steps + 1 : 0;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "data_sets/random.hpp"
@@ -28,7 +29,8 @@ class Feed {
   // The samples of these numbers, from 0 to Samples::count() - 1; good until the next call.
   virtual Batch take(const std::vector<int64_t>& samples) = 0;
   // Before each epoch of training, with random numbers of that epoch, the same on every rank: what a number means may change.
-  virtual void begin_epoch(Random) {}
+  // early: it is of the first half of the epochs.
+  virtual void begin_epoch(Random, bool early) { static_cast<void>(early); }
 };
 
 // Immutable; read by several threads at once.
@@ -43,11 +45,18 @@ class Samples {
 };
 
 // What samples are, and what a model takes.
-enum class SampleKind { images, text };
+enum class SampleKind { images, characters, words };
+
+// Classes in bands, by how often the training set has them, so that the loss on the test set can be told of each.
+struct Bands {
+  std::vector<std::string> names;
+  std::vector<uint8_t> of_class;  // the band of each class
+};
 
 struct DataSet {
   std::unique_ptr<const Samples> train, test;
   bool labelled = true;  // each sample has one right answer, so that the share of right ones, the accuracy, says something
+  Bands bands = {};      // of text; without names where there are none
 };
 
 }  // namespace onebit::host

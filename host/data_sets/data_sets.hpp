@@ -10,12 +10,12 @@
 
 namespace onebit::host {
 
-// Throws Error(invalid_argument) for an unknown name.
-SampleKind kind_of_data(const std::string& data);
+// Whether a data set has such samples. Throws Error(invalid_argument) for an unknown name.
+bool has_samples(const std::string& data, SampleKind kind);
 
-// folder: "" is where Debian's package puts the data set. Throws Error where it is absent (and how to get it), damaged, or too
-// small to be of use.
-DataSet read_data(const std::string& data, const std::filesystem::path& folder);
+// As samples of a kind that it has. folder: "" is where Debian's package puts the data set. Throws Error where it is absent
+// (and how to get it), damaged, or too small to be of use.
+DataSet read_data(const std::string& data, SampleKind kind, const std::filesystem::path& folder);
 
 DataSet image_data(Images train, Images test);
 

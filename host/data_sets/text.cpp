@@ -7,7 +7,9 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <numeric>
 #include <system_error>
+#include <utility>
 
 #include "onebit/error.hpp"
 
@@ -22,25 +24,34 @@ constexpr size_t kTestPart = 10;        // one of so many
 class TextFeed final : public Feed {
  public:
   explicit TextFeed(const TextSamples& samples) : samples_(samples) {}
-  void begin_epoch(Random random) override {
+  void begin_epoch(Random random, bool early) override {
     offset_ = static_cast<int64_t>(random.below(static_cast<uint64_t>(samples_.slack())));
+    early_ = early;
   }
   Batch take(const std::vector<int64_t>& samples) override {
-    const auto size = samples.size() * static_cast<size_t>(kWindow);
+    const int64_t window = samples_.answers();
+    const auto size = samples.size() * static_cast<size_t>(window);
     inputs_.resize(size);
     targets_.resize(size);
     for (size_t i = 0; i < samples.size(); ++i) {
-      const uint8_t* from = samples_.window(samples[i]) + offset_;
-      const auto at = static_cast<int64_t>(i) * kWindow;
-      std::copy_n(from, kWindow, inputs_.begin() + at);
-      std::copy_n(from + 1, kWindow, targets_.begin() + at);
+      const uint16_t* from = samples_.window(samples[i]) + offset_;
+      const auto at = static_cast<int64_t>(i) * window;
+      std::copy_n(from, window, inputs_.begin() + at);
+      std::copy_n(from + 1, window, targets_.begin() + at);
     }
-    return {static_cast<int64_t>(samples.size()), kWindow, targets_.data(), nullptr, inputs_.data(), 0, 0};
+    if (early_ && !samples_.early().empty()) replace();
+    return {static_cast<int64_t>(samples.size()), window, targets_.data(), nullptr, inputs_.data(), 0, 0};
   }
 
  private:
+  void replace() {
+    for (std::vector<int64_t>* symbols : {&inputs_, &targets_})
+      for (int64_t& symbol : *symbols) symbol = samples_.early()[static_cast<size_t>(symbol)];
+  }
+
   const TextSamples& samples_;
   int64_t offset_ = 0;
+  bool early_ = false;
   std::vector<int64_t> inputs_, targets_;
 };
 
@@ -60,29 +71,44 @@ std::string contents(const fs::path& file) {
   return text;
 }
 
+DataSet character_data(const std::string& text, const std::string& name, std::vector<uint16_t> early, Bands bands) {
+  const std::string_view whole = text;
+  const size_t test = whole.size() / kTestPart, train = whole.size() - test;
+  return {
+      std::make_unique<TextSamples>(symbols_of(whole.substr(0, train)), TextSamples::Use::train, kCharacters, name, 0,
+                                    std::move(early)),
+      std::make_unique<TextSamples>(symbols_of(whole.substr(train)), TextSamples::Use::test, kCharacters, name, kTestWindows),
+      false, std::move(bands)};
+}
+
 }  // namespace
 
-uint8_t symbol_of(char byte) {
-  constexpr uint8_t printable = '~' - ' ' + 1;
-  if (byte >= ' ' && byte <= '~') return static_cast<uint8_t>(byte - ' ');
+uint16_t symbol_of(char byte) {
+  constexpr uint16_t printable = '~' - ' ' + 1;
+  if (byte >= ' ' && byte <= '~') return static_cast<uint16_t>(byte - ' ');
   if (byte == '\n') return printable;
   return byte == '\t' ? printable + 1 : printable + 2;
 }
 
-TextSamples::TextSamples(std::string_view text, Use use, const std::string& name, int64_t most)
-    : slack_(use == Use::train ? kWindow : 1) {
-  // The last window's last character has a successor, wherever the text is cut.
-  const int64_t all = (static_cast<int64_t>(text.size()) - slack_) / kWindow;
+std::vector<uint16_t> symbols_of(std::string_view text) {
+  std::vector<uint16_t> symbols(text.size());
+  std::transform(text.begin(), text.end(), symbols.begin(), symbol_of);
+  return symbols;
+}
+
+TextSamples::TextSamples(std::vector<uint16_t> symbols, Use use, const TextUnit& unit, const std::string& name, int64_t most,
+                         std::vector<uint16_t> early)
+    : symbols_(std::move(symbols)), early_(std::move(early)), window_(unit.window), slack_(use == Use::train ? window_ : 1) {
+  // The last window's last symbol has a successor, wherever the text is cut.
+  const int64_t all = (static_cast<int64_t>(symbols_.size()) - slack_) / window_;
   if (all < 1)
     throw Error(Code::invalid_argument, name + ": the part to " + (use == Use::train ? "train" : "test") + " with has " +
-                                            std::to_string(text.size()) + " characters, expected at least " +
-                                            std::to_string(kWindow + slack_) + "; one tenth of a text is to test with");
-  symbols_.resize(text.size());
-  std::transform(text.begin(), text.end(), symbols_.begin(), symbol_of);
+                                            std::to_string(symbols_.size()) + " " + unit.name + ", expected at least " +
+                                            std::to_string(window_ + slack_) + "; one tenth of a text is to test with");
   const int64_t count = most == 0 ? all : std::min(all, most);
   const std::vector<int64_t> order = shuffled(all, Random(0));
   for (int64_t i = 0; i < count; ++i)
-    begins_.push_back((use == Use::train ? order[static_cast<size_t>(i)] : i * all / count) * kWindow);
+    begins_.push_back((use == Use::train ? order[static_cast<size_t>(i)] : i * all / count) * window_);
 }
 
 std::unique_ptr<Feed> TextSamples::feed() const { return std::make_unique<TextFeed>(*this); }
@@ -97,11 +123,17 @@ std::string read_fortunes(const fs::path& folder) {
   return text;
 }
 
-DataSet text_data(const std::string& text, const std::string& name) {
-  const std::string_view whole = text;
-  const size_t test = whole.size() / kTestPart, train = whole.size() - test;
-  return {std::make_unique<TextSamples>(whole.substr(0, train), TextSamples::Use::train, name),
-          std::make_unique<TextSamples>(whole.substr(train), TextSamples::Use::test, name, kTestWindows), false};
+DataSet text_data(const std::string& text, const std::string& name) { return character_data(text, name, {}, {}); }
+
+DataSet late_text_data(const std::string& text, const std::string& name) {
+  std::vector<uint16_t> early(kSymbols);
+  std::iota(early.begin(), early.end(), uint16_t{0});
+  Bands bands{{"others", "late"}, std::vector<uint8_t>(kSymbols)};
+  for (char letter = 'A'; letter <= 'Z'; ++letter) {
+    early[symbol_of(letter)] = symbol_of(static_cast<char>(letter - 'A' + 'a'));
+    bands.of_class[symbol_of(letter)] = 1;
+  }
+  return character_data(text, name, std::move(early), std::move(bands));
 }
 
 }  // namespace onebit::host

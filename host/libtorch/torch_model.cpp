@@ -9,7 +9,9 @@
 
 #include "libtorch/cuda_device.hpp"
 #include "libtorch/gpt.hpp"
+#include "libtorch/lstm.hpp"
 #include "libtorch/nets.hpp"
+#include "libtorch/resnet.hpp"
 #include "libtorch/telling.hpp"
 #include "onebit/error.hpp"
 #include "onebit/torch.hpp"
@@ -21,6 +23,8 @@ namespace {
 std::unique_ptr<Net> net_of(const std::string& model) {
   if (model == "mlp") return std::make_unique<Mlp>();
   if (model == "gpt") return std::make_unique<gpt::Gpt>();
+  if (model == "lstm") return std::make_unique<lstm::Lstm>();
+  if (model == "resnet") return std::make_unique<resnet::Resnet>();
   return std::make_unique<Cnn>();
 }
 
@@ -56,11 +60,12 @@ class TorchModel final : public Model {
     const auto working = work();
     telling([&] { tensor(index).copy_(on_cpu(const_cast<float*>(values), index)); });
   }
+  void set_label_smoothing(double share) override { label_smoothing_ = share; }
   double learn(const Batch& batch, bool add) override {
     const auto working = work();
     return telling([&] {
       if (!add) net_->zero_grad();
-      const torch::Tensor loss = torch::nn::functional::cross_entropy(net_->forward(inputs(batch)), targets(batch));
+      const torch::Tensor loss = loss_of(net_->forward(inputs(batch)), targets(batch));
       loss.backward();
       return loss.item<double>();
     });
@@ -77,7 +82,10 @@ class TorchModel final : public Model {
     return telling([&] {
       const torch::Tensor scores = net_->forward(inputs(batch)), wanted = targets(batch);
       const torch::Tensor losses = -torch::log_softmax(scores, 1).gather(1, wanted.unsqueeze(1));
-      return Judgement{losses.sum(torch::kFloat64).item<double>(), scores.argmax(1).eq(wanted).sum().item<int64_t>()};
+      const torch::Tensor all = losses.flatten().cpu();
+      return Judgement{losses.sum(torch::kFloat64).item<double>(),
+                       scores.argmax(1).eq(wanted).sum().item<int64_t>(),
+                       {all.data_ptr<float>(), all.data_ptr<float>() + all.numel()}};
     });
   }
   std::string backend() const override {
@@ -85,6 +93,11 @@ class TorchModel final : public Model {
   }
 
  private:
+  torch::Tensor loss_of(const torch::Tensor& scores, const torch::Tensor& targets) const {
+    if (label_smoothing_ == 0) return torch::nn::functional::cross_entropy(scores, targets);
+    const torch::Tensor logarithms = torch::log_softmax(scores, 1);  // libtorch has an option for it only since 1.10
+    return (1 - label_smoothing_) * torch::nll_loss(logarithms, targets) - label_smoothing_ * logarithms.mean();
+  }
   // As long as the answer lives, this thread works for this model: in its stream, on its device.
   c10::OptionalStreamGuard work() const {
     use_one_thread();
@@ -110,6 +123,7 @@ class TorchModel final : public Model {
   const c10::Stream own_stream_;
   void* stream_ = nullptr;
   std::unique_ptr<Net> net_;
+  double label_smoothing_ = 0;
   std::optional<ModelGradients> gradients_;  // of the last pass
 };
 

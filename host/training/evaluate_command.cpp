@@ -75,6 +75,10 @@ std::string result_json(const TrainSettings& settings, const SavedModel& saved, 
   out["data"] = settings.data;
   out["samples"] = samples;
   out["test_loss"] = std::isfinite(result.loss) ? ordered_json(result.loss) : ordered_json(nullptr);
+  if (!result.by_target.empty()) {
+    out["test_loss_by_target"] = result.by_target;
+    out["test_loss_by_input"] = result.by_input;
+  }
   out["test_accuracy"] = result.accuracy ? ordered_json(*result.accuracy) : ordered_json(nullptr);
   return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
@@ -94,7 +98,7 @@ void evaluate_saved(const EvaluateArguments& arguments, const Run& run) {
   const std::unique_ptr<Model> model =
       make_model(settings.model, settings.seed, device_of(loaded.configuration.session.options().text("device"), 0));
   read_model(saved.file, *model);
-  const DataSet data = read_data(settings.data, settings.data_folder_of(loaded.manifest));
+  const DataSet data = read_data(settings.data, kind_of_model(settings.model), settings.data_folder_of(loaded.manifest));
   const TestResult result = evaluate_alone(data, *model);
   const int64_t samples = data.test->count();
   print(arguments.as_json ? result_json(settings, saved, samples, result) : result_text(saved, samples, result));

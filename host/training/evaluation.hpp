@@ -2,8 +2,10 @@
 // How good the model is on the data held out, the ranks sharing the work.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "data_sets/data_set.hpp"
 #include "onebit/session.hpp"
@@ -11,9 +13,13 @@
 
 namespace onebit::host {
 
+using LossByBand = std::map<std::string, double>;  // mean; of a band without answers none
+
 struct TestResult {
-  double loss = 0;                 // mean cross entropy in nats of an answer: an image's label, a character
+  double loss = 0;                 // mean cross entropy in nats of an answer: an image's label, a character, a word
   std::optional<double> accuracy;  // share of right answers; none where samples are not labelled
+  // Of text with bands: the loss by the band of the target, and by that of the symbol after which it comes.
+  LossByBand by_target = {}, by_input = {};
 };
 
 // By the parameters that the model has now, without a session.
@@ -28,10 +34,9 @@ class Evaluation {
   TestResult run();
 
  private:
+  const DataSet& data_;
   Model& model_;
   Session& session_;
-  const bool labelled_;
-  const int64_t count_, answers_;
   const std::unique_ptr<Feed> feed_;
 };
 

@@ -9,7 +9,7 @@
 #include "data_sets/data_sets.hpp"
 #include "data_sets/random.hpp"
 #include "onebit/error.hpp"
-#include "training/gpt_sizes.hpp"
+#include "training/model_sizes.hpp"
 
 namespace onebit::host {
 namespace {
@@ -36,6 +36,37 @@ std::vector<Parameter> gpt_tensors() {
   return tensors;
 }
 
+std::vector<Parameter> lstm_tensors() {
+  using namespace lstm;  // NOLINT(google-build-using-namespace): its sizes
+  return {{"words.weight", {kVocabulary, kEmbedding}},
+          {"lstm.weight_ih_l0", {4 * kHidden, kEmbedding}},
+          {"lstm.weight_hh_l0", {4 * kHidden, kHidden}},
+          {"lstm.bias_ih_l0", {4 * kHidden}},
+          {"lstm.bias_hh_l0", {4 * kHidden}},
+          {"head.weight", {kVocabulary, kHidden}},
+          {"head.bias", {kVocabulary}}};
+}
+
+std::vector<Parameter> resnet_tensors() {
+  std::vector<Parameter> tensors;
+  const auto add = [&](const std::string& conv, const std::string& norm, std::vector<int64_t> shape) {
+    const int64_t channels = shape.front();
+    tensors.push_back({conv + ".weight", std::move(shape)});
+    tensors.push_back({norm + ".weight", {channels}});
+    tensors.push_back({norm + ".bias", {channels}});
+  };
+  add("conv", "norm", {16, 1, 3, 3});
+  for (int64_t block = 1, from = 16, to = 16; block <= 3; ++block, from = to, to *= 2) {
+    const std::string name = "block" + std::to_string(block) + ".";
+    add(name + "conv1", name + "norm1", {to, from, 3, 3});
+    add(name + "conv2", name + "norm2", {to, to, 3, 3});
+    if (from != to) add(name + "shortcut", name + "norm3", {to, from, 1, 1});
+  }
+  tensors.push_back({"fc.weight", {10, 64}});
+  tensors.push_back({"fc.bias", {10}});
+  return tensors;
+}
+
 bool has(const Parameter& tensor, const char* part) { return tensor.name.find(part) != std::string::npos; }
 bool is_weight(const Parameter& tensor) { return has(tensor, ".weight"); }
 
@@ -47,11 +78,22 @@ double gpt_bound(const Parameter& tensor) {
   return deviation * std::sqrt(3.0);
 }
 
+double lstm_bound(const Parameter& tensor) {
+  if (has(tensor, "lstm")) return 1 / std::sqrt(static_cast<double>(lstm::kHidden));
+  return is_weight(tensor) ? 0.1 : 0;
+}
+
 double image_bound(const std::vector<Parameter>& tensors, size_t index) {
+  if (has(tensors[index], "norm")) return 0;
   const bool is_bias = tensors[index].shape.size() == 1;
   const Parameter& weight = tensors[is_bias ? index - 1 : index];
   const int64_t fan_in = elements_of(weight) / weight.shape.front();
   return 1 / std::sqrt(static_cast<double>(fan_in));
+}
+
+double bound_of(const std::string& model, const std::vector<Parameter>& tensors, size_t index) {
+  if (model == "gpt") return gpt_bound(tensors[index]);
+  return model == "lstm" ? lstm_bound(tensors[index]) : image_bound(tensors, index);
 }
 
 }  // namespace
@@ -70,21 +112,27 @@ std::vector<Parameter> tensors_of(const std::string& model) {
   if (model == "mlp")
     return {{"fc1.weight", {4096, 28 * 28}}, {"fc1.bias", {4096}}, {"fc2.weight", {5200, 4096}}, {"fc2.bias", {5200}},
             {"fc3.weight", {10, 5200}},      {"fc3.bias", {10}}};
+  if (model == "resnet") return resnet_tensors();
   if (model == "gpt") return gpt_tensors();
-  throw Error(Code::invalid_argument, "unknown model '" + model + "'; there are: cnn, mlp, gpt");
+  if (model == "lstm") return lstm_tensors();
+  throw Error(Code::invalid_argument, "unknown model '" + model + "'; there are: cnn, mlp, resnet, gpt, lstm");
 }
 
-SampleKind kind_of_model(const std::string& model) { return model == "gpt" ? SampleKind::text : SampleKind::images; }
+SampleKind kind_of_model(const std::string& model) {
+  if (model == "gpt") return SampleKind::characters;
+  return model == "lstm" ? SampleKind::words : SampleKind::images;
+}
 
 void require_fit(const std::string& model, const std::string& data) {
-  if (kind_of_model(model) == kind_of_data(data)) return;
-  const auto name = [](SampleKind kind) { return kind == SampleKind::text ? "text" : "images"; };
-  const auto choice = [](SampleKind kind) {
-    return kind == SampleKind::text ? "gpt with fortunes" : "cnn or mlp with fashion_mnist";
-  };
-  throw Error(Code::invalid_argument, "train.model = \"" + model + "\" takes " + name(kind_of_model(model)) +
-                                          ", but train.data = \"" + data + "\" has " + name(kind_of_data(data)) +
-                                          "; what fits: " + choice(SampleKind::images) + ", " + choice(SampleKind::text));
+  const SampleKind kind = kind_of_model(model);
+  if (has_samples(data, kind)) return;
+  const std::string taken = kind == SampleKind::images       ? "images"
+                            : kind == SampleKind::characters ? "text by characters"
+                                                             : "text by words";
+  throw Error(Code::invalid_argument,
+              "train.model = \"" + model + "\" takes " + taken + ", which train.data = \"" + data +
+                  "\" has not; what fits: cnn, mlp or resnet with fashion_mnist, gpt with fortunes or fortunes_late, lstm "
+                  "with fortunes");
 }
 
 void Model::read(size_t index, float* out) {
@@ -100,7 +148,7 @@ void Model::write(size_t index, const float* values) {
 void initialize(const std::string& model, size_t index, uint64_t seed, float* out) {
   const std::vector<Parameter> tensors = tensors_of(model);
   const int64_t elements = elements_of(tensors.at(index));
-  const auto bound = static_cast<float>(model == "gpt" ? gpt_bound(tensors[index]) : image_bound(tensors, index));
+  const auto bound = static_cast<float>(bound_of(model, tensors, index));
   Random random(seed, index + 1);
   if (bound > 0)
     std::generate_n(out, elements, [&] { return random.uniform(bound); });

@@ -23,14 +23,16 @@ SampleKind kind_of_model(const std::string& model);
 void require_fit(const std::string& model, const std::string& data);
 
 // The initial values of a tensor of a model, from the seed alone, the same bits on every machine. index: which of tensors_of().
-// Images: uniform within 1 / sqrt(fan in), a bias has the fan in of the weight before it. gpt: as GPT-2, with deviation 0.02,
-// divided by sqrt(2 layers) where a block adds to what passes it by; uniform, too; biases 0, weights of norms 1.
+// Uniform within 1 / sqrt(fan in), a bias has the fan in of the weight before it; of norms weights 1 and biases 0. gpt: as
+// GPT-2, with deviation 0.02, divided by sqrt(2 layers) where a block adds to what passes it by; uniform, too; biases 0. lstm:
+// within 0.1 where there is a row for each word, biases there 0; within 1 / sqrt(width) else.
 void initialize(const std::string& model, size_t index, uint64_t seed, float* out);
 
-// Sums over a batch's answers.
+// Of a batch's answers.
 struct Judgement {
-  double loss = 0;      // cross entropy in nats
-  int64_t correct = 0;  // answers that would be right
+  double loss = 0;                 // cross entropy in nats, the sum
+  int64_t correct = 0;             // answers that would be right
+  std::vector<float> losses = {};  // of each answer
 };
 
 // A model of one rank, used by one thread at a time. Its tensors are where it was made; batches are in the CPU's memory.
@@ -42,6 +44,9 @@ class Model {
   // Parameter `index` to and from memory of the CPU, row by row. As they are here: of models there, and row by row.
   virtual void read(size_t index, float* out);
   virtual void write(size_t index, const float* values);
+  // Of what learn() takes the gradient: of 1 - share times the cross entropy with the target, plus share times that with all
+  // classes alike (Szegedy et al., arXiv 1512.00567, section 7). 0 until it is set.
+  virtual void set_label_smoothing(double share) = 0;
   // Forward and backward; tells the mean loss of the batch's answers. gradients() then belong to this batch, until the next
   // call; with `add` they are added to those of the calls before.
   virtual double learn(const Batch& batch, bool add) = 0;

@@ -35,6 +35,7 @@ RankTraining::RankTraining(const TrainSettings& settings, const CheckpointPlan& 
       checkpoints_(checkpoints, session, log),
       test_count_(data.test->count()) {
   for (const Parameter& parameter : model.parameters()) parameters_ += elements_of(parameter);
+  model_.set_label_smoothing(settings.label_smoothing);
   session_.set_gradient_scale(1 / static_cast<double>(settings.accumulate));
 }
 
@@ -63,6 +64,8 @@ RankOutcome RankTraining::outcome() {
   outcome.signal = signal_;
   outcome.failure = failure();
   outcome.parameter_hash = session_.parameter_hash();
+  outcome.frozen_at = run_.frozen_at;
+  outcome.unseen = run_.unseen;
   outcome.traffic = traffic();
   outcome.timings = timings_;
   require_same_model(outcome.parameter_hash);
@@ -129,7 +132,8 @@ void RankTraining::require_same_model(uint64_t hash) {
 
 void RankTraining::train_epoch() {
   dealing_.shuffle(run_.epoch, run_.samples);
-  feed_->begin_epoch(Random(settings_.seed, kCutStream + static_cast<uint64_t>(run_.epoch)));
+  feed_->begin_epoch(Random(settings_.seed, kCutStream + static_cast<uint64_t>(run_.epoch)),
+                     2 * (run_.epoch + 1) <= settings_.epochs);
   const int64_t steps = dealing_.steps_left();
   if (run_.samples > 0 && steps > 0) evaluate_if_due();  // a signal, and the checkpoint upon it, came before that
   trained_.start();
@@ -190,6 +194,8 @@ void RankTraining::note(const StepReport& report, double loss) {
   ++run_.taken;
   ++run_.window_tried;
   run_.samples += dealing_.samples_a_step();
+  run_.frozen_at = report.frozen_at;
+  run_.unseen = report.unseen;
   run_.stage = report.compressed ? kCompressed : report.local ? kLocal : kDense;
   own_.last_skipped = report.skipped;
   own_.skipped += report.skipped ? 1 : 0;
@@ -218,7 +224,7 @@ void RankTraining::report() {
   const double now = trained_.seconds();
   run_.speed = static_cast<double>(run_.window_tried * settings_.samples_a_step(session_.size())) /
                std::max(now - run_.window_began, 1e-9);
-  if (log_ != nullptr) log_->entry({progress(loss), traffic().total(), now, timings_});
+  if (log_ != nullptr) log_->entry({progress(loss), traffic().total(), now, timings_, run_.frozen_at, run_.unseen});
   own_.window = {};
   run_.window_tried = 0;
   run_.window_began = now;

@@ -79,9 +79,29 @@ Traffic traffic_of(const json& value) {
   return t;
 }
 
+json json_of(const LossByBand& losses) {
+  json all = json::object();
+  for (const auto& [band, loss] : losses) all[band] = number(loss);
+  return all;
+}
+
+LossByBand bands_of(const json& value) {
+  LossByBand losses;
+  for (const auto& [band, loss] : value.items()) losses[band] = real(loss);
+  return losses;
+}
+
+json json_of(const TestResult& test) {
+  return {{"loss", number(test.loss)},
+          {"accuracy", optional_number(test.accuracy)},
+          {"by_target", json_of(test.by_target)},
+          {"by_input", json_of(test.by_input)}};
+}
+
 std::optional<TestResult> test_of(const json& value) {
   if (value.is_null()) return std::nullopt;
-  return TestResult{real(value.at("loss")), optional_real(value.at("accuracy"))};
+  return TestResult{real(value.at("loss")), optional_real(value.at("accuracy")),
+                    bands_of(value.value("by_target", json::object())), bands_of(value.value("by_input", json::object()))};
 }
 
 // parse: from the text's JSON to a place.
@@ -99,17 +119,18 @@ auto parsed(const std::string& text, Parse&& parse) {
 }  // namespace
 
 std::string text_of(const RunPlace& p) {
-  const json test = p.test ? json{{"loss", number(p.test->loss)}, {"accuracy", optional_number(p.test->accuracy)}} : json();
   const json value = {{"epoch", p.epoch},
                       {"samples", p.samples},
                       {"taken", p.taken},
                       {"evaluated", p.evaluated},
+                      {"frozen_at", p.frozen_at},
+                      {"unseen", p.unseen},
                       {"stage", p.stage},
                       {"seconds", p.seconds},
                       {"window", {{"began", p.window_began}, {"tried", p.window_tried}}},
                       {"shown_loss", number(p.shown_loss)},
                       {"speed", number(p.speed)},
-                      {"test", test},
+                      {"test", p.test ? json_of(*p.test) : json()},
                       {"train_loss", optional_number(p.train_loss)},
                       {"timings", {json_of(p.timings.dense), json_of(p.timings.compressed), json_of(p.timings.local)}},
                       {"traffic", json_of(p.traffic)},
@@ -131,6 +152,8 @@ RunPlace run_place_of(const std::string& text) {
     p.samples = value.at("samples").get<int64_t>();
     p.taken = value.at("taken").get<int64_t>();
     p.evaluated = value.at("evaluated").get<int64_t>();
+    p.frozen_at = value.value("frozen_at", int64_t{0});  // these two, and losses by bands, are not in the first checkpoints
+    p.unseen = value.value("unseen", int64_t{0});
     p.stage = value.at("stage").get<std::string>();
     p.seconds = real(value.at("seconds"));
     p.window_began = real(value.at("window").at("began"));

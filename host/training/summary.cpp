@@ -58,10 +58,16 @@ std::string to_json(const Summary& s) {
   out["communicator"] = s.communicator;
   out["final_test_loss"] = or_null(s.final_test_loss);
   out["final_test_accuracy"] = or_null(s.final_test_accuracy);
+  if (!s.final_loss_by_target.empty()) {
+    out["final_test_loss_by_target"] = s.final_loss_by_target;
+    out["final_test_loss_by_input"] = s.final_loss_by_input;
+  }
   out["final_train_loss"] = or_null(s.final_train_loss);
   out["train_seconds"] = s.train_seconds;
   out["steps"] = s.steps;
   out["skipped_steps"] = t.skipped_steps;
+  out["freeze_step"] = s.frozen_at > 0 ? ordered_json(s.frozen_at) : ordered_json(nullptr);
+  out["unseen_elements"] = s.frozen_at > 0 ? ordered_json(s.unseen) : ordered_json(nullptr);
   out["ranks"] = s.ranks;
   out["machines"] = s.machines;
   out["parameters"] = s.parameters;

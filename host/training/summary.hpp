@@ -9,6 +9,7 @@
 #include <string>
 
 #include "onebit/session.hpp"
+#include "training/evaluation.hpp"
 #include "training/stage_timings.hpp"
 
 namespace onebit::host {
@@ -26,18 +27,21 @@ struct Summary {
   Ending ending = Ending::completed;
   std::string reason;  // interrupted: by which signal; failed: why; else ""
   std::string config, optimizer, compressor, communicator;
-  std::map<std::string, std::string> versions;  // of onebit, its plugins, libtorch
-  std::optional<double> final_test_loss;        // none unless the run was completed
-  std::optional<double> final_test_accuracy;    // likewise, and where samples are not labelled
-  std::optional<double> final_train_loss;       // mean over the last epoch's steps and all ranks; none when no step was taken,
-                                                // or the run failed
-  double train_seconds = 0;                     // in training steps; evaluation and start apart
-  int64_t steps = 0;                            // committed
+  std::map<std::string, std::string> versions;           // of onebit, its plugins, libtorch
+  std::optional<double> final_test_loss;                 // none unless the run was completed
+  std::optional<double> final_test_accuracy;             // likewise, and where samples are not labelled
+  LossByBand final_loss_by_target, final_loss_by_input;  // likewise; of text with bands
+  std::optional<double> final_train_loss;  // mean over the last epoch's steps and all ranks; none when no step was taken,
+                                           // or the run failed
+  double train_seconds = 0;                // in training steps; evaluation and start apart
+  int64_t steps = 0;                       // committed
   int64_t parameters = 0;
   int ranks = 0;
   int machines = 0;             // on which they ran
   int signal = 0;               // that interrupted it; 0: none
   uint64_t parameter_hash = 0;  // 0: not known, the run failed
+  int64_t frozen_at = 0;        // the last step before the optimizer froze its variance; 0: it did not
+  int64_t unseen = 0;           // elements without a variance then
   Traffic traffic;              // of rank 0
   TimingsByStage timings;       // likewise
 };

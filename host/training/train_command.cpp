@@ -77,7 +77,7 @@ int run_train(const TrainArguments& arguments, const Run& run) {
   const std::string_view device = loaded.configuration.session.options().text("device");
   for (size_t place = 0; place < ranks.here(); ++place)
     models.push_back(make_model(settings.model, settings.seed, device_of(device, place)));
-  const DataSet data = read_data(settings.data, settings.data_folder_of(loaded.manifest));
+  const DataSet data = read_data(settings.data, kind_of_model(settings.model), settings.data_folder_of(loaded.manifest));
   if (ranks.size() > 0) const Dealing checked(settings, data.train->count(), ranks.size());
   const Interruptible interruptible(settings.grace);
   const Summary summary =

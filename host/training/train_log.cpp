@@ -52,14 +52,18 @@ void TrainLog::step(const ProgressState& state, const Traffic& traffic, double s
 void TrainLog::entry(const LogEntry& entry) {
   const ProgressState& p = entry.progress;
   progress_.line(p);
-  const ordered_json line = {{"step", p.step},
-                             {"epoch", p.epoch},
-                             {"loss", finite_or_null(p.loss)},
-                             {"stage", p.stage},
-                             {"samples_per_second", p.samples_per_second},
-                             {"bytes_sent", entry.bytes_sent},
-                             {"seconds", entry.seconds},
-                             {"timings", to_json(entry.timings.by_stage())}};
+  ordered_json line = {{"step", p.step},
+                       {"epoch", p.epoch},
+                       {"loss", finite_or_null(p.loss)},
+                       {"stage", p.stage},
+                       {"samples_per_second", p.samples_per_second},
+                       {"bytes_sent", entry.bytes_sent},
+                       {"seconds", entry.seconds},
+                       {"timings", to_json(entry.timings.by_stage())}};
+  if (entry.frozen_at > 0) {
+    line["freeze_step"] = entry.frozen_at;
+    line["unseen_elements"] = entry.unseen;
+  }
   folder_.add_metrics(line.dump());
   known_.timings = entry.timings.by_stage();
 }
@@ -75,6 +79,10 @@ void TrainLog::evaluation(const LogEvaluation& e) {
                        {"test_accuracy", finite_or_null(e.test.accuracy)},
                        {"bytes_sent", e.bytes_sent},
                        {"seconds", e.seconds}};
+  if (!e.test.by_target.empty()) {
+    line["test_loss_by_target"] = e.test.by_target;
+    line["test_loss_by_input"] = e.test.by_input;
+  }
   if (e.epoch_done) line["epoch_loss"] = finite_or_null(e.epoch_loss);
   folder_.add_metrics(line.dump());
 }
@@ -121,6 +129,7 @@ void TrainLog::fail(const std::string& reason) noexcept {
     known_.ending = Ending::failed;
     known_.reason = reason;
     known_.final_test_loss = known_.final_test_accuracy = known_.final_train_loss = std::nullopt;
+    known_.final_loss_by_target = known_.final_loss_by_input = {};
     known_.parameter_hash = 0;
     folder_.write_summary(to_json(known_));
   } catch (...) {  // that this can't be written either is no news beside the reason, but none may look good

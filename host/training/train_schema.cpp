@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "launch/ranks.hpp"
+#include "onebit/error.hpp"
 #include "onebit/options.hpp"
 #include "training/models.hpp"
 
@@ -26,22 +27,29 @@ Schedule schedule_of(const Options& options) {
 std::vector<const onebit_schema*> train_schema() {
   static const onebit_schema schemas[] = {
       text_option(
-          "model", "\"cnn\"", "cnn|mlp|gpt",
+          "model", "\"cnn\"", "cnn|mlp|resnet|gpt|lstm",
           "model. cnn: two 3x3 convolutions (16 and 32 channels), two linear layers (64 and 10 outputs); mlp: multilayer "
-          "perceptron, 784-4096-5200-10 with ReLU, 24.6 million parameters; gpt: character-level transformer, 4 layers "
-          "of width 256, 3.2 million parameters"),
-      text_option("data", "\"fashion_mnist\"", "fashion_mnist|fortunes",
-                  "data set: fashion_mnist, images, for cnn and mlp; fortunes, English text, for gpt"),
+          "perceptron, 784-4096-5200-10 with ReLU, 24.6 million parameters; resnet: residual network with batch normalisation, "
+          "9 convolutions, 78 thousand parameters; gpt: character-level transformer, 4 layers of width 256, 3.2 million "
+          "parameters; lstm: word-level recurrent network, 16,384 words, 2.1 million parameters"),
+      text_option("data", "\"fashion_mnist\"", "fashion_mnist|fortunes|fortunes_late",
+                  "data set: fashion_mnist, images, for cnn, mlp and resnet; fortunes, English text, for gpt and lstm; "
+                  "fortunes_late, the same with capital letters in the second half of the epochs alone, for gpt"),
       text_option("data_folder", "\"\"", "",
                   "folder with the files of the data set, relative to this file; \"\": that of the Debian package"),
       integer_option(
           "ranks", "2", 1, kMostProcesses,
           "number of ranks: threads of this process (up to 64) or, with communicator mpi, processes; --ranks overrides it"),
       integer_option("epochs", "4", 1, 10000, "number of passes over the training set"),
-      integer_option("batch", "64", 1, 65536,
-                     "samples in a micro-batch, which each rank processes at once: images, or sequences of 64 characters"),
+      integer_option(
+          "batch", "64", 1, 65536,
+          "samples in a micro-batch, which each rank processes at once: images, or sequences of 64 characters or 32 words"),
       integer_option("accumulate", "1", 1, 65536,
                      "gradient accumulation: micro-batches of each rank per step, whose gradients are averaged"),
+      real_option(
+          "label_smoothing", "0.0", 0, 0.999999,
+          "label smoothing: share of what is trained for that all classes have alike, instead of the right one; the training "
+          "loss that is told has it, the test loss has not; 0: none"),
       integer_option("samples", "0", 0, 1e9, "number of samples of the training set to use; 0: all"),
       text_option(
           "schedule", "\"linear\"", "constant|linear|cosine|exponential",
@@ -76,6 +84,7 @@ TrainSettings::TrainSettings(const Configuration& configuration) {
   epochs = options.integer("epochs");
   batch = options.integer("batch");
   accumulate = options.integer("accumulate");
+  label_smoothing = options.real("label_smoothing");
   samples = options.integer("samples");
   schedule = schedule_of(options);
   evaluate_every = options.integer("evaluate_every");
@@ -84,6 +93,8 @@ TrainSettings::TrainSettings(const Configuration& configuration) {
   grace = options.real("grace");
   common = configuration.train.to_toml_without({"data_folder", "ranks", "grace"});
   require_fit(model, data);
+  if (data == "fortunes_late" && epochs < 2)
+    throw Error(Code::invalid_argument, "train.data = \"fortunes_late\" has two halves: set train.epochs to 2 or more");
 }
 
 }  // namespace onebit::host

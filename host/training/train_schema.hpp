@@ -27,6 +27,7 @@ struct TrainSettings {
   int64_t batch;           // samples a rank, micro-batch
   int64_t accumulate;      // micro-batches a step
   int64_t samples;         // of the training set; 0: all
+  double label_smoothing;  // share of all classes alike in what is trained for
   Schedule schedule;       // of the learning rate
   int64_t evaluate_every;  // steps; 0: after each epoch alone
   uint64_t seed;

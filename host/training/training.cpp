@@ -67,11 +67,15 @@ Summary with_outcome(Summary summary, const RankOutcome& outcome) {
   if (outcome.test && summary.ending == Ending::completed) {
     summary.final_test_loss = outcome.test->loss;
     summary.final_test_accuracy = outcome.test->accuracy;
+    summary.final_loss_by_target = outcome.test->by_target;
+    summary.final_loss_by_input = outcome.test->by_input;
   }
   if (outcome.failure.empty()) summary.final_train_loss = outcome.train_loss;
   summary.train_seconds = outcome.seconds;
   summary.steps = outcome.traffic.dense_steps + outcome.traffic.compressed_steps + outcome.traffic.local_steps;
   summary.parameter_hash = outcome.parameter_hash;
+  summary.frozen_at = outcome.frozen_at;
+  summary.unseen = outcome.unseen;
   summary.traffic = outcome.traffic;
   summary.timings = outcome.timings.by_stage();
   return summary;

@@ -61,7 +61,8 @@ struct Consume {
                                Output parameter) {
     const float correct = scalars_of(pass.scalars, pass.ages, view, block).correct1;
     const Rates rates = rates_of(view, block);
-    if (of_updates && !pass.sums.has_dead(view, block.tensor)) {  // then r is not needed, 4 bytes an element
+    if (of_updates &&
+        !pass.sums.has_resting(view, block.tensor, pass.variance_floor)) {  // then r is not needed, 4 bytes an element
       const auto move = [=](int64_t i) ONEBIT_BODY {
         parameter[i] = stepped(parameter[i], mean[i] * correct, rates.learning_rate, rates.weight_decay);
       };
@@ -86,7 +87,7 @@ struct CombineTensor {
 };
 struct CombineModel {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view) {
-    if (pass.sums_variance) pass.freeze.observe(view, pass.sums.total(view));
+    if (pass.sums_variance) pass.freeze.observe(view, pass.sums.combine_model(view));
     if (pass.stage == Stage::freeze) *doubles(view, pass.frozen) = static_cast<double>(view.number);
     *doubles(view, pass.stage == Stage::compressed ? pass.compressed_updates : pass.dense_updates) += 1;
   }

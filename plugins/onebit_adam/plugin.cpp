@@ -3,7 +3,7 @@
 // travels as signs. Tang et al., 1-bit Adam, arXiv 2102.02888.
 //
 //   dense       m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p -= lr (m' / (sqrt(v') + eps) + wd p)      ' = bias-corrected
-//   freeze      r = 1 / (sqrt(max(v', floor * mean of v' in its tensor)) + eps),  0 where v = 0
+//   freeze      r = 1 / (sqrt(max(v', floor * mean of v' in its tensor)) + eps);  0 where that maximum is 0
 //   "update"    x = C(b1 x + (1-b1) clamp(r g));  p -= lr (x / (1-b1^t) + wd p) where r > 0               first x = r m
 //   "momentum"  m = C(b1 m + (1-b1) g);           p -= lr (r m / (1-b1^t) + wd p) where r > 0             the paper's
 #include "onebit/plugin.hpp"

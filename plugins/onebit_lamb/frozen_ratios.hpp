@@ -93,11 +93,19 @@ struct FrozenRatios {
     const double wanted = clamped(ratio * share + (1 - share), minimum, maximum);
     double& last = doubles(view, factor)[tensor];
     last = clamped(wanted, last * (1 - threshold), last * (1 + threshold));
-    const double kept = doubles(view, average)[tensor];
-    return last * (grows ? clamped(kept * growth(view, tensor, std::sqrt(parameter)), smallest, largest) : kept);
+    const double kept = doubles(view, average)[tensor], norm = std::sqrt(parameter);
+    if (!grows) return last * kept;
+    if (doubles(view, weight)[tensor] == 0) return last * unmeasured(view, tensor, norm);
+    return last * clamped(kept * growth(view, tensor, norm), smallest, largest);
   }
 
  private:
+  // A tensor without a trust ratio in the dense stage, for it had no gradient, or a norm of 0: it is taken to be that of an
+  // update whose elements are about 1, as Adam's are.
+  ONEBIT_HOST_DEVICE double unmeasured(const View& view, int64_t tensor, double norm) const {
+    if (norm == 0) return 1;
+    return clamped(norm / std::sqrt(static_cast<double>(view.elements[tensor])), smallest, largest);
+  }
   // Of the tensor's norm since the first compressed step, which every rank knows exactly; 1 where it was 0.
   ONEBIT_HOST_DEVICE double growth(const View& view, int64_t tensor, double norm) const {
     double& start = doubles(view, first_norm)[tensor];

@@ -135,7 +135,7 @@ struct CombineTensor {
 
 struct CombineModel {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view) {
-    if (pass.sums_variance) pass.freeze.observe(view, pass.sums.total(view));
+    if (pass.sums_variance) pass.freeze.observe(view, pass.sums.combine_model(view));
     if (pass.stage == Stage::freeze) {
       scale_messages(pass, view);
       *doubles(view, pass.frozen) = static_cast<double>(view.number);

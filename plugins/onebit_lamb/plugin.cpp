@@ -3,7 +3,7 @@
 // update itself, travels as signs. Li et al., 1-bit LAMB, arXiv 2104.06069.
 //
 //   dense       as lamb; c_frz: the running average of c
-//   freeze      v' at least floor * its mean in the tensor;  r = 1 / (sqrt(v') + eps),  0 where v = 0;  v_fresh = v'
+//   freeze      v' at least floor * its mean in the tensor;  r = 1 / (sqrt(v') + eps),  0 where v' is 0;  v_fresh = v'
 //   "update"    x = C(b1 x + (1-b1) clamp(r g));  u0 = x / (1-b1^t);  gr = (x - b1 x_before) / ((1-b1) r);  first x = r m
 //   "momentum"  m = C((b1 m + (1-b1) g) s) / s;  u0 = r m / (1-b1^t);  gr = (m - b1 m_before) / (1-b1)         the paper's
 //               s: what brings the root mean square of each tensor's m, at the freeze, to the mean of them all

@@ -194,7 +194,10 @@ struct Consume {
 struct CombineTensor {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, int64_t tensor) {
     if (is_absent(view, tensor)) {
-      if (is_first()) doubles(view, pass.missed_variance)[tensor] += static_cast<double>(pass.variance_steps);
+      if (!is_first()) return;
+      doubles(view, pass.missed_variance)[tensor] += static_cast<double>(pass.variance_steps);
+      if (doubles(view, pass.sums.mean)[tensor] <= 0)
+        doubles(view, pass.sums.unseen)[tensor] = static_cast<double>(view.elements[tensor]);
       return;
     }
     combine_variance(pass.sums, view, tensor, static_cast<double>(early_scalars(pass, view, tensor, false).correct2));
@@ -205,7 +208,7 @@ struct CombineModel {
     if (pass.stage == Stage::variance) {
       *doubles(view, pass.variance_updates) += 1;
       *doubles(view, pass.variance_age) = *doubles(view, pass.updates) + 1;
-      pass.freeze.observe(view, pass.sums.total(view));
+      pass.freeze.observe(view, pass.sums.combine_model(view));
     }
     if (pass.stage != Stage::local) *doubles(view, pass.rounds) += 1;
     if (pass.stage == Stage::local) pass.local_steps.add(view);

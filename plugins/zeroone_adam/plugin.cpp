@@ -3,7 +3,7 @@
 // and after the freeze ranks take more and more steps between two syncs. Lu et al., arXiv 2202.06009, algorithm 1.
 //
 //   variance stage     Adam on the dense mean of the gradient where the variance interval divides the step;
-//                      r = 1 / (sqrt(max(v', floor * mean of v' in its tensor)) + eps),  0 where v = 0;
+//                      r = 1 / (sqrt(max(v', floor * mean of v' in its tensor)) + eps),  0 where that maximum is 0;
 //                      the interval doubles after var_update_scaler of these
 //   between these      "gradient": m = b1 m + (1-b1) C(g);   "momentum": m = C(b1 m + (1-b1) g);   p -= lr (r m' + wd p)
 //   after the freeze   locally: x = b1 x + (1-b1) r g;  u += lr x;  p -= lr (x + wd p)                (first x = r m')

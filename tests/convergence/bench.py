@@ -98,8 +98,14 @@ def note(plan, records):
     return parts
 
 
+def with_records(plan, records):
+    """The workloads of which there is anything to tell."""
+    return [workload for workload in plan.workloads if any(name.startswith(f"{workload.name}-") for name in records)]
+
+
 def report(plan, records):
-    parts = [tables.of_workload(workload, plan.variants, plan.seeds, plan.stress, records) for workload in plan.workloads]
+    told = with_records(plan, records) or plan.workloads
+    parts = [tables.of_workload(workload, plan.variants, plan.seeds, plan.stress, records) for workload in told]
     return "\n".join([tables.LEGEND, *parts, *note(plan, records)])
 
 
@@ -108,7 +114,7 @@ def write_report(options, plan, records):
     options.out.mkdir(parents=True, exist_ok=True)
     bench_cells.write_whole(options.out / "tables.md", text)
     bench_cells.write_whole(options.out / "results.json", results_text(records))
-    picture.draw(plan.workloads, plan.variants, plan.seeds, records, options.out / "convergence.svg")
+    picture.draw(with_records(plan, records) or plan.workloads, plan.variants, plan.seeds, records, options.out / "convergence.svg")
     if options.publish:
         for name in ("results.json", "convergence.svg"):
             shutil.copyfile(options.out / name, HERE / name)

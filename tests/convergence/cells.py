@@ -168,6 +168,7 @@ def record_of(cell, summary, folder):
         "steps": summary["steps"],
         "skipped_steps": summary["skipped_steps"],
         "final": {name: rounded(summary[f"final_{name}"]) for name in ("test_loss", "test_accuracy", "train_loss")},
+        **band_of(cell.workload.band, summary),
         "bytes_sent": summary["bytes_sent_per_rank"],
         "freeze_step": freeze_step(cell, (folder / "log.txt").read_text(encoding="utf-8")),
         "stage_steps": summary["stage_steps"],
@@ -175,6 +176,12 @@ def record_of(cell, summary, folder):
         "versions": {part: version for part, version in summary["versions"].items() if version},
         "evaluations": [[rounded(line[name]) for name in EVALUATION] for line in evaluations],
     }
+
+
+def band_of(band, summary):
+    """The losses of a band: of targets in it, and of what comes after inputs in it."""
+    found = {of: summary.get(f"final_test_loss_by_{of}", {}).get(band) for of in ("target", "input")} if band else {}
+    return {"band": {of: rounded(loss) for of, loss in found.items()}} if any(found.values()) else {}
 
 
 def rounded(value):

@@ -77,6 +77,10 @@ class Row:
     def mean_of(self, name):
         return mean([record and record[name] for record in self.records])
 
+    def band_mean(self, of):
+        """The loss on targets of the workload's band, or after inputs of it."""
+        return mean([record and record.get("band", {}).get(of) for record in self.records])
+
     @property
     def freezes(self):
         return [freeze_of(cell, record) for cell, record in zip(self.cells, self.records)]

@@ -25,6 +25,7 @@ class Workload:
     quality: str  # the figure that counts: a key of `final` in a result
     more_is_better: bool
     chance: float  # a run that ends no better than this has learnt nothing
+    band: str = ""  # of targets, of which the loss is told by itself: a key of `final_test_loss_by_target` in a summary
 
     @property
     def steps(self):
@@ -65,7 +66,62 @@ GPT = Workload(
     more_is_better=False,
     chance=3.3,  # nats a character: what is known from how often each comes alone
 )
-WORKLOADS = {workload.name: workload for workload in (CNN, GPT)}
+WORD = Workload(
+    "word",
+    "a recurrent network on the words of fortunes, most of which are rare",
+    samples=9600,
+    epochs=2,
+    samples_a_step=16,
+    learning_rate=(("adam", 4e-3), ("lamb", 1e-2)),
+    settings=(
+        ("train.model", "lstm"),
+        ("train.data", "fortunes"),
+        ("train.schedule", "cosine"),
+        ("train.evaluate_every", 250),
+    ),
+    quality="test_loss",
+    more_is_better=False,
+    chance=7.0,
+    band="2-5",
+)
+RESNET = Workload(
+    "resnet",
+    "a residual network with batch normalisation, weight decay and label smoothing on Fashion-MNIST",
+    samples=60000,
+    epochs=2,
+    samples_a_step=128,
+    learning_rate=(("adam", 4e-3), ("lamb", 1e-2)),
+    settings=(
+        ("train.model", "resnet"),
+        ("train.data", "fashion_mnist"),
+        ("train.schedule", "linear"),
+        ("train.label_smoothing", 0.1),
+        ("optimizer.weight_decay", 0.05),
+        ("train.evaluate_every", 100),
+    ),
+    quality="test_accuracy",
+    more_is_better=True,
+    chance=0.2,
+)
+LATE = Workload(
+    "late",
+    "a transformer on the characters of fortunes, of which capital letters first occur in the second half",
+    samples=300 * 16,
+    epochs=2,
+    samples_a_step=16,
+    learning_rate=(("adam", 2e-3), ("lamb", 1e-2)),
+    settings=(
+        ("train.model", "gpt"),
+        ("train.data", "fortunes_late"),
+        ("train.schedule", "cosine"),
+        ("train.evaluate_every", 100),
+    ),
+    quality="test_loss",
+    more_is_better=False,
+    chance=3.3,
+    band="late",
+)
+WORKLOADS = {workload.name: workload for workload in (CNN, GPT, WORD, RESNET, LATE)}
 # To see that all of it works: the small network, a fifth of its samples.
 QUICK = replace(CNN, samples=12800, settings=(*CNN.settings[:-1], ("train.evaluate_every", 50)))
 

@@ -48,6 +48,7 @@ def optimizer_rows(rows):
             figure(row.mean),
             figure(row.spread),
             figures.verdict(row, parent) if parent else "-" if row.variant.parent else "(dense)",
+            *([figure(row.band_mean(of)) for of in ("target", "input")] if row.workload.band else []),
             megabytes(sent),
             times(parent and parent.mean_of("bytes_sent"), sent),
             share(row.freezes),
@@ -57,6 +58,8 @@ def optimizer_rows(rows):
 
 def optimizer_table(rows, seeds):
     header = ["optimizer", *(f"seed {seed}" for seed in range(1, seeds + 1)), "mean", "spread", "against its dense parent"]
+    band = next(iter(rows.values())).workload.band
+    header += [f"on targets: {band}", f"after inputs: {band}"] if band else []
     header += ["MB sent a rank", "less than the parent", "freeze after", "skipped steps"]
     return markdown(header, optimizer_rows(rows), names=1)
 

@@ -43,6 +43,8 @@ class StateDeclarer {
   int anchor(std::string_view name) {
     return declare(name, ONEBIT_PER_ELEMENT, 1, Scope::replicated, Reshard::first, Role::anchor);
   }
+  // A number of each tensor named "unseen_elements", of those that have had no gradient yet, is what the host tells of at the
+  // step after which the optimizer's plan says that it freezes.
   int per_block(std::string_view name, int count = 1) { return declare(name, ONEBIT_PER_BLOCK, count); }
   int per_tensor(std::string_view name, int count = 1) { return declare(name, ONEBIT_PER_TENSOR, count); }
   int per_model(std::string_view name, int count = 1) { return declare(name, ONEBIT_PER_MODEL, count); }

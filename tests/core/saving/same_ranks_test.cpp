@@ -289,3 +289,31 @@ TEST_CASE("saving: blobs come back, each rank's own and those of all, the last c
   CHECK(list_checkpoints(root.path()).entries.size() == 2);
   CHECK(read_checkpoint_info(at_step(root.path(), 4)).hash == "sha256");
 }
+
+TEST_CASE("saving: the step of the freeze, and how many elements had no variance then, are told after a load, too") {
+  const RunFolder root;
+  std::vector<Tensors> models = model_of(2);
+  const auto step = [](Session& session) {  // "b" never has a gradient
+    const Tensors gradients = noisy(saved_model(), session.next_step(), session.rank());
+    std::vector<const float*> all = pointers(gradients);
+    all[1] = nullptr;
+    return session.step(all);
+  };
+  const auto require_told = [](const StepReport& report, int64_t frozen, int64_t unseen) {
+    require(report.frozen_at == frozen && report.unseen == unseen,
+            "told were " + std::to_string(report.frozen_at) + " and " + std::to_string(report.unseen));
+  };
+  with_sessions(2, frozen_at(3), models, [&](Session& session, Tensors&) {
+    for (int64_t number = 1; number <= 4; ++number) {
+      require_told(step(session), number < 3 ? 0 : 3, number < 3 ? 0 : 40);
+      session.save(root.path());
+    }
+    session.load(at_step(root.path(), 1));
+    require_told(step(session), 0, 0);
+  });
+  models = garbage_of(2);
+  with_sessions(2, frozen_at(3), models, [&](Session& session, Tensors&) {
+    session.load(at_step(root.path(), 4));
+    require_told(step(session), 3, 40);
+  });
+}

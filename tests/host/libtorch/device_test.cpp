@@ -137,7 +137,7 @@ TEST_CASE("there is a stream for what can compute in one") {
 }
 
 TEST_CASE("a model that can't be on CUDA says why, and what to do") {
-  CHECK_THROWS_WITH_AS(make_model("rnn", 1, kCuda), "unknown model 'rnn'; there are: cnn, mlp, gpt", Error);
+  CHECK_THROWS_WITH_AS(make_model("rnn", 1, kCuda), "unknown model 'rnn'; there are: cnn, mlp, resnet, gpt, lstm", Error);
   if (missing().empty()) {
     MESSAGE("SKIPPED: there is a CUDA device, and libtorch finds it");
     return;

@@ -2,8 +2,10 @@
 // libtorch as judge: our adam is its AdamW, our models are what tensors_of says, and its tensors are told as they are.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "data_sets/text.hpp"
+#include "data_sets/words.hpp"
 #include "doctest_beside_torch.hpp"
 #include "libtorch/gpt.hpp"
 #include "onebit/torch.hpp"
@@ -94,7 +96,11 @@ TEST_CASE("adam equals torch::optim::AdamW within 1e-6 over 50 steps") {
 }
 
 TEST_CASE("a model has the tensors that tensors_of promises, with the initial values of its seed") {
-  for (const auto& [known, parameters] : {std::pair<const char*, int64_t>{"cnn", 56714}, {"mlp", 24571770}, {"gpt", 3226112}}) {
+  for (const auto& [known, parameters] : {std::pair<const char*, int64_t>{"cnn", 56714},
+                                          {"mlp", 24571770},
+                                          {"resnet", 77754},
+                                          {"gpt", 3226112},
+                                          {"lstm", 2146816}}) {
     const std::string name = known;  // clang 14 lets no lambda, such as CAPTURE, see what was unpacked
     CAPTURE(name);
     const auto model = make_model(name, 1), same = make_model(name, 1), other = make_model(name, 2);
@@ -106,7 +112,9 @@ TEST_CASE("a model has the tensors that tensors_of promises, with the initial va
       CHECK(found[i].shape == expected[i].shape);
       const auto count = static_cast<size_t>(onebit::host::elements_of(found[i]));
       CHECK(std::equal(found[i].data, found[i].data + count, same->parameters()[i].data));
-      const bool drawn = name != "gpt" || found[i].shape.size() == 2;  // others are 1 in norms, 0 in biases
+      const bool fixed = (name == "gpt" && found[i].shape.size() == 1) || found[i].name.find("norm") != std::string::npos ||
+                         found[i].name == "head.bias";
+      const bool drawn = !fixed;  // others are 1 in norms, 0 in biases
       CHECK(std::equal(found[i].data, found[i].data + count, other->parameters()[i].data) != drawn);
       if (!drawn) CHECK(*found[i].data == (found[i].name.find("weight") == std::string::npos ? 0 : 1));
       all += static_cast<int64_t>(count);
@@ -114,14 +122,14 @@ TEST_CASE("a model has the tensors that tensors_of promises, with the initial va
     CHECK(all == parameters);
   }
   for (const auto& make : {+[] { tensors_of("rnn"); }, +[] { make_model("rnn", 1); }})
-    CHECK_THROWS_WITH_AS(make(), "unknown model 'rnn'; there are: cnn, mlp, gpt", onebit::Error);
+    CHECK_THROWS_WITH_AS(make(), "unknown model 'rnn'; there are: cnn, mlp, resnet, gpt, lstm", onebit::Error);
 }
 
 TEST_CASE("every model takes images and gives every parameter a gradient") {
   std::vector<float> pixels(3 * 28 * 28);
   for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = std::sin(0.1f * static_cast<float>(i));
   const std::vector<int64_t> labels = {0, 9, 4};
-  for (const char* name : {"cnn", "mlp"}) {
+  for (const char* name : {"cnn", "mlp", "resnet"}) {
     CAPTURE(name);
     const auto model = make_model(name, 1);
     const Batch batch = {3, 1, labels.data(), pixels.data(), nullptr, 28, 28};
@@ -139,15 +147,16 @@ namespace {
 // Symbols to read and to foretell, of `count` samples.
 struct Symbols {
   std::vector<int64_t> inputs, targets;
-  explicit Symbols(int64_t count) {
-    for (int64_t i = 0; i < count * onebit::host::kWindow; ++i) {
+  int64_t window;
+  explicit Symbols(int64_t count, int64_t length = onebit::host::kWindow) : window(length) {
+    for (int64_t i = 0; i < count * window; ++i) {
       inputs.push_back(i * i % 97);
       targets.push_back((i + 1) * (i + 1) % 97);
     }
   }
   Batch batch(int64_t first, int64_t count) const {
-    const int64_t at = first * onebit::host::kWindow;
-    return {count, onebit::host::kWindow, targets.data() + at, nullptr, inputs.data() + at, 0, 0};
+    const int64_t at = first * window;
+    return {count, window, targets.data() + at, nullptr, inputs.data() + at, 0, 0};
   }
 };
 
@@ -167,25 +176,63 @@ double largest(const std::vector<float>& values) {
 
 }  // namespace
 
-TEST_CASE("gpt begins knowing nothing, has gradients everywhere, and learns") {
-  const auto model = make_model("gpt", 1);
-  const Symbols text(2);
-  const double first = model->learn(text.batch(0, 2), false);
-  CHECK(first == doctest::Approx(std::log(98.0)).epsilon(0.03));
-  CHECK(model->judge(text.batch(0, 2)).loss == doctest::Approx(2 * onebit::host::kWindow * first));
-  const auto parameters = model->parameters();
-  for (int step = 0; step < 5; ++step) {
-    const auto gradients = model->gradients();
-    REQUIRE(gradients.size() == parameters.size());
-    for (size_t i = 0; i < parameters.size(); ++i) {
-      REQUIRE(gradients[i] != nullptr);
-      const std::vector<float> gradient(gradients[i], gradients[i] + onebit::host::elements_of(parameters[i]));
-      CHECK_MESSAGE(largest(gradient) > 0, parameters[i].name);
-      for (size_t k = 0; k < gradient.size(); ++k) parameters[i].data[k] -= 0.3f * gradient[k];
+TEST_CASE("models of text begin knowing nothing, have gradients everywhere, and learn") {
+  for (const char* name : {"gpt", "lstm"}) {
+    CAPTURE(name);
+    const auto model = make_model(name, 1);
+    const bool by_words = onebit::host::kind_of_model(name) == onebit::host::SampleKind::words;
+    const Symbols text(2, by_words ? onebit::host::kWordWindow : onebit::host::kWindow);
+    const double first = model->learn(text.batch(0, 2), false);
+    CHECK(first == doctest::Approx(std::log(by_words ? onebit::host::kVocabulary : onebit::host::kSymbols)).epsilon(0.03));
+    const onebit::host::Judgement judgement = model->judge(text.batch(0, 2));
+    CHECK(judgement.loss == doctest::Approx(static_cast<double>(2 * text.window) * first));
+    CHECK(judgement.losses.size() == static_cast<size_t>(2 * text.window));
+    CHECK(std::accumulate(judgement.losses.begin(), judgement.losses.end(), 0.0) == doctest::Approx(judgement.loss));
+    const auto parameters = model->parameters();
+    for (int step = 0; step < 5; ++step) {
+      const auto gradients = model->gradients();
+      REQUIRE(gradients.size() == parameters.size());
+      for (size_t i = 0; i < parameters.size(); ++i) {
+        REQUIRE(gradients[i] != nullptr);
+        const std::vector<float> gradient(gradients[i], gradients[i] + onebit::host::elements_of(parameters[i]));
+        CHECK_MESSAGE(largest(gradient) > 0, parameters[i].name);
+        for (size_t k = 0; k < gradient.size(); ++k) parameters[i].data[k] -= (by_words ? 10.0f : 0.3f) * gradient[k];
+      }
+      model->learn(text.batch(0, 2), false);
     }
-    model->learn(text.batch(0, 2), false);
+    CHECK(model->learn(text.batch(0, 2), false) < first - 0.3);
   }
-  CHECK(model->learn(text.batch(0, 2), false) < first - 0.3);
+}
+
+TEST_CASE("label smoothing: what is learnt, and not what is judged by") {
+  const Symbols text(1);
+  const auto plain = make_model("gpt", 1), smooth = make_model("gpt", 1);
+  smooth->set_label_smoothing(0.25);
+  const torch::NoGradGuard no_gradients;
+  const torch::Tensor inputs = torch::tensor(text.inputs).view({1, -1}), targets = torch::tensor(text.targets);
+  onebit::host::gpt::Gpt net;
+  const auto values = onebit::parameters_of(net), same = plain->parameters();
+  for (size_t i = 0; i < values.size(); ++i) std::copy_n(same[i].data, onebit::host::elements_of(same[i]), values[i].data);
+  const torch::Tensor logarithms = torch::log_softmax(net.forward(inputs), 1);
+  const double hard = plain->judge(text.batch(0, 1)).loss / 64, uniform = -logarithms.mean().item<double>();
+  {
+    const torch::AutoGradMode gradients(true);
+    CHECK(plain->learn(text.batch(0, 1), false) == doctest::Approx(hard));
+    CHECK(smooth->learn(text.batch(0, 1), false) == doctest::Approx(0.75 * hard + 0.25 * uniform));
+  }
+  CHECK(smooth->judge(text.batch(0, 1)).loss / 64 == doctest::Approx(hard));
+}
+
+TEST_CASE("resnet goes by the batch at hand, in judging as in learning") {
+  std::vector<float> pixels(6 * 28 * 28);
+  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = std::sin(0.37f * static_cast<float>(i % 5000));
+  const std::vector<int64_t> labels = {0, 9, 4, 1, 1, 2};
+  const auto model = make_model("resnet", 1);
+  const auto loss = [&](int64_t first, int64_t count) {
+    return model->judge({count, 1, labels.data() + first, pixels.data() + first * 28 * 28, nullptr, 28, 28}).loss;
+  };
+  CHECK(loss(0, 6) != doctest::Approx(loss(0, 3) + loss(3, 3)).epsilon(1e-4));
+  CHECK(loss(0, 6) == loss(0, 6));
 }
 
 TEST_CASE("gpt sees what went before, and not what it is to foretell") {

@@ -48,9 +48,11 @@ class Regression : public host::Model {
     }
     return sums;
   }
+  void set_label_smoothing(double share) override { label_smoothing_ = share; }
   std::string backend() const override { return "test"; }
   const std::vector<float>& weights() const { return weights_; }
   const std::vector<double>& judged() const { return judged_; }
+  double label_smoothing() const { return label_smoothing_; }
   void spoil() { gradient_[5] = std::numeric_limits<float>::quiet_NaN(); }
   void lose() { weights_[5] = std::numeric_limits<float>::quiet_NaN(); }
 
@@ -67,6 +69,7 @@ class Regression : public host::Model {
     return scores;
   }
   std::vector<float> weights_, gradient_;
+  double label_smoothing_ = 0;
   std::vector<double> judged_;  // the sum of the weights at each call
   Hook hook_;
   int64_t calls_ = 0;

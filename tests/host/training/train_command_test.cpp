@@ -191,10 +191,15 @@ TEST_CASE("train and check: a model that does not fit the data is refused") {
   for (const std::string command : {"train ", "check "}) {
     const auto images = run_onebit(command + config("adam") + " --set train.model=gpt");
     CHECK(images.status == 1);
-    CHECK_SAYS(images, "train.model = \"gpt\" takes text, but train.data = \"fashion_mnist\" has images");
+    CHECK_SAYS(images,
+               "train.model = \"gpt\" takes text by characters, which train.data = \"fashion_mnist\" has not; what fits: cnn");
     const auto text = run_onebit(command + config("adam") + " --set train.data=fortunes");
     CHECK(text.status == 1);
-    CHECK_SAYS(text, "train.model = \"cnn\" takes images, but train.data = \"fortunes\" has text");
+    CHECK_SAYS(text, "train.model = \"cnn\" takes images, which train.data = \"fortunes\" has not");
+    const auto late =
+        run_onebit(command + config("adam") + " --set train.model=gpt --set train.data=fortunes_late --set train.epochs=1");
+    CHECK(late.status == 1);
+    CHECK_SAYS(late, "set train.epochs to 2 or more");
   }
 }
 

@@ -32,7 +32,7 @@ class LambOracle {
 
   double lr = 1e-2, b1 = 0.9, b2 = 0.999, eps = 1e-8, decay = 0, scale = 1;
   double max_coeff = 10, min_coeff = 0.01, coeff_beta = 0.9, factor_max = 4, factor_min = 0.5, factor_threshold = 0.1;
-  double floor = 0.01, clamp = 10;
+  double floor = 0.01, clamp = std::sqrt(1000);
   bool corrected = true, update = true, grows = true;
   std::vector<double> decays;  // of each tensor, instead of decay; and those with none are exempt from trust ratios
   Tensors p, m, v, r, fresh;
@@ -59,10 +59,11 @@ class LambOracle {
       scaling[k] = !update && norm(m[k]) > 0 ? rms / moving / (norm(m[k]) / root(m[k])) : 1;
       factor[k] = 1;
       if (measured_[k] == 0) average[k] = 1;
-      for (const double variance : v[k]) mean_variance_[k] += variance / correct(b2) / static_cast<double>(v[k].size());
+      mean_variance_[k] = mean_of({v[k]}) > 0 ? mean_of({v[k]}) : mean_of(v);
       for (size_t i = 0; i < v[k].size(); ++i) {
         fresh[k][i] = v[k][i] / correct(b2);
-        r[k][i] = v[k][i] > 0 ? 1 / (std::sqrt(std::max(fresh[k][i], floor * mean_variance_[k])) + eps) : 0;
+        const double raised = std::max(fresh[k][i], floor * mean_variance_[k]);
+        r[k][i] = raised > 0 ? 1 / (std::sqrt(raised) + eps) : 0;
         if (update) m[k][i] *= r[k][i];
       }
     }
@@ -90,6 +91,15 @@ class LambOracle {
     double squares = 0;
     for (const double value : x) squares += value * value;
     return std::sqrt(squares);
+  }
+  // Of the corrected variance.
+  double mean_of(const std::vector<std::vector<double>>& variances) const {
+    double sum = 0, elements = 0;
+    for (const auto& tensor : variances) {
+      for (const double variance : tensor) sum += variance / correct(b2);
+      elements += static_cast<double>(tensor.size());
+    }
+    return sum / elements;
   }
   static double root(const std::vector<double>& x) { return std::sqrt(static_cast<double>(x.size())); }
   double correct(double beta) const { return corrected ? 1 - std::pow(beta, t_) : 1; }
@@ -134,7 +144,9 @@ class LambOracle {
     factor[k] = std::clamp(wanted, factor[k] * (1 - factor_threshold), factor[k] * (1 + factor_threshold));
     if (first_norm[k] == 0) first_norm[k] = norm(p[k]);
     const double growth = grows && first_norm[k] > 0 ? norm(p[k]) / first_norm[k] : 1;
-    const double coefficient = grows ? std::clamp(average[k] * growth, min_coeff, max_coeff) : average[k];
+    double coefficient = grows ? std::clamp(average[k] * growth, min_coeff, max_coeff) : average[k];
+    if (grows && measured_[k] == 0)
+      coefficient = norm(p[k]) > 0 ? std::clamp(norm(p[k]) / root(p[k]), min_coeff, max_coeff) : 1;
     if (!adapts(k)) factor[k] = 1;
     for (size_t i = 0; i < u.size(); ++i) p[k][i] -= lr * (adapts(k) ? coefficient * factor[k] : 1) * u[i];
   }

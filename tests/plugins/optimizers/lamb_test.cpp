@@ -22,7 +22,7 @@ constexpr double kRate = 1e-2;
 struct Case {
   std::string lines;
   bool update = true, corrected = true;
-  double decay = 0, max_coeff = 10, floor = 0.01, clamp = 10;
+  double decay = 0, max_coeff = 10, floor = 0.01, clamp = std::sqrt(1000);
 
   LambOracle oracle(const Tensors& from) const {
     LambOracle made(from);

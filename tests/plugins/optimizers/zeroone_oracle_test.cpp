@@ -34,7 +34,8 @@ struct ZeroOneOracle {
 
   double r(double variance, double corrected_age) const {
     const double correct = form.corrected ? 1 - std::pow(0.999, corrected_age) : 1;
-    return variance > 0 ? 1 / (std::sqrt(std::max(variance / correct, form.floor * mean)) + 1e-8) : 0;
+    const double raised = std::max(correct > 0 ? variance / correct : 0, form.floor * mean);
+    return raised > 0 ? 1 / (std::sqrt(raised) + 1e-8) : 0;
   }
   double entry(double reciprocal, double g) const {
     return form.update ? std::max(-form.clamp, std::min(form.clamp, reciprocal * g)) : g;

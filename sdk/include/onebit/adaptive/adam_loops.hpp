@@ -67,7 +67,7 @@ ONEBIT_LOOP void combine_variance(const VarianceSums& sums_of, const View& view,
   if (!is_first()) return;
   const auto elements = static_cast<double>(view.elements[tensor]);
   doubles(view, sums_of.mean)[tensor] = elements > 0 ? sum / elements * correct : 0;
-  doubles(view, sums_of.dead)[tensor] = zeros;
+  doubles(view, sums_of.unseen)[tensor] = zeros;
   doubles(view, sums_of.norm)[tensor] = sum * correct;
 }
 

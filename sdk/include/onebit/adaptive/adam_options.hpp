@@ -66,21 +66,37 @@ struct BoundedMessages {
         "which keeps steps bounded; momentum: that of the gradients, as in the paper");
   }
   static onebit_schema floor_option() {
-    return real_option("variance_floor", "0.01", 0, 1,
-                       "smallest variance to divide by, as a fraction of the mean variance of the tensor; 0: none");
+    return real_option(
+        "variance_floor", "0.01", 0, 1,
+        "smallest variance to divide by, as a fraction of the mean variance of the tensor, or of the model where the tensor "
+        "has none; also that of elements "
+        "which have seen no gradient by the freeze; 0: none, and such elements stay where they are");
   }
   static onebit_schema clamp_option() {
-    return real_option("clamp", "10", 0, 1e30,
-                       "message = \"update\": largest absolute value of a preconditioned gradient; 0: no limit");
+    onebit_schema schema = option("clamp", ONEBIT_VALUE_FLOAT | ONEBIT_VALUE_STRING, "\"auto\"", 0, 1e30,
+                                  "message = \"update\": largest absolute value of a preconditioned gradient. \"auto\": "
+                                  "1 / sqrt(1 - beta2), the most that there can be in Adam; 0: no limit");
+    schema.choices = str("auto");
+    return schema;
   }
   explicit BoundedMessages(const Options& options)
       : of_updates(options.text("message") == "update"),
         variance_floor(options.real("variance_floor")),
-        limit(options.real("clamp") > 0 ? static_cast<float>(options.real("clamp")) : std::numeric_limits<float>::infinity()) {}
+        limit(limit_of(options)) {}
 
   const bool of_updates;
   const double variance_floor;
   const float limit;
+
+ private:
+  // A gradient that comes once in k steps is about sqrt(k) in the units of its variance; in Adam, whose variance has a share of
+  // 1 - beta2 of the gradient's own square, at most 1 / sqrt(1 - beta2).
+  static float limit_of(const Options& options) {
+    if (options.is_text("clamp"))
+      return static_cast<float>(1 / std::sqrt(1 - AdamBetas::checked(options.reals("betas")).second));
+    const auto limit = static_cast<float>(options.real("clamp"));
+    return limit > 0 ? limit : std::numeric_limits<float>::infinity();
+  }
 };
 
 }  // namespace onebit

@@ -13,12 +13,14 @@ struct Rates {
   float weight_decay;  // decoupled
 };
 
-// The frozen reciprocal r of an element: 0 where it has never seen a gradient. floor: of the corrected variance.
+// The frozen reciprocal r of an element. floor: of the corrected variance, which serves an element that has never seen a
+// gradient, too, so that it learns from those that come later. Without a floor such an element has r = 0, and stays where it
+// is.
 ONEBIT_HOST_DEVICE float frozen_reciprocal(const AdamScalars& s, float variance, float floor) {
   const float corrected = variance * s.correct2;
   const float raised = corrected > floor ? corrected : floor;
   const float reciprocal = 1.0f / (std::sqrt(raised) + s.eps);
-  return variance > 0.0f ? reciprocal : 0.0f;
+  return raised > 0.0f ? reciprocal : 0.0f;
 }
 
 ONEBIT_HOST_DEVICE float clamped(float x, float limit) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a freeze needs to know of the variance: the mean of each tensor, for its floor; how many elements have none; and the
-// norm of the whole, for the rule "auto". Tensors that are exempt from compression are never frozen and do not count. Plain
-// data for programs (program.hpp); what takes sums is in adam_loops.hpp.
+// What a freeze needs to know of the variance: the mean of each tensor, for its floor; how many elements have none, for they
+// have never seen a gradient; and the norm of the whole, for the rule "auto". Tensors that are exempt from compression are
+// never frozen and do not count. Plain data for programs (program.hpp); what takes sums is in adam_loops.hpp.
 #pragma once
 
 #include "onebit/programs/view.hpp"
@@ -9,27 +9,37 @@
 namespace onebit {
 
 struct VarianceSums {
-  int sum = -1, zeros = -1, mean = -1, dead = -1, norm = -1;
+  int sum = -1, zeros = -1, mean = -1, unseen = -1, norm = -1, model_mean = -1;
 
   void declare(StateDeclarer& state) {
     sum = state.per_block("variance_sum");
     zeros = state.per_block("zero_variances");
     mean = state.per_tensor("mean_variance");
-    dead = state.per_tensor("dead_elements");
+    unseen = state.per_tensor("unseen_elements");
     norm = state.per_tensor("variance_norm");
+    model_mean = state.per_model("mean_variance_of_model");
   }
-  // Once a step, after combine_variance of all tensors: the L1 norm of the corrected variance.
-  ONEBIT_HOST_DEVICE double total(const View& view) const {
-    double result = 0;
-    for (int64_t tensor = 0; tensor < view.tensor_count; ++tensor)
-      if (!is_dense(view, tensor)) result += doubles(view, norm)[tensor];
+  // Once a step, after combine_variance of all tensors, by one thread: the L1 norm of the corrected variance, and the model's
+  // mean.
+  ONEBIT_HOST_DEVICE double combine_model(const View& view) const {
+    double result = 0, elements = 0;
+    for (int64_t tensor = 0; tensor < view.tensor_count; ++tensor) {
+      if (is_dense(view, tensor)) continue;
+      result += doubles(view, norm)[tensor];
+      elements += static_cast<double>(view.elements[tensor]);
+    }
+    *doubles(view, model_mean) = elements > 0 ? result / elements : 0;
     return result;
   }
-  // The floor of a tensor's variance, a share of its mean.
+  // The floor of a tensor's variance, a share of its mean; of the model's, where no element of it has seen a gradient.
   ONEBIT_HOST_DEVICE float floor(const View& view, int64_t tensor, double share) const {
-    return static_cast<float>(share * doubles(view, mean)[tensor]);
+    const double own = doubles(view, mean)[tensor];
+    return static_cast<float>(share * (own > 0 ? own : *doubles(view, model_mean)));
   }
-  ONEBIT_HOST_DEVICE bool has_dead(const View& view, int64_t tensor) const { return doubles(view, dead)[tensor] > 0; }
+  // Whether elements of it have r = 0.
+  ONEBIT_HOST_DEVICE bool has_resting(const View& view, int64_t tensor, double share) const {
+    return doubles(view, unseen)[tensor] > 0 && floor(view, tensor, share) <= 0;
+  }
 };
 
 }  // namespace onebit

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The sizes of the model `gpt`: a decoder-only transformer on characters.
+// The sizes of the models of text.
 #pragma once
 
 #include <cstdint>
 
 #include "data_sets/text.hpp"
+#include "data_sets/words.hpp"
 
-namespace onebit::host::gpt {
+namespace onebit::host::gpt {  // a decoder-only transformer on characters
 
 inline constexpr int64_t kContext = kWindow;
 inline constexpr int64_t kWidth = 256;
@@ -15,3 +16,9 @@ inline constexpr int64_t kHeads = 8;
 inline constexpr int64_t kInner = 4 * kWidth;  // of a block's MLP
 
 }  // namespace onebit::host::gpt
+
+namespace onebit::host::lstm {  // a recurrent network on words, of which most are rare
+
+inline constexpr int64_t kEmbedding = 64, kHidden = 64;
+
+}  // namespace onebit::host::lstm
