@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// XXH3 with 32 bytes an instruction, where the processor has them: what is hashed lies in its cache, and the 16 bytes that every
-// x86-64 processor has would take half as long again as reading a file does.
+// XXH3 with 32 bytes an instruction, where the processor has them: what is hashed lies in its cache, and the 16 bytes that
+// every x86-64 processor has would take half as long again as reading a file does.
 #pragma once
 
 #include <cstddef>
