@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data_sets/data_sets.hpp"
+#include "data_sets/text.hpp"
 
 using namespace onebit::host;  // NOLINT(google-build-using-namespace): the room under test
 
