@@ -52,8 +52,7 @@ void Session::Impl::freeze() {
       level,
       "step {} is the last before the variance is frozen, and so many elements have had no gradient until now: {}; what they "
       "learn later they learn with a guessed variance, or not at all where variance_floor is 0; freeze later, or exempt them "
-      "from "
-      "compression (optimizer.dense)",
+      "from compression (optimizer.dense)",
       report.number, unseen.text([this](size_t t) { return replicas.parameters()[t].name; }));
 }
 

@@ -140,7 +140,7 @@ struct Session::Impl {
   double learning_rate_factor = 1, gradient_scale = 1;
   int64_t next_step = 1;
   int64_t frozen_at = 0;          // the step after which the optimizer's statistics do not change any more; 0: none yet
-  UnseenElements unseen{layout};  // until then
+  UnseenElements unseen{layout};  // without a variance then
   RunFacts facts;                 // for checkpoints
   Saver saver;
   // of the last step
