@@ -18,9 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kTestWindows = 1000;  // enough for a loss within a few thousandths, and quickly done
-constexpr size_t kTestPart = 10;        // one of so many
-
 class TextFeed final : public Feed {
  public:
   explicit TextFeed(const TextSamples& samples) : samples_(samples) {}

@@ -2,6 +2,7 @@
 // Plain text as samples: windows of symbols, characters or words, each of which is to foretell the next.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -24,6 +25,8 @@ struct TextUnit {
   int64_t window;  // of them, in a sample
 };
 inline constexpr int64_t kWindow = 64, kWordWindow = 32;
+inline constexpr int64_t kTestWindows = 1000;  // at most: enough for a loss within a few thousandths, and quickly done
+inline constexpr size_t kTestPart = 10;        // of a text one of so many parts is to test with
 inline constexpr TextUnit kCharacters = {"characters", kWindow}, kWords = {"words", kWordWindow};
 
 // Windows follow one another without overlap. The numbers of windows to train with are shuffled once for all, so that a part of

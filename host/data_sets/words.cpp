@@ -11,9 +11,6 @@
 namespace onebit::host {
 namespace {
 
-constexpr int64_t kTestSentences = 1000;
-constexpr ptrdiff_t kWordTestPart = 10;  // one of so many
-
 bool is_of_word(char c) {
   return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '\'' || static_cast<unsigned char>(c) >= 0x80;
 }
@@ -83,15 +80,15 @@ std::vector<uint16_t> Vocabulary::symbols_of(const std::vector<std::string>& tex
 
 DataSet word_data(const std::string& text, const std::string& name) {
   std::vector<std::string> train = words_of(text);
-  const ptrdiff_t tested = static_cast<ptrdiff_t>(train.size()) / kWordTestPart;
+  const ptrdiff_t tested = static_cast<ptrdiff_t>(train.size() / kTestPart);
   const std::vector<std::string> test(train.end() - tested, train.end());
   train.resize(train.size() - static_cast<size_t>(tested));
   const Vocabulary vocabulary(train);
   std::vector<uint16_t> symbols = vocabulary.symbols_of(train);
   Bands bands = bands_of(symbols);
   return {std::make_unique<TextSamples>(std::move(symbols), TextSamples::Use::train, kWords, name),
-          std::make_unique<TextSamples>(vocabulary.symbols_of(test), TextSamples::Use::test, kWords, name, kTestSentences),
-          false, std::move(bands)};
+          std::make_unique<TextSamples>(vocabulary.symbols_of(test), TextSamples::Use::test, kWords, name, kTestWindows), false,
+          std::move(bands)};
 }
 
 }  // namespace onebit::host
