@@ -87,7 +87,7 @@ struct CombineTensor {
 };
 struct CombineModel {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view) {
-    if (pass.sums_variance) pass.freeze.observe(view, pass.sums.combine_model(view));
+    if (pass.sums_variance) pass.freeze.observe(view, pass.sums);
     if (pass.stage == Stage::freeze) *doubles(view, pass.frozen) = static_cast<double>(view.number);
     *doubles(view, pass.stage == Stage::compressed ? pass.compressed_updates : pass.dense_updates) += 1;
   }

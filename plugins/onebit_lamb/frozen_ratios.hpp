@@ -78,6 +78,14 @@ struct FrozenRatios {
     seen = beta * seen + (1 - beta);
     doubles(view, average)[tensor] += (1 - beta) / seen * (ratio - doubles(view, average)[tensor]);
   }
+  // The natural one, for x > 0, to 1e-7: of operations that give the same bits on the CPU and on CUDA.
+  ONEBIT_HOST_DEVICE static double logarithm(double x) {
+    constexpr double root_half = 0.70710678118654752, ln_2 = 0.69314718055994531;
+    int exponent = 0;
+    const double mantissa = std::frexp(x, &exponent), z = (mantissa - root_half) / (mantissa + root_half), square = z * z;
+    const double series = z * (1 + square * (1.0 / 3 + square * (1.0 / 5 + square * (1.0 / 7))));
+    return 2 * series + (exponent - 0.5) * ln_2;
+  }
   // In combine of the last dense step, likewise.
   ONEBIT_HOST_DEVICE void freeze(const View& view, int64_t tensor) const {
     doubles(view, factor)[tensor] = 1;

@@ -135,12 +135,23 @@ struct CombineTensor {
 
 struct CombineModel {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view) {
-    if (pass.sums_variance) pass.freeze.observe(view, pass.sums.combine_model(view));
+    if (pass.sums_variance) pass.freeze.observe(view, pass.sums, ratio_level(pass, view));
     if (pass.stage == Stage::freeze) {
       scale_messages(pass, view);
       *doubles(view, pass.frozen) = static_cast<double>(view.number);
     }
     *doubles(view, pass.stage == Stage::compressed ? pass.compressed_updates : pass.dense_updates) += 1;
+  }
+  // The mean logarithm of the trust ratios that will be frozen.
+  static ONEBIT_LOOP double ratio_level(const Pass& pass, const View& view) {
+    double sum = 0, measured = 0;
+    for (int64_t tensor = 0; tensor < view.tensor_count; ++tensor) {
+      const double average = doubles(view, pass.frozen_ratios.average)[tensor];
+      if (is_dense(view, tensor) || !(average > 0)) continue;
+      sum += kernels::FrozenRatios::logarithm(average);
+      measured += 1;
+    }
+    return measured > 0 ? sum / measured : 0;
   }
   // Scalings bring the momenta of all tensors to one magnitude, for one scale may serve them all.
   static ONEBIT_LOOP void scale_messages(const Pass& pass, const View& view) {

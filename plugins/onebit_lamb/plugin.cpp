@@ -31,7 +31,7 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
          FreezeRule::step_option(
              "freeze_step",
              "last dense step, after which variance and trust ratios are frozen and messages are compressed; "
-             "\"auto\": as soon as the variance is stable"),
+             "\"auto\": as soon as both are stable"),
          FreezeRule::threshold_option(), FreezeRule::window_option(), BoundedMessages::message_option(),
          BoundedMessages::floor_option(), BoundedMessages::clamp_option()});
     return {schema.data(), schema.size()};
@@ -55,7 +55,7 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
     pass.sums.declare(state);
     pass.ratios.declare(state);
     pass.frozen_ratios.declare(state);
-    pass.freeze = freeze_rule_.declare(state);
+    pass.freeze = freeze_rule_.declare(state, true);
     pass.momentum_squares = state.per_block("momentum_squares");
     pass.momentum_size = state.per_tensor("momentum_size");  // root mean square, at the freeze
     pass.coefficient = state.per_tensor("coefficient");

@@ -208,7 +208,7 @@ struct CombineModel {
     if (pass.stage == Stage::variance) {
       *doubles(view, pass.variance_updates) += 1;
       *doubles(view, pass.variance_age) = *doubles(view, pass.updates) + 1;
-      pass.freeze.observe(view, pass.sums.combine_model(view));
+      pass.freeze.observe(view, pass.sums);
     }
     if (pass.stage != Stage::local) *doubles(view, pass.rounds) += 1;
     if (pass.stage == Stage::local) pass.local_steps.add(view);

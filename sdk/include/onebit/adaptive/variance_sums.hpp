@@ -31,6 +31,17 @@ struct VarianceSums {
     *doubles(view, model_mean) = elements > 0 ? result / elements : 0;
     return result;
   }
+  // Of all elements, how many have had no gradient yet; after combine_model.
+  ONEBIT_HOST_DEVICE double unseen_share(const View& view) const {
+    double result = 0, elements = 0;
+    for (int64_t tensor = 0; tensor < view.tensor_count; ++tensor) {
+      if (is_dense(view, tensor)) continue;
+      const auto own = static_cast<double>(view.elements[tensor]);
+      result += doubles(view, norm)[tensor] > 0 ? doubles(view, unseen)[tensor] : own;
+      elements += own;
+    }
+    return elements > 0 ? result / elements : 0;
+  }
   // The floor of a tensor's variance, a share of its mean; of the model's, where no element of it has seen a gradient.
   ONEBIT_HOST_DEVICE float floor(const View& view, int64_t tensor, double share) const {
     const double own = doubles(view, mean)[tensor];
