@@ -334,38 +334,6 @@ TEST_CASE("what an optimizer logs when its plans are rehearsed is not told: it h
   CHECK(contains(told.str(), "onebit_adam: "));  // but when it happens
 }
 
-TEST_CASE("freeze_step = \"auto\": gradients that grow put it off, large first ones do not") {
-  const auto last_dense = [](const std::function<float(int)>& size) {
-    int last = 0;
-    run_sessions(1, onebit_adam("freeze_step = \"auto\"\n"), {std::vector<float>(100)}, [&](Rank rank) {
-      for (int step = 1; step <= 300; ++step)
-        if (!rank.session.step(pointers(Tensors{std::vector<float>(100, size(step))})).compressed) last = step;
-    });
-    return last;
-  };
-  CHECK(last_dense([](int) { return 1.0F; }) == 151);  // 0.15 / (1 - beta2), and the one that is announced
-  CHECK(last_dense([](int step) { return step <= 5 ? 50.0F : 1.0F; }) == 151);
-  CHECK(last_dense([](int step) { return static_cast<float>(step); }) == 300);
-}
-
-TEST_CASE("freeze_step = \"auto\": it waits for elements that have had no gradient yet, but not for ever") {
-  const auto last_dense = [](int late, int from) {  // so many of 100 elements have gradients from that step on
-    int last = 0;
-    run_sessions(1, onebit_adam("freeze_step = \"auto\"\n"), {std::vector<float>(60), std::vector<float>(40)}, [&](Rank rank) {
-      for (int step = 1; step <= 400; ++step) {
-        Tensors gradients = {std::vector<float>(60, 1.0F), std::vector<float>(40, 1.0F)};
-        if (step < from) std::fill_n(gradients[1].begin(), late, 0.0F);
-        if (!rank.session.step(pointers(gradients)).compressed) last = step;
-      }
-    });
-    return last;
-  };
-  CHECK(last_dense(10, 1000) == 151);
-  CHECK(last_dense(11, 200) == 201);
-  CHECK(last_dense(40, 200) == 201);  // a whole tensor
-  CHECK(last_dense(11, 1000) == 301);
-}
-
 TEST_CASE("parameters without name, data or a possible shape are refused") {
   LocalRendezvous rendezvous(1);
   float value = 0;

@@ -1,23 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// 1-bit LAMB through sessions with the real compressor: how far a step may reach, that it learns, when it freezes by itself,
-// and that exempt tensors and skipped steps are as they should be.
+// 1-bit LAMB through sessions with the real compressor: how far a step may reach, that it learns, and that exempt
+// tensors and skipped steps are as they should be.
 #include <doctest/doctest.h>
-#include <spdlog/logger.h>
-#include <spdlog/sinks/ostream_sink.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
-#include <functional>
 #include <limits>
-#include <memory>
-#include <sstream>
-#include <string>
-#include <vector>
 
 #include "support/gradients.hpp"
 #include "support/sessions.hpp"
-#include "support/text.hpp"
 #include "towards_one.hpp"
 
 using namespace onebit;
@@ -152,79 +143,4 @@ TEST_CASE("onebit_lamb: exempt tensors are as with lamb, bit for bit, on every r
       for (const size_t k : {1, 2}) CHECK(mixed[rank][k] != dense[rank][k]);
     }
   }
-}
-
-// Of two ranks, the last dense step of each, and all that is logged. work: before each step.
-struct AutomaticFreeze {
-  std::vector<int64_t> last = std::vector<int64_t>(2);
-  std::string log;
-};
-AutomaticFreeze freeze_automatically(
-    const std::string& options, int64_t steps,
-    const std::function<void(int64_t step, Session& session, Tensors& parameters, Tensors& gradients)>& work) {
-  AutomaticFreeze found;
-  static std::ostringstream& text = *new std::ostringstream;
-  static Registry& registry = []() -> Registry& {
-    auto logger = std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(text));
-    logger->set_pattern("%v");
-    auto& made = *new Registry(logger);  // its libraries stay, as it does
-    made.load_folder(Registry::default_folder());
-    return made;
-  }();
-  text.str("");
-  const Tensors initial = noisy_model({300, 4500});
-  LocalRendezvous rendezvous(2);
-  host::run_ranks(2, [&](int number) {
-    Tensors own = initial;
-    const std::string toml = onebit_lamb("freeze_step = \"auto\"\n" + options);
-    Session session(registry, Configuration(registry, Manifest::parse(toml, "test.toml", ".")), rendezvous.at(number),
-                    parameters_of(own));
-    for (int64_t step = 1; step <= steps; ++step) {
-      Tensors gradients = noisy(initial, step, number);
-      work(step, session, own, gradients);
-      if (!session.step(pointers(gradients)).compressed) found.last[static_cast<size_t>(number)] = step;
-    }
-  });
-  CHECK(found.last[0] == found.last[1]);
-  found.log = text.str();
-  return found;
-}
-
-TEST_CASE("onebit_lamb, freeze_step = \"auto\": it freezes where the variance is stable, and says so") {
-  const AutomaticFreeze found = freeze_automatically("", 200, [](int64_t step, Session&, Tensors&, Tensors& gradients) {
-    for (auto& tensor : gradients)  // they shrink at first
-      for (float& g : tensor) g *= 1.0F + 0.3F * std::exp(-static_cast<float>(step) / 5.0F);
-  });
-  CHECK(found.last[0] > 30);
-  CHECK(found.last[0] < 200);
-  CHECK(contains(found.log, "the variance is stable"));
-  CHECK(contains(found.log, "step " + std::to_string(found.last[0]) + " is the last dense one"));
-  CHECK_FALSE(contains(found.log, "the freeze waits"));
-}
-
-TEST_CASE("onebit_lamb, freeze_step = \"auto\": it waits until trust ratios rest, or the learning rate, and says so") {
-  const auto last_dense = [](const char* options, int64_t until, float growth) {
-    return freeze_automatically(options, 400, [&](int64_t step, Session&, Tensors& parameters, Tensors&) {
-      for (auto& tensor : parameters)
-        for (float& p : tensor) p *= step <= until ? growth : 1.0F;
-    });
-  };
-  constexpr const char* unbounded = "lr = 1e-7\nmax_coeff = 1e9\nmin_coeff = 0.0\n";
-  CHECK(last_dense(unbounded, 0, 1).last[0] == 151);
-  for (const float growth : {1.03F, 0.97F}) {
-    CAPTURE(growth);
-    const AutomaticFreeze found = last_dense(unbounded, 220, growth);
-    CHECK(found.last[0] > 225);
-    CHECK(found.last[0] < 320);
-    CHECK(contains(found.log, "the freeze waits: trust ratios are " + std::string(growth > 1 ? "1." : "0.")));
-    CHECK(contains(found.log, "times what they were, from one eighth of the steps to the next"));
-  }
-  CHECK(last_dense(unbounded, 400, 1.001F).last[0] == 151);  // 2 % in an eighth of the steps
-  const AutomaticFreeze rising =
-      freeze_automatically("lr = 1e-7\n", 300, [](int64_t step, Session& session, Tensors&, Tensors&) {
-        session.set_learning_rate_factor(static_cast<double>(std::min<int64_t>(step, 200)) / 200);
-      });
-  CHECK(rising.last[0] > 200);
-  CHECK(rising.last[0] < 215);
-  CHECK(contains(rising.log, "the freeze waits: the learning rate rose in step 1"));
 }
