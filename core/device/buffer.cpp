@@ -9,18 +9,17 @@
 #include <string>
 
 #include "device/device.hpp"
+#include "device/ready_memory.hpp"
 #include "onebit/error.hpp"
 
 namespace onebit {
 namespace {
 
 constexpr size_t huge_page = size_t{2} << 20;
-constexpr size_t page = 4096;
 constexpr size_t vector_line = 64;
 constexpr size_t device_line = 256;
 
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
-bool is_large(size_t bytes) { return bytes >= huge_page; }
 
 // Fresh pages are zero without being touched; the ends are trimmed so that huge pages fit.
 void* map_pages(size_t bytes) {
@@ -38,7 +37,7 @@ void* map_pages(size_t bytes) {
 }
 
 void* allocate(size_t bytes) {
-  if (is_large(bytes)) return map_pages(bytes);
+  if (Buffer::is_paged(bytes)) return map_pages(bytes);
   void* data = std::aligned_alloc(vector_line, bytes);
   if (data != nullptr) std::memset(data, 0, bytes);
   return data;
@@ -47,19 +46,30 @@ void* allocate(size_t bytes) {
 }  // namespace
 
 Buffer::Buffer(MemoryMeter& meter, size_t bytes) {
-  if (bytes == 0) return;
-  const bool is_paged = meter.device() == nullptr && is_large(bytes);
-  const size_t rounded = round_up(bytes, meter.device() != nullptr ? device_line : is_paged ? page : vector_line);
+  if (bytes == 0 || take_ready(meter, bytes)) return;
+  const bool paged = meter.device() == nullptr && is_paged(bytes);
+  const size_t rounded = round_up(bytes, meter.device() != nullptr ? device_line : paged ? page : vector_line);
   data_ = static_cast<std::byte*>(meter.device() != nullptr ? meter.device()->allocate(rounded) : allocate(rounded));
   if (data_ == nullptr)
     throw Error(Code::out_of_memory,
                 "no memory for " + std::to_string(bytes) + " bytes of state; " + std::to_string(meter.held()) +
                     " bytes are held already",
                 ENOMEM);
-  mapped_ = is_paged;
+  mapped_ = paged;
   size_ = rounded;
   meter_ = &meter;
   meter.add(size_);
+}
+
+bool Buffer::take_ready(MemoryMeter& meter, size_t bytes) {
+  if (meter.ready() == nullptr) return false;
+  Buffer ready = meter.ready()->take(bytes);
+  if (ready.data_ == nullptr) return false;
+  swap(ready);
+  meter_->remove(size_);
+  meter_ = &meter;
+  meter.add(size_);
+  return true;
 }
 
 Buffer::~Buffer() {

@@ -11,6 +11,7 @@
 namespace onebit {
 
 class Device;
+class ReadyMemory;
 
 class MemoryMeter {
  public:
@@ -21,14 +22,22 @@ class MemoryMeter {
   void remove(uint64_t bytes) { held_ -= bytes; }
   uint64_t held() const { return held_; }
   uint64_t peak() const { return peak_; }
+  // Where buffers find pages that are touched already; NULL: nowhere.
+  ReadyMemory* ready() const { return ready_; }
+  void set_ready(ReadyMemory* ready) { ready_ = ready; }
 
  private:
   Device* device_;
+  ReadyMemory* ready_ = nullptr;
   uint64_t held_ = 0, peak_ = 0;
 };
 
 class Buffer {
  public:
+  static constexpr size_t page = 4096;
+  // Whether one of the CPU's of so many bytes has pages of its own, else it is from the heap.
+  static bool is_paged(size_t bytes) { return bytes >= size_t{2} << 20U; }
+
   Buffer() = default;
   Buffer(MemoryMeter& meter, size_t bytes);  // throws Error(out_of_memory) that says how much was wanted
   Buffer(Buffer&& other) noexcept { swap(other); }
@@ -51,6 +60,7 @@ class Buffer {
   void shrink(size_t bytes);
 
  private:
+  bool take_ready(MemoryMeter& meter, size_t bytes);
   void swap(Buffer& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);

@@ -129,16 +129,22 @@ void Exchange::prepare_flights(const Round& round) {
   if (compressor_ == nullptr)
     throw Error(Code::invalid_argument,
                 "the optimizer plans a compressed round, but no compressor is configured: add [compressor]");
-  if (layout_.codes()) prepare_errors();
+  prepare_errors();
   if (layout_.wide_spans() && block_statistics_.size() == 0) prepare_spans();
 }
 
 // Exempt tensors have none. A rank that speaks for a shard has the worker error of this shard only.
 void Exchange::prepare_errors() {
+  const auto [worker, server] = error_sizes();
+  if (worker == 0 || worker_error_.size() > 0) return;
+  worker_error_ = Buffer(meter_, worker);
+  server_error_ = Buffer(meter_, server);
+}
+
+std::pair<size_t, size_t> Exchange::error_sizes() const {
   const int64_t own = inside_ == nullptr ? layout_.flat - layout_.flat_exempt : layout_.shard;
-  if (description_.feedback == 0 || own == 0 || worker_error_.size() > 0) return;
-  worker_error_ = Buffer(meter_, static_cast<size_t>(own) * sizeof(float));
-  server_error_ = Buffer(meter_, static_cast<size_t>(layout_.served) * sizeof(float));
+  if (!layout_.codes() || description_.feedback == 0 || own == 0) return {0, 0};
+  return {static_cast<size_t>(own) * sizeof(float), static_cast<size_t>(layout_.served) * sizeof(float)};
 }
 
 // NULL: there is none.

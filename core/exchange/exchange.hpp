@@ -107,6 +107,7 @@ class Exchange {
   const Buffer& worker_error() const { return worker_error_; }
   const Buffer& server_error() const { return server_error_; }
   void prepare_errors();
+  std::pair<size_t, size_t> error_sizes() const;  // in bytes, of the worker's and the server's, prepared or not
   Retained& retained() { return retained_; }
   const Buffer& carried() const { return carried_.values(); }
   float* begin_carried() { return carried_.begin(); }

@@ -116,6 +116,14 @@ void copy_stored(const SafetensorsReader& reader, const Stored& stored) {
   }
 }
 
+std::vector<size_t> buffers_to_fill(const SessionParts& parts, const LoadOptions& options) {
+  if (options.ignore_state || parts.progress.next_step > 1) return {};
+  const auto [worker, server] = parts.exchange.error_sizes();
+  std::vector<size_t> sizes = {worker, server};
+  for (const StateSlot& slot : parts.state.slots()) sizes.push_back(StateStore::bytes_of(slot, parts.layout));
+  return sizes;
+}
+
 Restore::Restore(const SessionParts& parts, const RunFacts& facts, const FoundCheckpoint& found, const LoadOptions& options)
     : parts_(parts),
       folder_(found.folder),

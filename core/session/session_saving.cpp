@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "device/ready_memory.hpp"
 #include "onebit/manifest.hpp"
 #include "saving/restore.hpp"
 #include "saving/settings.hpp"
@@ -110,6 +111,7 @@ void Session::Impl::note_saved() {
 Agreed<LoadReport> Session::Impl::load(const std::filesystem::path& folder, const LoadOptions& options) {
   settle();
   if (device) device->follow(embedder);
+  ReadyMemory ready(meter, buffers_to_fill(parts(), options));
   Agreed<std::unique_ptr<Restore>> opened = Restore::open(parts(), facts, folder, options);
   if (const auto* error = std::get_if<Error>(&opened)) return *error;
   Restore& restore = *std::get<std::unique_ptr<Restore>>(opened);

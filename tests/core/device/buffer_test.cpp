@@ -4,8 +4,13 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <numeric>
+#include <utility>
+
+#include "device/ready_memory.hpp"
 
 using namespace onebit;
 
@@ -42,4 +47,25 @@ TEST_CASE("a large buffer that shrinks holds its memory once") {
   CHECK(buffer.bytes() == before);
   CHECK(meter.peak() == peak);
   CHECK(meter.held() == size_t{48} << 20U);
+}
+
+TEST_CASE("a buffer takes pages that are ready for one of its size, zeroed, and is counted once it has them") {
+  constexpr size_t megabyte = size_t{1} << 20U;
+  MemoryMeter meter;
+  Buffer taken;
+  {
+    ReadyMemory ready(meter, {3 * megabyte, 8 * megabyte + 100, 1000});
+    CHECK(meter.held() == 0);
+    const Buffer other(meter, 4 * megabyte);  // of a size that is not there
+    taken = Buffer(meter, 8 * megabyte + 100);
+    CHECK(meter.held() == other.size() + taken.size());
+    CHECK(ready.take(8 * megabyte + 100).size() == 0);
+    CHECK(ready.take(1000).size() == 0);  // too small to have pages of its own
+    CHECK(ready.take(3 * megabyte).size() == 3 * megabyte);
+    CHECK(meter.held() == other.size() + taken.size());
+  }
+  CHECK(meter.held() == taken.size());
+  CHECK(std::all_of(taken.bytes(), taken.bytes() + taken.size(), [](std::byte byte) { return byte == std::byte{0}; }));
+  taken = Buffer(meter, 3 * megabyte);  // which is no longer to be had ready
+  CHECK(meter.held() == 3 * megabyte);
 }
