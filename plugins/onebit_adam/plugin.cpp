@@ -40,7 +40,7 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
     pass.momentum = state.per_element("momentum");
     pass.variance = state.per_element("variance");  // after the freeze: r
     pass.sums.declare(state);
-    pass.freeze = freeze_rule_.declare(state);
+    pass.freeze = freeze_rule_.declare(state, pass.sums);
     pass.frozen = state.per_model("frozen_at_step");
     pass.dense_updates = state.per_model("dense_updates");
     pass.compressed_updates = state.per_model("compressed_updates");

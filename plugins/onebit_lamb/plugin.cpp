@@ -55,7 +55,7 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
     pass.sums.declare(state);
     pass.ratios.declare(state);
     pass.frozen_ratios.declare(state);
-    pass.freeze = freeze_rule_.declare(state, true);
+    pass.freeze = freeze_rule_.declare(state, pass.sums, true);
     pass.momentum_squares = state.per_block("momentum_squares");
     pass.momentum_size = state.per_tensor("momentum_size");  // root mean square, at the freeze
     pass.coefficient = state.per_tensor("coefficient");

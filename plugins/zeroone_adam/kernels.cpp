@@ -207,6 +207,7 @@ struct CombineModel {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view) {
     if (pass.stage == Stage::variance) {
       *doubles(view, pass.variance_updates) += 1;
+      if (pass.holds) *doubles(view, pass.held_updates) += 1;
       *doubles(view, pass.variance_age) = *doubles(view, pass.updates) + 1;
       pass.freeze.observe(view, pass.sums);
     }

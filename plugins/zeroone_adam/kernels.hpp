@@ -24,6 +24,8 @@ struct Pass {
   double variance_floor = 0;
   int momentum = -1, variance = -1, u = -1, anchor = -1;  // after the freeze the variance is r, and the momentum x
   int frozen = -1, updates = -1, rounds = -1, frozen_steps = -1;
+  bool holds = false;                            // the interval between variance updates stays as it is
+  int held_updates = -1;                         // how many of them came in such steps
   int variance_updates = -1, variance_age = -1;  // how many there were, and how many steps the variance stands for
   int missed_variance = -1;                      // of a tensor: steps that the variance updates stood for which it missed
   LocalSteps local_steps;

@@ -4,7 +4,8 @@
 //
 //   variance stage     Adam on the dense mean of the gradient where the variance interval divides the step;
 //                      r = 1 / (sqrt(max(v', floor * mean of v' in its tensor)) + eps),  0 where that maximum is 0;
-//                      the interval doubles after var_update_scaler of these
+//                      the interval doubles after var_update_scaler of these; it is 1 while more than a tenth of all elements
+//                      have had no gradient, in the first 0.3 / (1 - b2) steps (beta2_per = "step")
 //   between these      "gradient": m = b1 m + (1-b1) C(g);   "momentum": m = C(b1 m + (1-b1) g);   p -= lr (r m' + wd p)
 //   after the freeze   locally: x = b1 x + (1-b1) r g;  u += lr x;  p -= lr (x + wd p)                (first x = r m')
 //   sync               where the local interval divides the step, k steps after the last one:
@@ -69,11 +70,12 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
     pass.u = state.per_element("local_update", Scope::rank_local, Reshard::mean);
     pass.anchor = state.anchor("anchor");
     pass.sums.declare(state);
-    pass.freeze = freeze_rule_.declare(state);
+    pass.freeze = freeze_rule_.declare(state, pass.sums);
     pass.frozen = state.per_model("frozen_at_step");
     pass.updates = state.per_model("updates");
     pass.rounds = state.per_model("rounds");
     pass.variance_updates = state.per_model("variance_updates");
+    pass.held_updates = state.per_model("held_variance_updates");
     pass.variance_age = state.per_model("updates_at_variance_update");
     pass.frozen_steps = state.per_model("frozen_steps");
     pass.missed_variance = state.per_tensor("missed_variance_steps");
@@ -82,6 +84,7 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
 
   void plan(const Step& step, const Totals& totals, Plan& plan) override {
     const bool frozen = counter(totals, pass.frozen) > 0;
+    pass.holds = !frozen && holds(step, totals);
     pass.stage = stage_of(step, totals);
     pass.freezes = !frozen && freeze_rule_.is_last(step, totals);
     pass.scalars = scalars(totals);
@@ -96,9 +99,17 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
  private:
   static int64_t doubled(int64_t times) { return int64_t{1} << std::min<int64_t>(times, 62); }
 
+  // Whether the variance is updated in each step, which does not count for the interval: it has too little of rare features
+  // yet.
+  bool holds(const Step& step, const Totals& totals) const {
+    return decays_per_step_ && step.number <= freeze_rule_.patience() &&
+           *doubles(totals, pass.sums.unseen_share) > VarianceSums::many_unseen;
+  }
+
   Stage stage_of(const Step& step, const Totals& totals) const {
     if (counter(totals, pass.frozen) == 0) {
-      const int64_t interval = doubled(counter(totals, pass.variance_updates) / variance_updates_to_double_);
+      const int64_t counted = counter(totals, pass.variance_updates) - counter(totals, pass.held_updates);
+      const int64_t interval = pass.holds ? 1 : doubled(counted / variance_updates_to_double_);
       return step.number % interval == 0 ? Stage::variance : Stage::early;
     }
     const int64_t interval = std::min(longest_interval_, doubled(counter(totals, pass.frozen_steps) / local_steps_to_double_));

@@ -113,13 +113,13 @@ struct ZeroOneOracle {
   }
 };
 
-// A lack of gradients (every 5th element) and a rare one (every 7th) among the rest.
+// A lack of gradients (every 12th element, not so many that the variance is held) and a rare one (every 7th) among the rest.
 Vector gradient(std::mt19937& generator, size_t size, int t) {
   std::normal_distribution<float> distribution(0, 1);
   Vector g(size);
   for (size_t i = 0; i < size; ++i) {
     const float drawn = distribution(generator) * (i % 3 == 0 ? 1e-3F : 1.0F);
-    g[i] = i % 5 == 0 || (i % 7 == 0 && t % 8 != 1) ? 0.0F : drawn;
+    g[i] = i % 12 == 0 || (i % 7 == 0 && t % 8 != 1) ? 0.0F : drawn;
   }
   return g;
 }

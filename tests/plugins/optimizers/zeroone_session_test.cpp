@@ -3,6 +3,7 @@
 // syncs, exempt tensors, skipped steps, and how far an element may move.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -64,6 +65,27 @@ TEST_CASE("zeroone_adam: variance updates and syncs come ever more seldom, and n
         "cccccc"
         "c.c.c."
         "c...c...c...c...c");
+}
+
+TEST_CASE("zeroone_adam: while many elements have had no gradient, each step updates the variance, but not for ever") {
+  const Tensors initial = noisy_model({60, 40});
+  const auto stages = [&](int64_t from, const std::string& lines) {  // two of five elements have gradients from that step on
+    std::string result;
+    run_sessions(2, zeroone(intervals(11, 6, 4, 2) + lines), initial, [&](Rank rank) {
+      for (int64_t step = 1; step <= 11; ++step) {
+        Tensors gradients = noisy(initial, step, rank.number);
+        if (step < from) std::fill(gradients[1].begin(), gradients[1].end(), 0.0F);
+        const StepReport report = rank.session.step(pointers(gradients));
+        if (rank.number == 0) result += report.compressed ? 'c' : 'D';
+      }
+    });
+    return result;
+  };
+  CHECK(stages(1, "") == "DDcDcDcDccc");
+  CHECK(stages(5, "") == "DDDDDDcDcDc");  // from step 6 on as from step 2 on
+  CHECK(stages(12, "") == "DDDDDDDDDDD");
+  CHECK(stages(12, "betas = [0.9, 0.9]\n") == "DDDDDDcDccc");  // 0.3 / (1 - beta2) steps
+  CHECK(stages(12, "beta2_per = \"update\"\n") == "DDcDcDcDccc");
 }
 
 TEST_CASE("zeroone_adam learns, with one rank and with three, in every form and at every interval") {

@@ -18,9 +18,10 @@
 // 1-bit Adam ended 0.045 nats above Adam, and 0.015 at 300.)
 //
 // Where trust ratios are frozen, too, they must have come to rest: the mean over tensors of their logarithms, averaged over the
-// last eighth of the steps, may not be more than 10 % away from that over the eighth before. (A recurrent network of words,
-// 1200 steps: where they still grew tenfold in fifty steps, a freeze cost 0.2 nats; at 240 and 300, where they did not, it
-// gained 0.08.) Decided in combine, on sums that all ranks share; the step after that is the last dense one, which plan knows.
+// last eighth of the steps, may not be more than 10 % away from that over the eighth before. (The same network: where they
+// still grew tenfold in fifty steps, a freeze cost 0.2 nats; at 240 and 300, where they did not, it gained 0.08.)
+//
+// Decided in combine, on sums that all ranks share; the step after that is the last dense one, which plan knows.
 #pragma once
 
 #include <algorithm>
@@ -43,7 +44,7 @@ struct FreezeWatch {
   int64_t window = 0, longest = 1, soonest = 0;
   bool automatic = false, follows_ratios = false;
   int norms = -1, seen = -1, first = -1, decided = -1, rate = -1, risen = -1, ratio = -1, since = -1;
-  int unseen = -1, levels = -1, level_change = -1, waits_for = -1;
+  int unseen_share = -1, levels = -1, level_change = -1, waits_for = -1;
 
   enum Waits : int { nothing, steps, the_rate, the_variance, the_unseen, the_ratios };
 
@@ -57,7 +58,6 @@ struct FreezeWatch {
     risen = state.per_model("freeze_rate_risen");     // the last step at which the learning rate rose
     ratio = state.per_model("freeze_norm_ratio");     // what decided: q, and
     since = state.per_model("freeze_norm_compared");  // the step t - d
-    unseen = state.per_model("unseen_share");         // of all elements, those that have had no gradient
     waits_for = state.per_model("freeze_waits_for");  // one of Waits, since the last step
     if (!follows_ratios) return;
     levels = state.per_model("trust_ratio_levels", static_cast<int>(capacity()));  // by step, each added to all before it
@@ -80,7 +80,6 @@ struct FreezeWatch {
     at(view, norms, place + 1) = norm;
     at(view, seen) = static_cast<double>(before + 1);
     if (follows_ratios) at(view, levels, before % capacity()) = (before > 0 ? level_sum(view, before - 1) : 0) + level;
-    at(view, unseen) = sums.unseen_share(view);
     const Waits found = waits(view, before, norm);
     at(view, waits_for) = static_cast<double>(found);
     if (found == nothing) at(view, decided) = static_cast<double>(view.number + 1);
@@ -88,7 +87,6 @@ struct FreezeWatch {
 
  private:
   static constexpr double level_limit = 0.0953;  // ln(1.1)
-  static constexpr double most_unseen = 0.1;
 
   ONEBIT_HOST_DEVICE int64_t capacity() const { return (window > 2 ? window : window > 0 ? 2 : longest) + 1; }
   template <class From>
@@ -110,7 +108,7 @@ struct FreezeWatch {
     if (age < apart || age < soonest) return steps;
     if (view.number - static_cast<int64_t>(at(view, risen)) < apart) return the_rate;
     if (!is_stable(view, before, norm, apart)) return the_variance;
-    if (at(view, unseen) > most_unseen && age < 2 * soonest) return the_unseen;
+    if (at(view, unseen_share) > VarianceSums::many_unseen && age < 2 * soonest) return the_unseen;
     return follows_ratios && !ratios_rest(view, before) ? the_ratios : nothing;
   }
   ONEBIT_HOST_DEVICE bool is_stable(const View& view, int64_t before, double norm, int64_t apart) const {
@@ -166,13 +164,16 @@ class FreezeRule {
     watch_.soonest = static_cast<int64_t>(std::round(0.15 / (1 - betas.second)));
   }
 
-  // The part for programs, once its state is declared. follows_ratios: trust ratios are frozen, too.
-  const FreezeWatch& declare(StateDeclarer& state, bool follows_ratios = false) {
+  // The part for programs, once its state is declared, and that of the sums. follows_ratios: trust ratios are frozen, too.
+  const FreezeWatch& declare(StateDeclarer& state, const VarianceSums& sums, bool follows_ratios = false) {
+    watch_.unseen_share = sums.unseen_share;
     watch_.follows_ratios = follows_ratios;
     watch_.declare(state);
     return watch_;
   }
   bool automatic() const { return watch_.automatic; }
+  // The first step in which it no longer matters how many elements are unseen.
+  int64_t patience() const { return 2 * watch_.soonest; }
   // In plan: whether this dense step is the last. Tells so, once, where it was decided and not configured; and what it waits
   // for, once each.
   bool is_last(const Step& step, const Totals& totals) {
@@ -212,13 +213,14 @@ class FreezeRule {
   void tell_waiting(const Step& step, const Totals& totals) {
     const auto reason = static_cast<int>(number(totals, watch_.waits_for));
     if (step.rank != 0 || reason <= FreezeWatch::steps || told_reasons_[static_cast<size_t>(reason)]) return;
+    if (reason == FreezeWatch::the_variance && number(totals, watch_.since) == 0) return;  // nothing was compared yet
     told_reasons_[static_cast<size_t>(reason)] = true;
     std::string text = "the freeze waits: ";
     if (reason == FreezeWatch::the_rate)
       text += "the learning rate rose in step " + std::to_string(number(totals, watch_.risen));
     if (reason == FreezeWatch::the_variance) text += variance_text(step, totals);
     if (reason == FreezeWatch::the_unseen)
-      text += fixed_text(100 * *doubles(totals, watch_.unseen), 1) +
+      text += fixed_text(100 * *doubles(totals, watch_.unseen_share), 1) +
               " % of all elements have had no gradient yet; it waits for them to be at most 10 %, but not for long";
     if (reason == FreezeWatch::the_ratios) text += ratios_text(totals) + ", which may be 10 % either way";
     services_.log(LogLevel::info, optimizer_, text);

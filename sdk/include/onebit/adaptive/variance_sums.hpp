@@ -9,7 +9,9 @@
 namespace onebit {
 
 struct VarianceSums {
-  int sum = -1, zeros = -1, mean = -1, unseen = -1, norm = -1, model_mean = -1;
+  int sum = -1, zeros = -1, mean = -1, unseen = -1, norm = -1, model_mean = -1, unseen_share = -1;
+  // More than this share of all elements without a gradient are many: what decides by them waits for more.
+  static constexpr double many_unseen = 0.1;
 
   void declare(StateDeclarer& state) {
     sum = state.per_block("variance_sum");
@@ -18,29 +20,23 @@ struct VarianceSums {
     unseen = state.per_tensor("unseen_elements");
     norm = state.per_tensor("variance_norm");
     model_mean = state.per_model("mean_variance_of_model");
+    unseen_share = state.per_model("unseen_share");
   }
-  // Once a step, after combine_variance of all tensors, by one thread: the L1 norm of the corrected variance, and the model's
-  // mean.
+  // Once a step, after combine_variance of all tensors, by one thread: answers the L1 norm of the corrected variance, and notes
+  // the model's mean, and which share of its elements has had no gradient yet.
   ONEBIT_HOST_DEVICE double combine_model(const View& view) const {
-    double result = 0, elements = 0;
-    for (int64_t tensor = 0; tensor < view.tensor_count; ++tensor) {
-      if (is_dense(view, tensor)) continue;
-      result += doubles(view, norm)[tensor];
-      elements += static_cast<double>(view.elements[tensor]);
-    }
-    *doubles(view, model_mean) = elements > 0 ? result / elements : 0;
-    return result;
-  }
-  // Of all elements, how many have had no gradient yet; after combine_model.
-  ONEBIT_HOST_DEVICE double unseen_share(const View& view) const {
-    double result = 0, elements = 0;
+    double result = 0, elements = 0, without = 0;
     for (int64_t tensor = 0; tensor < view.tensor_count; ++tensor) {
       if (is_dense(view, tensor)) continue;
       const auto own = static_cast<double>(view.elements[tensor]);
-      result += doubles(view, norm)[tensor] > 0 ? doubles(view, unseen)[tensor] : own;
+      const double own_norm = doubles(view, norm)[tensor];
+      result += own_norm;
       elements += own;
+      without += own_norm > 0 ? doubles(view, unseen)[tensor] : own;
     }
-    return elements > 0 ? result / elements : 0;
+    *doubles(view, model_mean) = elements > 0 ? result / elements : 0;
+    *doubles(view, unseen_share) = elements > 0 ? without / elements : 0;
+    return result;
   }
   // The floor of a tensor's variance, a share of its mean; of the model's, where no element of it has seen a gradient.
   ONEBIT_HOST_DEVICE float floor(const View& view, int64_t tensor, double share) const {
