@@ -21,10 +21,10 @@ class ReadyMemory {
   ReadyMemory& operator=(const ReadyMemory&) = delete;
   ~ReadyMemory();  // what nobody took is given back
 
-  // Zeros; empty: there are none of this size, or no more. Ends the touching, which writes zeros.
-  Buffer take(size_t bytes);
-
  private:
+  friend class Buffer;
+  // Zeros, to be counted by another meter; empty: there are none of this size, or no more. Ends the touching, which writes.
+  Buffer take(size_t bytes);
   void touch();
   void stop();
 

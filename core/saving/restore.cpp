@@ -118,9 +118,10 @@ void copy_stored(const SafetensorsReader& reader, const Stored& stored) {
 
 std::vector<size_t> buffers_to_fill(const SessionParts& parts, const LoadOptions& options) {
   if (options.ignore_state || parts.progress.next_step > 1) return {};
-  const auto [worker, server] = parts.exchange.error_sizes();
-  std::vector<size_t> sizes = {worker, server};
+  std::vector<size_t> sizes;
   for (const StateSlot& slot : parts.state.slots()) sizes.push_back(StateStore::bytes_of(slot, parts.layout));
+  const auto [worker, server] = parts.exchange.error_sizes();
+  sizes.insert(sizes.end(), {worker, server});
   return sizes;
 }
 

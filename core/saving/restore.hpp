@@ -22,8 +22,8 @@ namespace onebit {
 // All of a tensor, from the entry of its name. Throws Error(invalid_argument) where that is of another dtype or size.
 void copy_stored(const SafetensorsReader& reader, const Stored& stored);
 
-// In bytes, the buffers that a load makes and fills, in a session that has written to none of them; none in others, which would
-// for a while have them twice.
+// In bytes, the buffers that a load may make and fill, in a session that is at its first step; none in others, which would for
+// a while have them twice.
 std::vector<size_t> buffers_to_fill(const SessionParts& parts, const LoadOptions& options);
 
 class Restore {

@@ -18,6 +18,7 @@
 // added up, and the sync takes one step on their mean, at the sum of the learning rates.
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "kernels.hpp"
 #include "onebit/adaptive/adam_options.hpp"
@@ -37,7 +38,8 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
                                  "\"auto\": as soon as the variance is stable"),
          FreezeRule::threshold_option(), FreezeRule::window_option(),
          integer_option("var_update_scaler", "16", 1, 1e15,
-                        "number of variance updates after which the interval between them doubles; kappa in the paper"),
+                        "number of variance updates after which the interval between them doubles; kappa in the paper; "
+                        "those made in each step because many elements have had no gradient do not count"),
          integer_option("local_step_scaler", "32678", 1, 1e15,
                         "number of steps after which the interval between syncs doubles, counted from the freeze"),
          integer_option("local_step_clipper", "16", 1, 1e6, "longest interval between syncs, in steps"),
@@ -58,6 +60,7 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
         local_steps_to_double_(options.integer("local_step_scaler")),
         longest_interval_(options.integer("local_step_clipper")),
         decays_per_step_(options.text("beta2_per") == "step"),
+        services_(services),
         freeze_rule_(services, "zeroone_adam", "var_freeze_step", options, adam_.betas) {
     const BoundedMessages messages(options);
     pass.limit = messages.limit;
@@ -84,7 +87,13 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
 
   void plan(const Step& step, const Totals& totals, Plan& plan) override {
     const bool frozen = counter(totals, pass.frozen) > 0;
-    pass.holds = !frozen && holds(step, totals);
+    pass.holds = !frozen && holds(totals);
+    if (pass.holds && !told_ && step.rank == 0)
+      services_.log(LogLevel::info, "zeroone_adam",
+                    "the variance is updated in each step, by a dense round, while more than 10 % of all elements have had no "
+                    "gradient, until step " +
+                        std::to_string(freeze_rule_.patience()) + " at the latest");
+    told_ = told_ || pass.holds;
     pass.stage = stage_of(step, totals);
     pass.freezes = !frozen && freeze_rule_.is_last(step, totals);
     pass.scalars = scalars(totals);
@@ -101,8 +110,8 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
 
   // Whether the variance is updated in each step, which does not count for the interval: it has too little of rare features
   // yet.
-  bool holds(const Step& step, const Totals& totals) const {
-    return decays_per_step_ && step.number <= freeze_rule_.patience() &&
+  bool holds(const Totals& totals) const {
+    return decays_per_step_ && counter(totals, pass.updates) < freeze_rule_.patience() &&
            *doubles(totals, pass.sums.unseen_share) > VarianceSums::many_unseen;
   }
 
@@ -133,7 +142,9 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
   const AdamOptions adam_;
   const int64_t variance_updates_to_double_, local_steps_to_double_, longest_interval_;
   const bool decays_per_step_;
+  const Services services_;
   FreezeRule freeze_rule_;
+  bool told_ = false;  // that it holds the interval
 };
 
 }  // namespace

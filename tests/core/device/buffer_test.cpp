@@ -54,18 +54,20 @@ TEST_CASE("a buffer takes pages that are ready for one of its size, zeroed, and 
   MemoryMeter meter;
   Buffer taken;
   {
-    ReadyMemory ready(meter, {3 * megabyte, 8 * megabyte + 100, 1000});
+    ReadyMemory ready(meter, {64 * megabyte, 8 * megabyte + 100, 1000});
     CHECK(meter.held() == 0);
     const Buffer other(meter, 4 * megabyte);  // of a size that is not there
     taken = Buffer(meter, 8 * megabyte + 100);
     CHECK(meter.held() == other.size() + taken.size());
-    CHECK(ready.take(8 * megabyte + 100).size() == 0);
-    CHECK(ready.take(1000).size() == 0);  // too small to have pages of its own
-    CHECK(ready.take(3 * megabyte).size() == 3 * megabyte);
-    CHECK(meter.held() == other.size() + taken.size());
+    CHECK(std::all_of(taken.bytes(), taken.bytes() + taken.size(), [](std::byte byte) { return byte == std::byte{0}; }));
+    std::fill_n(taken.bytes(), taken.size(), std::byte{0xff});  // what touches pages writes zeros
+    const std::byte* const first = taken.bytes();
+    const Buffer next(meter, 8 * megabyte + 100), small(meter, 1000);
+    CHECK(next.bytes() != first);
+    CHECK(meter.held() == other.size() + taken.size() + next.size() + small.size());
   }
   CHECK(meter.held() == taken.size());
-  CHECK(std::all_of(taken.bytes(), taken.bytes() + taken.size(), [](std::byte byte) { return byte == std::byte{0}; }));
-  taken = Buffer(meter, 3 * megabyte);  // which is no longer to be had ready
+  CHECK(std::all_of(taken.bytes(), taken.bytes() + taken.size(), [](std::byte byte) { return byte == std::byte{0xff}; }));
+  taken = Buffer(meter, 3 * megabyte);
   CHECK(meter.held() == 3 * megabyte);
 }

@@ -64,6 +64,12 @@ AutomaticFreeze freeze_automatically(
   return found;
 }
 
+int times(const std::string& text, const std::string& part) {
+  int found = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+  return found;
+}
+
 }  // namespace
 
 TEST_CASE("onebit_adam, freeze_step = \"auto\": gradients that grow put it off, large first ones do not") {
@@ -110,29 +116,43 @@ TEST_CASE("onebit_lamb, freeze_step = \"auto\": it freezes where the variance is
   CHECK_FALSE(contains(found.log, "the freeze waits"));
 }
 
-TEST_CASE("onebit_lamb, freeze_step = \"auto\": it waits until trust ratios rest, or the learning rate, and says so") {
-  const auto last_dense = [](const char* options, int64_t until, float growth) {
-    return freeze_automatically(options, 400, [&](int64_t step, Session&, Tensors& parameters, Tensors&) {
+TEST_CASE("onebit_lamb, freeze_step = \"auto\": it waits until trust ratios are stable, but not for ever, and says so once") {
+  const auto frozen_after = [](const std::string& options, int64_t until, float growth) {
+    const std::string unbounded = "lr = 1e-7\nmax_coeff = 1e9\nmin_coeff = 0.0\n";
+    return freeze_automatically(unbounded + options, 400, [&](int64_t step, Session&, Tensors& parameters, Tensors&) {
       for (auto& tensor : parameters)
         for (float& p : tensor) p *= step <= until ? growth : 1.0F;
     });
   };
-  constexpr const char* unbounded = "lr = 1e-7\nmax_coeff = 1e9\nmin_coeff = 0.0\n";
-  CHECK(last_dense(unbounded, 0, 1).last[0] == 151);
-  for (const float growth : {1.03F, 0.97F}) {
-    CAPTURE(growth);
-    const AutomaticFreeze found = last_dense(unbounded, 220, growth);
-    CHECK(found.last[0] > 225);
-    CHECK(found.last[0] < 320);
-    CHECK(contains(found.log, "the freeze waits: trust ratios are " + std::string(growth > 1 ? "1." : "0.")));
-    CHECK(contains(found.log, "times what they were, from one eighth of the steps to the next"));
-  }
-  CHECK(last_dense(unbounded, 400, 1.001F).last[0] == 151);  // 2 % in an eighth of the steps
+  CHECK(frozen_after("", 0, 1).last[0] == 151);
+  CHECK(frozen_after("", 400, 1.001F).last[0] == 151);  // 2 % in an eighth of the steps
+  for (const float growth : {1.03F, 0.97F})
+    for (const std::string window : {"", "freeze_window = 1\n", "freeze_window = 20\n"}) {
+      CAPTURE(growth);
+      CAPTURE(window);
+      const AutomaticFreeze found = frozen_after(window, 220, growth);
+      CHECK(found.last[0] > 225);
+      CHECK(found.last[0] < 320);
+      CHECK(times(found.log,
+                  "the freeze waits: trust ratios of the last 18 steps are " + std::string(growth > 1 ? "1." : "0.")) == 1);
+    }
+  CHECK(frozen_after("betas = [0.9, 0.99]\n", 70, 1.2F).last[0] == 61);  // 0.6 / (1 - beta2), and the one announced
+  CHECK(frozen_after("betas = [0.9, 0.3]\n", 0, 1).last[0] < 40);        // of 3 levels that are kept
+}
+
+TEST_CASE(
+    "onebit_lamb, freeze_step = \"auto\": it waits for the learning rate and for elements without a gradient, and says so") {
   const AutomaticFreeze rising =
       freeze_automatically("lr = 1e-7\n", 300, [](int64_t step, Session& session, Tensors&, Tensors&) {
         session.set_learning_rate_factor(static_cast<double>(std::min<int64_t>(step, 200)) / 200);
       });
   CHECK(rising.last[0] > 200);
   CHECK(rising.last[0] < 215);
-  CHECK(contains(rising.log, "the freeze waits: the learning rate rose in step 1"));
+  CHECK(times(rising.log, "the freeze waits: the learning rate rose in step 150") == 1);
+  CHECK(times(rising.log, "the freeze waits") == 1);
+  const AutomaticFreeze unseen = freeze_automatically("", 250, [](int64_t step, Session&, Tensors&, Tensors& gradients) {
+    if (step < 200) std::fill_n(gradients[1].begin(), 1200, 0.0F);
+  });
+  CHECK(unseen.last[0] == 201);
+  CHECK(times(unseen.log, "the freeze waits: 25.0 % of all elements have had no gradient yet") == 1);
 }

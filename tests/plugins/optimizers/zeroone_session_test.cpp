@@ -84,7 +84,7 @@ TEST_CASE("zeroone_adam: while many elements have had no gradient, each step upd
   CHECK(stages(1, "") == "DDcDcDcDccc");
   CHECK(stages(5, "") == "DDDDDDcDcDc");  // from step 6 on as from step 2 on
   CHECK(stages(12, "") == "DDDDDDDDDDD");
-  CHECK(stages(12, "betas = [0.9, 0.9]\n") == "DDDDDDcDccc");  // 0.3 / (1 - beta2) steps
+  CHECK(stages(12, "betas = [0.9, 0.9]\n") == "DDDDcDcDccc");  // 0.3 / (1 - beta2) steps
   CHECK(stages(12, "beta2_per = \"update\"\n") == "DDcDcDcDccc");
 }
 

@@ -13,13 +13,14 @@
 // 0.15 / (1 - beta2) steps it is not decided at all: what is frozen is an average of too few gradients then (a small
 // convolutional network, 936 steps, lost 0.3 to 0.5 points of accuracy with a freeze at 60 or 94, and none at 187).
 //
-// Nor while more than a tenth of all elements have had no gradient, but for this it waits no longer than twice as many steps:
-// there may be some that never have one. (A recurrent network of words, 1200 steps: frozen at 151, where 23 % were unseen,
-// 1-bit Adam ended 0.045 nats above Adam, and 0.015 at 300.)
+// Nor while more than a tenth of all elements have had no gradient, but for this it waits for at most 0.3 / (1 - beta2) steps:
+// there may be some that never have one. (A recurrent network of words, 1200 steps at a rate of 4e-3: frozen at 151, where 23 %
+// were unseen, 1-bit Adam ended 0.045 nats above Adam, and 0.015 at 300.)
 //
-// Where trust ratios are frozen, too, they must have come to rest: the mean over tensors of their logarithms, averaged over the
-// last eighth of the steps, may not be more than 10 % away from that over the eighth before. (The same network: where they
-// still grew tenfold in fifty steps, a freeze cost 0.2 nats; at 240 and 300, where they did not, it gained 0.08.)
+// Where trust ratios are frozen, too, they must be stable: their geometric mean over tensors, averaged over the last eighth of
+// the steps, is within 10 % of that over the eighth before, or 0.6 / (1 - beta2) steps have passed. (The same network: 1-bit
+// LAMB ended 0.20 nats above LAMB where they still grew tenfold in fifty steps, and 0.08 below it frozen at 240 or 300. What
+// tensors do in opposite directions is not seen.)
 //
 // Decided in combine, on sums that all ranks share; the step after that is the last dense one, which plan knows.
 #pragma once
@@ -41,9 +42,9 @@ namespace onebit {
 // The part that combine runs, as plain data for programs (program.hpp): it remembers norms and decides. All state is per model.
 struct FreezeWatch {
   double threshold = 0;
-  int64_t window = 0, longest = 1, soonest = 0;
+  int64_t window = 0, longest = 1, soonest = 0, patience = 0;  // patience: for unseen elements; twice as long for trust ratios
   bool automatic = false, follows_ratios = false;
-  int norms = -1, seen = -1, first = -1, decided = -1, rate = -1, risen = -1, ratio = -1, since = -1;
+  int norms = -1, seen = -1, first = -1, decided = -1, rate = -1, risen = -1, ratio = -1, since = -1, until = -1;
   int unseen_share = -1, levels = -1, level_change = -1, waits_for = -1;
 
   enum Waits : int { nothing, steps, the_rate, the_variance, the_unseen, the_ratios };
@@ -58,10 +59,11 @@ struct FreezeWatch {
     risen = state.per_model("freeze_rate_risen");     // the last step at which the learning rate rose
     ratio = state.per_model("freeze_norm_ratio");     // what decided: q, and
     since = state.per_model("freeze_norm_compared");  // the step t - d
+    until = state.per_model("freeze_norm_observed");  // the step t
     waits_for = state.per_model("freeze_waits_for");  // one of Waits, since the last step
     if (!follows_ratios) return;
-    levels = state.per_model("trust_ratio_levels", static_cast<int>(capacity()));  // by step, each added to all before it
-    level_change = state.per_model("trust_ratio_level_change");                    // from the eighth before to the last one
+    levels = state.per_model("trust_ratio_levels", static_cast<int>(levels_kept()));  // by step, each added to all before
+    level_change = state.per_model("trust_ratio_level_change");                       // from the eighth before to the last one
   }
 
   // In combine of a step that changed the variance, after that of all tensors, by one thread. level: where trust ratios are
@@ -79,16 +81,22 @@ struct FreezeWatch {
     at(view, norms, place) = static_cast<double>(view.number);
     at(view, norms, place + 1) = norm;
     at(view, seen) = static_cast<double>(before + 1);
-    if (follows_ratios) at(view, levels, before % capacity()) = (before > 0 ? level_sum(view, before - 1) : 0) + level;
+    if (follows_ratios) at(view, levels, before % levels_kept()) = (before > 0 ? level_sum(view, before - 1) : 0) + level;
     const Waits found = waits(view, before, norm);
     at(view, waits_for) = static_cast<double>(found);
     if (found == nothing) at(view, decided) = static_cast<double>(view.number + 1);
+  }
+  // Of so many observations, as far as trust ratios are kept.
+  ONEBIT_HOST_DEVICE int64_t eighth(int64_t observations) const {
+    const int64_t share = observations / 8, half = (levels_kept() - 1) / 2;
+    return share < 1 ? 1 : share > half ? half : share;
   }
 
  private:
   static constexpr double level_limit = 0.0953;  // ln(1.1)
 
-  ONEBIT_HOST_DEVICE int64_t capacity() const { return (window > 2 ? window : window > 0 ? 2 : longest) + 1; }
+  ONEBIT_HOST_DEVICE int64_t capacity() const { return (window > 0 ? window : longest) + 1; }
+  ONEBIT_HOST_DEVICE int64_t levels_kept() const { return (longest > 2 ? longest : 2) + 1; }
   template <class From>
   ONEBIT_HOST_DEVICE static double& at(const From& from, int slot, int64_t index = 0) {
     return doubles(from, slot)[index];
@@ -99,7 +107,7 @@ struct FreezeWatch {
     return share < 1 ? 1 : share > longest ? longest : share;
   }
   ONEBIT_HOST_DEVICE double level_sum(const View& view, int64_t observed) const {
-    return at(view, levels, observed % capacity());
+    return at(view, levels, observed % levels_kept());
   }
 
   // before: how many observations there were before this one.
@@ -108,24 +116,26 @@ struct FreezeWatch {
     if (age < apart || age < soonest) return steps;
     if (view.number - static_cast<int64_t>(at(view, risen)) < apart) return the_rate;
     if (!is_stable(view, before, norm, apart)) return the_variance;
-    if (at(view, unseen_share) > VarianceSums::many_unseen && age < 2 * soonest) return the_unseen;
-    return follows_ratios && !ratios_rest(view, before) ? the_ratios : nothing;
+    if (at(view, unseen_share) > VarianceSums::many_unseen && age < patience) return the_unseen;
+    return follows_ratios && !ratios_are_stable(view, before) && age < 2 * patience ? the_ratios : nothing;
   }
   ONEBIT_HOST_DEVICE bool is_stable(const View& view, int64_t before, double norm, int64_t apart) const {
     for (int64_t back = 1; back <= before && back < capacity(); ++back) {
       const int64_t place = 2 * ((before - back) % capacity());
       const double then = at(view, norms, place);
       if (static_cast<double>(view.number) - then < static_cast<double>(apart)) continue;
-      const double q = norm / at(view, norms, place + 1);
+      const double before_norm = at(view, norms, place + 1);
+      if (!(norm > 0 && before_norm > 0)) return false;
+      const double q = norm / before_norm;
       at(view, ratio) = q;
       at(view, since) = then;
+      at(view, until) = static_cast<double>(view.number);
       return q >= threshold && 1 / q >= threshold;
     }
     return false;
   }
-  ONEBIT_HOST_DEVICE bool ratios_rest(const View& view, int64_t before) const {
-    const int64_t eighth = (before + 1) / 8, most = (capacity() - 1) / 2;
-    const int64_t part = eighth < 1 ? 1 : eighth > most ? most : eighth;
+  ONEBIT_HOST_DEVICE bool ratios_are_stable(const View& view, int64_t before) const {
+    const int64_t part = eighth(before + 1);
     if (before < 2 * part) return false;
     const double now = level_sum(view, before), middle = level_sum(view, before - part);
     const double change = (now - 2 * middle + level_sum(view, before - 2 * part)) / static_cast<double>(part);
@@ -162,6 +172,7 @@ class FreezeRule {
     watch_.window = options.integer("freeze_window");
     watch_.longest = static_cast<int64_t>(std::clamp(std::round(1 / (1 - betas.second)), 1.0, static_cast<double>(most)));
     watch_.soonest = static_cast<int64_t>(std::round(0.15 / (1 - betas.second)));
+    watch_.patience = static_cast<int64_t>(std::round(0.3 / (1 - betas.second)));
   }
 
   // The part for programs, once its state is declared, and that of the sums. follows_ratios: trust ratios are frozen, too.
@@ -172,8 +183,8 @@ class FreezeRule {
     return watch_;
   }
   bool automatic() const { return watch_.automatic; }
-  // The first step in which it no longer matters how many elements are unseen.
-  int64_t patience() const { return 2 * watch_.soonest; }
+  // Steps for which many unseen elements are waited for.
+  int64_t patience() const { return watch_.patience; }
   // In plan: whether this dense step is the last. Tells so, once, where it was decided and not configured; and what it waits
   // for, once each.
   bool is_last(const Step& step, const Totals& totals) {
@@ -192,19 +203,20 @@ class FreezeRule {
 
   static int64_t number(const Totals& totals, int slot) { return static_cast<int64_t>(*doubles(totals, slot)); }
   // "|v| at step 150 is 1.01 of that at step 145 (threshold 0.96 either way)"
-  std::string variance_text(const Step& step, const Totals& totals) const {
-    return "|v| at step " + std::to_string(step.number - 1) + " is " + fixed_text(*doubles(totals, watch_.ratio), 4) +
-           " of that at step " + std::to_string(number(totals, watch_.since)) + " (threshold " +
-           number_text(watch_.threshold, 4) + " either way)";
+  std::string variance_text(const Totals& totals) const {
+    return "|v| at step " + std::to_string(number(totals, watch_.until)) + " is " +
+           fixed_text(*doubles(totals, watch_.ratio), 4) + " of that at step " + std::to_string(number(totals, watch_.since)) +
+           " (threshold " + number_text(watch_.threshold, 4) + " either way)";
   }
   std::string ratios_text(const Totals& totals) const {
-    return "trust ratios are " + fixed_text(std::exp(*doubles(totals, watch_.level_change)), 2) +
-           " times what they were, from one eighth of the steps to the next";
+    const std::string steps = std::to_string(watch_.eighth(number(totals, watch_.seen)));
+    return "trust ratios of the last " + steps + " steps are " +
+           fixed_text(std::exp(*doubles(totals, watch_.level_change)), 2) + " times those of the " + steps + " before";
   }
 
   void tell(const Step& step, const Totals& totals) const {
     if (step.rank != 0) return;
-    std::string text = "the variance is stable: " + variance_text(step, totals);
+    std::string text = "the variance is stable: " + variance_text(totals);
     if (watch_.follows_ratios) text += ", " + ratios_text(totals);
     text += ", and the learning rate has not risen since step " + std::to_string(number(totals, watch_.risen)) + "; step " +
             std::to_string(step.number) + " is the last dense one";
@@ -218,11 +230,12 @@ class FreezeRule {
     std::string text = "the freeze waits: ";
     if (reason == FreezeWatch::the_rate)
       text += "the learning rate rose in step " + std::to_string(number(totals, watch_.risen));
-    if (reason == FreezeWatch::the_variance) text += variance_text(step, totals);
+    if (reason == FreezeWatch::the_variance) text += variance_text(totals);
     if (reason == FreezeWatch::the_unseen)
       text += fixed_text(100 * *doubles(totals, watch_.unseen_share), 1) +
-              " % of all elements have had no gradient yet; it waits for them to be at most 10 %, but not for long";
-    if (reason == FreezeWatch::the_ratios) text += ratios_text(totals) + ", which may be 10 % either way";
+              " % of all elements have had no gradient yet, and they should be at most 10 %; it waits until step " +
+              std::to_string(watch_.patience) + " at the latest";
+    if (reason == FreezeWatch::the_ratios) text += ratios_text(totals) + ", and should be within 10 % of them";
     services_.log(LogLevel::info, optimizer_, text);
   }
 
