@@ -2,6 +2,8 @@
 // The formulas are in plugin.cpp; for tensors that are exempt from compression, those of Adam.
 #include "kernels.hpp"
 
+#include <cfloat>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels.cpp"
 #include "onebit/targets.hpp"
@@ -32,9 +34,14 @@ ONEBIT_LOOP float plain(float entry, float reciprocal) {
   return reciprocal > 0.0f ? divided : 0.0f;
 }
 
-// The floor is that of the steps in between, too: their noise is as large as its root, and must not be divided by less.
 ONEBIT_LOOP float floor_of(const Pass& pass, const View& view, const Block& block) {
   return pass.sums.floor(view, block.tensor, pass.variance_floor);
+}
+// It is that of the steps in between, too: their noise is as large as its root, and must not be divided by less. While there is
+// none in the momentum, a step that updates the variance is Adam's.
+ONEBIT_LOOP float dense_floor_of(const Pass& pass, const View& view, const Block& block) {
+  const float floor = floor_of(pass, view, block);
+  return pass.exact && floor > FLT_MIN ? FLT_MIN : floor;
 }
 
 // For a tensor that no rank had a gradient of in some steps, this one perhaps among them.
@@ -98,7 +105,7 @@ struct Consume {
     const Rates rates = rates_of(view, block);
     switch (pass.stage) {
       case Stage::variance:
-        update_variance(early_scalars(pass, view, block), floor_of(pass, view, block), rates, block.count, mean, momentum,
+        update_variance(early_scalars(pass, view, block), dense_floor_of(pass, view, block), rates, block.count, mean, momentum,
                         variance, parameter);
         return add_variance(pass.sums, view, block, variance);
       case Stage::early:

@@ -24,6 +24,7 @@ struct Pass {
   double variance_floor = 0;
   int momentum = -1, variance = -1, u = -1, anchor = -1;  // after the freeze the variance is r, and the momentum x
   int frozen = -1, updates = -1, rounds = -1, frozen_steps = -1;
+  bool exact = false;                            // every step so far updated the variance, so the momentum has no noise
   bool holds = false;                            // the interval between variance updates stays as it is
   int held_updates = -1;                         // how many of them came in such steps
   int variance_updates = -1, variance_age = -1;  // how many there were, and how many steps the variance stands for

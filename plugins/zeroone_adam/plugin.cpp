@@ -3,7 +3,8 @@
 // and after the freeze ranks take more and more steps between two syncs. Lu et al., arXiv 2202.06009, algorithm 1.
 //
 //   variance stage     Adam on the dense mean of the gradient where the variance interval divides the step;
-//                      r = 1 / (sqrt(max(v', floor * mean of v' in its tensor)) + eps),  0 where that maximum is 0;
+//                      r = 1 / (sqrt(max(v', floor * mean of v' in its tensor)) + eps),  0 where that maximum is 0; no floor
+//                      before the first message;
 //                      the interval doubles after var_update_scaler of these; it is 1 while more than a tenth of all elements
 //                      have had no gradient, in the first 0.3 / (1 - b2) steps (beta2_per = "step")
 //   between these      "gradient": m = b1 m + (1-b1) C(g);   "momentum": m = C(b1 m + (1-b1) g);   p -= lr (r m' + wd p)
@@ -87,6 +88,7 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
 
   void plan(const Step& step, const Totals& totals, Plan& plan) override {
     const bool frozen = counter(totals, pass.frozen) > 0;
+    pass.exact = counter(totals, pass.updates) == counter(totals, pass.variance_updates);
     pass.holds = !frozen && holds(totals);
     if (pass.holds && !told_ && step.rank == 0)
       services_.log(LogLevel::info, "zeroone_adam",

@@ -32,9 +32,10 @@ struct ZeroOneOracle {
   double mean = 0, rates = 0, keep = 1;
   int t = 0, variance_updates = 0, variance_age = 0, frozen = 0, waited = 0;
 
-  double r(double variance, double corrected_age) const {
+  double r(double variance, double corrected_age) const { return r(variance, corrected_age, form.floor); }
+  double r(double variance, double corrected_age, double floor) const {
     const double correct = form.corrected ? 1 - std::pow(0.999, corrected_age) : 1;
-    const double raised = std::max(correct > 0 ? variance / correct : 0, form.floor * mean);
+    const double raised = std::max(correct > 0 ? variance / correct : 0, floor * mean);
     return raised > 0 ? 1 / (std::sqrt(raised) + 1e-8) : 0;
   }
   double entry(double reciprocal, double g) const {
@@ -61,7 +62,7 @@ struct ZeroOneOracle {
       m[i] = 0.9 * m[i] + 0.1 * g[i];
       v[i] = b2 * v[i] + (1 - b2) * g[i] * g[i];
       sum += v[i];
-      move(i, r(v[i], age()), m[i]);
+      move(i, r(v[i], age(), variance_updates == t ? std::min(form.floor, 1e-30) : form.floor), m[i]);
     }
     mean = sum / static_cast<double>(p.size()) / (form.corrected ? 1 - std::pow(0.999, age()) : 1);
   }
