@@ -15,7 +15,7 @@
 namespace onebit {
 namespace {
 
-constexpr size_t huge_page = size_t{2} << 20;
+constexpr size_t huge_page = Buffer::huge_page;
 constexpr size_t vector_line = 64;
 constexpr size_t device_line = 256;
 

@@ -34,9 +34,9 @@ class MemoryMeter {
 
 class Buffer {
  public:
-  static constexpr size_t page = 4096;
+  static constexpr size_t page = 4096, huge_page = size_t{2} << 20U;
   // Whether one of the CPU's of so many bytes has pages of its own, else it is from the heap.
-  static bool is_paged(size_t bytes) { return bytes >= size_t{2} << 20U; }
+  static bool is_paged(size_t bytes) { return bytes >= huge_page; }
 
   Buffer() = default;
   Buffer(MemoryMeter& meter, size_t bytes);  // throws Error(out_of_memory) that says how much was wanted

@@ -30,7 +30,7 @@ struct ZeroOneOracle {
   double lr = 0, decay = 0;
   std::vector<double> p, m, v, u, anchor;
   double mean = 0, rates = 0, keep = 1;
-  int t = 0, variance_updates = 0, variance_age = 0, frozen = 0, waited = 0;
+  int t = 0, variance_updates = 0, held_updates = 0, variance_age = 0, frozen = 0, waited = 0;
 
   double r(double variance, double corrected_age) const { return r(variance, corrected_age, form.floor); }
   double r(double variance, double corrected_age, double floor) const {
@@ -43,10 +43,13 @@ struct ZeroOneOracle {
   }
   int age() const { return form.per_step ? variance_age : variance_updates; }
 
-  void step(const Vector& g) {
+  // holds: many elements of the model have had no gradient yet, so that the variance is updated in each step.
+  void step(const Vector& g, bool holds) {
     ++t;
     if (frozen > 0 || t > freeze_step) return frozen_step(g);
-    const bool update = t % (1 << (variance_updates / kappa)) == 0;
+    holds = holds && form.per_step;
+    const bool update = holds || t % (1 << ((variance_updates - held_updates) / kappa)) == 0;
+    held_updates += holds ? 1 : 0;
     if (update)
       variance_step(g);
     else
@@ -114,13 +117,13 @@ struct ZeroOneOracle {
   }
 };
 
-// A lack of gradients (every 12th element, not so many that the variance is held) and a rare one (every 7th) among the rest.
-Vector gradient(std::mt19937& generator, size_t size, int t) {
+// A lack of gradients (in one of `lack` elements) and a rare one (every 7th) among the rest.
+Vector gradient(std::mt19937& generator, size_t size, int t, size_t lack) {
   std::normal_distribution<float> distribution(0, 1);
   Vector g(size);
   for (size_t i = 0; i < size; ++i) {
     const float drawn = distribution(generator) * (i % 3 == 0 ? 1e-3F : 1.0F);
-    g[i] = i % 12 == 0 || (i % 7 == 0 && t % 8 != 1) ? 0.0F : drawn;
+    g[i] = i % lack == 0 || (i % 7 == 0 && t % 8 != 1) ? 0.0F : drawn;
   }
   return g;
 }
@@ -135,8 +138,16 @@ std::string options(const ZeroOneForm& form) {
   return lines;
 }
 
-void compare_with_oracle(const ZeroOneForm& form) {
+bool many_are_unseen(const std::vector<ZeroOneOracle>& oracles) {
+  double unseen = 0, elements = 0;
+  for (const ZeroOneOracle& oracle : oracles)
+    for (const double variance : oracle.v) unseen += variance > 0 ? 0 : 1, elements += 1;
+  return oracles[0].variance_updates > 0 && unseen > 0.1 * elements;
+}
+
+void compare_with_oracle(const ZeroOneForm& form, size_t lack) {
   CAPTURE(options(form));
+  CAPTURE(lack);
   const auto optimizer = make_optimizer("zeroone_adam", options(form));
   const std::vector<Vector> initial = {Vector(100, 0.5F), Vector(37, -0.25F)};
   TileHost host(*optimizer, initial, 32);
@@ -154,13 +165,14 @@ void compare_with_oracle(const ZeroOneForm& form) {
   double worst = 0;
   for (int t = 1; t <= 60; ++t) {
     const double factor = t > 32 && t <= 40 ? 0 : 1 - 0.01 * t;  // steps 33 to 40: two whole intervals at a rate of 0
+    const bool holds = many_are_unseen(oracles);
     std::vector<Vector> gradients;
     for (size_t k = 0; k < oracles.size(); ++k) {
       oracles[k].lr = factor * (k == 0 ? 0.01 : 0.003);
       oracles[k].decay = k == 0 ? 0.1 : 0;
       host.groups[k] = {oracles[k].lr, oracles[k].decay};
-      gradients.push_back(gradient(generator, initial[k].size(), t));
-      oracles[k].step(gradients[k]);
+      gradients.push_back(gradient(generator, initial[k].size(), t, lack));
+      oracles[k].step(gradients[k], holds);
     }
     host.step(gradients);
     for (size_t k = 0; k < oracles.size(); ++k)
@@ -177,7 +189,8 @@ TEST_CASE("zeroone_adam: every form against the formulas, at every step") {
     for (const bool momentum : {true, false})
       for (const bool corrected : {true, false})
         for (const bool per_step : {true, false})
-          compare_with_oracle({update, momentum, corrected, per_step, corrected ? 0.01 : 0.0, update ? 10.0 : 1e30});
+          for (const size_t lack : {12U, 5U})  // without and with a variance that is held
+            compare_with_oracle({update, momentum, corrected, per_step, corrected ? 0.01 : 0.0, update ? 10.0 : 1e30}, lack);
 }
 
 }  // namespace onebit::test
