@@ -95,11 +95,13 @@ void Exchange::run(const Step& step, const Plan& plan, const Opening& opening) {
 
 void Exchange::prepare(const Plan& plan) {
   round_count_ = 0;
+  stage_ = Stage::dense;
   previous_in_consume_ = plan.previous_in_consume;
   freezes_ = plan.freezes;
   for (const Plan::Round& round : plan.rounds()) {
     rounds_[round_count_] = {round.kind, round.of, round.retain, static_cast<int>(round_count_)};
     prepare_flights(rounds_[round_count_]);
+    if (round.kind == RoundKind::compressed) stage_ = Stage::compressed;
     if (round.retain) retained_.prepare(round.kind);
     ++round_count_;
   }

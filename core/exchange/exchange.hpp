@@ -234,6 +234,7 @@ class Exchange {
   const Step* step_ = nullptr;
   std::array<Round, 2> rounds_{};
   size_t round_count_ = 0;
+  Stage stage_ = Stage::dense;  // whose bytes this step's are: compressed where a round is
   Opening opening_{};
   bool previous_in_consume_ = false;
   bool freezes_ = false;

@@ -16,7 +16,7 @@ void Exchange::serve(size_t b) {
     serve_chunk(round, b);
     const Wire& on_wire = wire(round, layout_.buckets[b]);
     std::byte* all = gathered(round, b);
-    communicator_.enter(round.kind == RoundKind::dense ? Stage::dense : Stage::compressed);
+    communicator_.enter(stage_);
     under_way.pending = communicator_.all_gather(all + on_wire.parts[static_cast<size_t>(layout_.options().rank)].offset, all,
                                                  chunks(on_wire), call(b));
   }

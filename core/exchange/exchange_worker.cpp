@@ -18,7 +18,7 @@ void Exchange::send(size_t b) {
     Flight& under_way = flight(round, b);
     if (inside_ != nullptr) wait(*inside_, passage(round, b).pending, b);
     encode_messages(round, b, under_way.payload.bytes());
-    communicator_.enter(round.kind == RoundKind::dense ? Stage::dense : Stage::compressed);
+    communicator_.enter(stage_);
     under_way.pending = communicator_.all_to_all(under_way.payload.bytes(), chunks(wire(round, bucket)),
                                                  under_way.incoming.bytes(), wire(round, bucket).incoming.data(), call(b));
   }

@@ -57,6 +57,12 @@ int32_t StateStore::add(const onebit_state_desc& desc) {
   return static_cast<int32_t>(slots_.size()) - 1;
 }
 
+int StateStore::model_number(const char* name) const {
+  for (size_t i = 0; i < slots_.size(); ++i)
+    if (slots_[i].name == name && slots_[i].extent == ONEBIT_PER_MODEL && slots_[i].count == 1) return static_cast<int>(i);
+  return -1;
+}
+
 uint64_t StateStore::bytes_of(const StateSlot& slot, const Layout& layout) {
   const auto doubles = sizeof(double) * static_cast<uint64_t>(slot.count);
   switch (slot.extent) {

@@ -30,7 +30,8 @@ class StateStore {
 
   bool whole_tensors() const { return whole_tensors_; }
   const std::vector<StateSlot>& slots() const { return slots_; }
-  int anchor() const { return anchor_; }  // its slot; -1: none declared
+  int anchor() const { return anchor_; }     // its slot; -1: none declared
+  int model_number(const char* name) const;  // the slot of a single number of the model; -1: none is called so
   // Bytes a slot takes in a model laid out so.
   static uint64_t bytes_of(const StateSlot& slot, const Layout& layout);
   // Of these, the ones that stay when it is released: the elements of exempt tensors.

@@ -141,7 +141,8 @@ struct Session::Impl {
   int64_t next_step = 1;
   int64_t frozen_at = 0;          // the step after which the optimizer's statistics do not change any more; 0: none yet
   UnseenElements unseen{layout};  // without a variance then
-  RunFacts facts;                 // for checkpoints
+  const int clamped_slot = state.model_number("clamped_share");  // the optimizer tells of it there; -1: it does not
+  RunFacts facts;                                                // for checkpoints
   Saver saver;
   // of the last step
   bool open = false;         // not concluded yet

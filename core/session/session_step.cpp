@@ -139,6 +139,7 @@ void Session::Impl::conclude() {
   tell_vanished(on_device ? on_device->vanished() : *exchange->vanished());
   missed_local = report.local && (missed_local || report.skipped);
   report.absent = given.absent_count();
+  if (clamped_slot >= 0) report.clamped_share = *doubles(on_device ? on_device->host_totals() : totals(), clamped_slot);
   if (verdict.skip != 0) return tell_skipped(verdict);
   skipped_in_a_row = 0;
   commit();
@@ -269,8 +270,7 @@ void Session::Impl::commit() {
   if (plan.freezes) freeze();  // before what it counts may be released
   for (const int32_t slot : plan.releases()) state.release(slot);
   if (device && plan.releases().size > 0) device->settle();  // so that the memory is free, once in a run
-  const bool uncompressed = has_round(plan, RoundKind::compressed) && !report.compressed;
-  counts.dense_steps += has_round(plan, RoundKind::dense) || uncompressed ? 1 : 0;
+  counts.dense_steps += report.compressed || report.local ? 0 : 1;
   counts.compressed_steps += report.compressed ? 1 : 0;
   counts.local_steps += report.local ? 1 : 0;
   apart = report.local && state.anchor() >= 0;

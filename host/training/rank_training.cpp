@@ -64,8 +64,7 @@ RankOutcome RankTraining::outcome() {
   outcome.signal = signal_;
   outcome.failure = failure();
   outcome.parameter_hash = session_.parameter_hash();
-  outcome.frozen_at = run_.frozen_at;
-  outcome.unseen = run_.unseen;
+  outcome.last = run_.last;
   outcome.traffic = traffic();
   outcome.timings = timings_;
   require_same_model(outcome.parameter_hash);
@@ -194,8 +193,7 @@ void RankTraining::note(const StepReport& report, double loss) {
   ++run_.taken;
   ++run_.window_tried;
   run_.samples += dealing_.samples_a_step();
-  run_.frozen_at = report.frozen_at;
-  run_.unseen = report.unseen;
+  run_.last = report;
   run_.stage = report.compressed ? kCompressed : report.local ? kLocal : kDense;
   own_.last_skipped = report.skipped;
   own_.skipped += report.skipped ? 1 : 0;
@@ -224,7 +222,7 @@ void RankTraining::report() {
   const double now = trained_.seconds();
   run_.speed = static_cast<double>(run_.window_tried * settings_.samples_a_step(session_.size())) /
                std::max(now - run_.window_began, 1e-9);
-  if (log_ != nullptr) log_->entry({progress(loss), traffic().total(), now, timings_, run_.frozen_at, run_.unseen});
+  if (log_ != nullptr) log_->entry({progress(loss), traffic().total(), now, timings_, run_.last});
   own_.window = {};
   run_.window_tried = 0;
   run_.window_began = now;

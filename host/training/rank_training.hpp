@@ -26,10 +26,10 @@ struct RankOutcome {
   std::optional<TestResult> test;  // none when the run was interrupted
   std::optional<double> train_loss;
   double seconds = 0;
-  int signal = 0;                     // that interrupted it, the same on all ranks; 0: none
-  std::string failure;                // why what came of it is no result, likewise; "": it is one
-  uint64_t parameter_hash = 0;        // the same on all ranks
-  int64_t frozen_at = 0, unseen = 0;  // as in StepReport
+  int signal = 0;               // that interrupted it, the same on all ranks; 0: none
+  std::string failure;          // why what came of it is no result, likewise; "": it is one
+  uint64_t parameter_hash = 0;  // the same on all ranks
+  StepReport last;              // of which the freeze is told
   Traffic traffic;
   StepTimings timings;
 };

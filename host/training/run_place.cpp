@@ -123,8 +123,9 @@ std::string text_of(const RunPlace& p) {
                       {"samples", p.samples},
                       {"taken", p.taken},
                       {"evaluated", p.evaluated},
-                      {"frozen_at", p.frozen_at},
-                      {"unseen", p.unseen},
+                      {"frozen_at", p.last.frozen_at},
+                      {"unseen", p.last.unseen},
+                      {"clamped_share", p.last.clamped_share},
                       {"stage", p.stage},
                       {"seconds", p.seconds},
                       {"window", {{"began", p.window_began}, {"tried", p.window_tried}}},
@@ -152,8 +153,9 @@ RunPlace run_place_of(const std::string& text) {
     p.samples = value.at("samples").get<int64_t>();
     p.taken = value.at("taken").get<int64_t>();
     p.evaluated = value.at("evaluated").get<int64_t>();
-    p.frozen_at = value.value("frozen_at", int64_t{0});  // these two, and losses by bands, are not in the first checkpoints
-    p.unseen = value.value("unseen", int64_t{0});
+    p.last.frozen_at = value.value("frozen_at", int64_t{0});  // these, and losses by bands, are not in the first checkpoints
+    p.last.unseen = value.value("unseen", int64_t{0});
+    p.last.clamped_share = value.value("clamped_share", 0.0);
     p.stage = value.at("stage").get<std::string>();
     p.seconds = real(value.at("seconds"));
     p.window_began = real(value.at("window").at("began"));

@@ -27,11 +27,11 @@ struct Losses {
 
 // Of all ranks; where they differ (times, traffic), of rank 0.
 struct RunPlace {
-  int64_t epoch = 0;                  // under way, from 0
-  int64_t samples = 0;                // of this epoch that lie behind
-  int64_t taken = 0;                  // steps tried
-  int64_t frozen_at = 0, unseen = 0;  // as in StepReport
-  int64_t evaluated = 0;              // steps tried before the last evaluation on the test set
+  int64_t epoch = 0;      // under way, from 0
+  int64_t samples = 0;    // of this epoch that lie behind
+  int64_t taken = 0;      // steps tried
+  StepReport last;        // of which the freeze is told
+  int64_t evaluated = 0;  // steps tried before the last evaluation on the test set
   std::string stage = kDense;
   double seconds = 0;       // of training
   double window_began = 0;  // the same, when the last line of the log was written

@@ -66,8 +66,10 @@ std::string to_json(const Summary& s) {
   out["train_seconds"] = s.train_seconds;
   out["steps"] = s.steps;
   out["skipped_steps"] = t.skipped_steps;
-  out["freeze_step"] = s.frozen_at > 0 ? ordered_json(s.frozen_at) : ordered_json(nullptr);
-  out["unseen_elements"] = s.frozen_at > 0 ? ordered_json(s.unseen) : ordered_json(nullptr);
+  const bool frozen = s.last.frozen_at > 0;
+  out["freeze_step"] = frozen ? ordered_json(s.last.frozen_at) : ordered_json(nullptr);
+  out["unseen_elements"] = frozen ? ordered_json(s.last.unseen) : ordered_json(nullptr);
+  out["clamped_share"] = frozen ? ordered_json(s.last.clamped_share) : ordered_json(nullptr);
   out["ranks"] = s.ranks;
   out["machines"] = s.machines;
   out["parameters"] = s.parameters;

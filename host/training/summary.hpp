@@ -40,8 +40,7 @@ struct Summary {
   int machines = 0;             // on which they ran
   int signal = 0;               // that interrupted it; 0: none
   uint64_t parameter_hash = 0;  // 0: not known, the run failed
-  int64_t frozen_at = 0;        // the last step before the optimizer froze its variance; 0: it did not
-  int64_t unseen = 0;           // elements without a variance then
+  StepReport last;              // of which the freeze is told
   Traffic traffic;              // of rank 0
   TimingsByStage timings;       // likewise
 };

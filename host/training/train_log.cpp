@@ -60,9 +60,10 @@ void TrainLog::entry(const LogEntry& entry) {
                        {"bytes_sent", entry.bytes_sent},
                        {"seconds", entry.seconds},
                        {"timings", to_json(entry.timings.by_stage())}};
-  if (entry.frozen_at > 0) {
-    line["freeze_step"] = entry.frozen_at;
-    line["unseen_elements"] = entry.unseen;
+  if (entry.last.frozen_at > 0) {
+    line["freeze_step"] = entry.last.frozen_at;
+    line["unseen_elements"] = entry.last.unseen;
+    line["clamped_share"] = entry.last.clamped_share;
   }
   folder_.add_metrics(line.dump());
   known_.timings = entry.timings.by_stage();

@@ -21,10 +21,10 @@ namespace onebit::host {
 // The run since the last line of the log, averaged over all ranks.
 struct LogEntry {
   ProgressState progress;
-  uint64_t bytes_sent = 0;            // by this rank, so far
-  double seconds = 0;                 // of training, so far
-  StepTimings timings;                // likewise
-  int64_t frozen_at = 0, unseen = 0;  // as in StepReport
+  uint64_t bytes_sent = 0;  // by this rank, so far
+  double seconds = 0;       // of training, so far
+  StepTimings timings;      // likewise
+  StepReport last;          // of which the freeze is told
 };
 
 // An evaluation, after a step.

@@ -74,8 +74,7 @@ Summary with_outcome(Summary summary, const RankOutcome& outcome) {
   summary.train_seconds = outcome.seconds;
   summary.steps = outcome.traffic.dense_steps + outcome.traffic.compressed_steps + outcome.traffic.local_steps;
   summary.parameter_hash = outcome.parameter_hash;
-  summary.frozen_at = outcome.frozen_at;
-  summary.unseen = outcome.unseen;
+  summary.last = outcome.last;
   summary.traffic = outcome.traffic;
   summary.timings = outcome.timings.by_stage();
   return summary;

@@ -51,11 +51,21 @@ struct Consume {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
     const Input mean = view.mean + block.packed;
     const Output variance = floats(view, block, pass.variance);
-    if (pass.stage == Stage::compressed && !is_dense(block)) return step(pass, view, block, mean, variance, block.parameter);
+    if (pass.refresh.is_round(view)) return refresh(pass, view, block, mean, variance);
+    if (pass.stage == Stage::compressed && !is_dense(block)) {
+      if (of_updates)
+        add_clamped(pass.clamped_share, view, block, pass.limit, [=](int64_t i) ONEBIT_BODY { return variance[i]; });
+      return step(pass, view, block, mean, variance, block.parameter);
+    }
     if (!is_absent(block))
       update_dense(scalars_of(pass.scalars, pass.ages, view, block), rates_of(view, block), block.count, mean,
                    floats(view, block, pass.momentum), variance, block.parameter);
     if (pass.sums_variance) add_variance(pass.sums, view, block, variance);
+  }
+  static ONEBIT_LOOP void refresh(const Pass& pass, const View& view, const Block& block, Input gradient, Output reciprocal) {
+    if (is_dense(block) || is_absent(block)) return;
+    refresh_reciprocal(pass.refresh, pass.sums, view, block, pass.sums.floor(view, block.tensor, pass.variance_floor),
+                       pass.scalars.eps, gradient, reciprocal);
   }
   static ONEBIT_LOOP void step(const Pass& pass, const View& view, const Block& block, Input mean, Input reciprocal,
                                Output parameter) {
@@ -81,6 +91,10 @@ struct CombineTensor {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, int64_t tensor) {
     const bool absent = is_absent(view, tensor);
     if (absent && pass.stage != Stage::freeze) return;
+    if (pass.stage == Stage::compressed) {
+      if (pass.refresh.weight > 0 && !is_dense(view, tensor)) combine_refreshed(pass.sums, view, tensor);
+      return combine_clamped(pass.clamped_share, view, tensor);
+    }
     const AdamScalars scalars = scalars_of(pass.scalars, pass.ages, view, tensor, absent);
     combine_variance(pass.sums, view, tensor, static_cast<double>(scalars.correct2));
   }
@@ -88,12 +102,14 @@ struct CombineTensor {
 struct CombineModel {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view) {
     if (pass.sums_variance) pass.freeze.observe(view, pass.sums);
+    if (pass.stage == Stage::compressed) pass.clamped_share.combine_model(view);
+    pass.refresh.note(view);
     if (pass.stage == Stage::freeze) *doubles(view, pass.frozen) = static_cast<double>(view.number);
     *doubles(view, pass.stage == Stage::compressed ? pass.compressed_updates : pass.dense_updates) += 1;
   }
 };
 inline void combine(const Pass& pass, const View& view, const Totals& totals) {
-  if (pass.sums_variance) over_tensors<CombineTensor>(pass, view, totals);
+  if (pass.sums_variance || pass.stage == Stage::compressed) over_tensors<CombineTensor>(pass, view, totals);
   over_model<CombineModel>(pass, view, totals);
 }
 

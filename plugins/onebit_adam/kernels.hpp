@@ -6,7 +6,9 @@
 #include <cstdint>
 
 #include "onebit/adaptive/adam.hpp"
+#include "onebit/adaptive/clamped_share.hpp"
 #include "onebit/adaptive/freeze_rule.hpp"
+#include "onebit/adaptive/refresh_rule.hpp"
 #include "onebit/adaptive/variance_sums.hpp"
 #include "onebit/program_optimizer.hpp"
 
@@ -26,6 +28,8 @@ struct Pass {
   int momentum = -1, variance = -1;  // after the freeze the variance is r
   int frozen = -1, dense_updates = -1, compressed_updates = -1;
   VarianceSums sums;
+  ClampedShare clamped_share;
+  Refresh refresh;
   FreezeWatch freeze;
 };
 

@@ -4,6 +4,7 @@
 //
 //   dense       m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p -= lr (m' / (sqrt(v') + eps) + wd p)      ' = bias-corrected
 //   freeze      r = 1 / (sqrt(max(v', floor * mean of v' in its tensor)) + eps);  0 where that maximum is 0
+//   refresh     now and then r is renewed from a dense round (refresh_rule.hpp)
 //   "update"    x = C(b1 x + (1-b1) clamp(r g));  p -= lr (x / (1-b1^t) + wd p) where r > 0               first x = r m
 //   "momentum"  m = C(b1 m + (1-b1) g);           p -= lr (r m / (1-b1^t) + wd p) where r > 0             the paper's
 #include "onebit/plugin.hpp"
@@ -22,7 +23,7 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
         {FreezeRule::step_option("freeze_step",
                                  "last dense step, after which the variance is frozen and messages are compressed; "
                                  "\"auto\": as soon as the variance is stable"),
-         FreezeRule::threshold_option(), FreezeRule::window_option(), BoundedMessages::message_option(),
+         FreezeRule::threshold_option(), FreezeRule::window_option(), RefreshRule::option(), BoundedMessages::message_option(),
          BoundedMessages::floor_option(), BoundedMessages::clamp_option()});
     return {schema.data(), schema.size()};
   }
@@ -30,7 +31,8 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
   OneBitAdam(const Services& services, const Options& options)
       : ProgramOptimizer(kernels::passes(BoundedMessages(options).of_updates)),
         adam_(options),
-        freeze_rule_(services, "onebit_adam", "freeze_step", options, adam_.betas) {
+        freeze_rule_(services, "onebit_adam", "freeze_step", options, adam_.betas),
+        refresh_rule_(options, adam_.betas) {
     const BoundedMessages messages(options);
     pass.limit = messages.limit;
     pass.variance_floor = messages.variance_floor;
@@ -40,6 +42,8 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
     pass.momentum = state.per_element("momentum");
     pass.variance = state.per_element("variance");  // after the freeze: r
     pass.sums.declare(state);
+    pass.clamped_share.declare(state);
+    refresh_rule_.declare(state, pass.refresh);
     pass.freeze = freeze_rule_.declare(state, pass.sums);
     pass.frozen = state.per_model("frozen_at_step");
     pass.dense_updates = state.per_model("dense_updates");
@@ -48,13 +52,18 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
 
   void plan(const Step& step, const Totals& totals, Plan& plan) override {
     const int64_t compressed = counter(totals, pass.compressed_updates);
-    pass.scalars = adam_.scalars(counter(totals, pass.dense_updates) + compressed + 1);
-    pass.ages = adam_.ages(counter(totals, pass.dense_updates) + compressed + 1);
+    const int64_t update = counter(totals, pass.dense_updates) + compressed + 1;
+    pass.scalars = adam_.scalars(update);
+    pass.ages = adam_.ages(update);
     pass.first = compressed == 0;
     const bool frozen = counter(totals, pass.frozen) > 0;
     pass.stage = frozen ? Stage::compressed : freeze_rule_.is_last(step, totals) ? Stage::freeze : Stage::dense;
     pass.sums_variance = pass.stage == Stage::freeze || (pass.stage == Stage::dense && freeze_rule_.automatic());
+    pass.refresh.weight = 0;
     if (frozen) {
+      if (!pass.first)
+        refresh_rule_.plan(totals, *doubles(totals, pass.dense_updates), static_cast<double>(update), pass.refresh);
+      if (pass.refresh.weight > 0) plan.add_round(RoundKind::dense, Of::gradient);
       plan.add_round(RoundKind::compressed, Of::message, true);
       if (pass.first) plan.release(pass.momentum);
     } else {
@@ -74,6 +83,7 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
  private:
   const AdamOptions adam_;
   FreezeRule freeze_rule_;
+  const RefreshRule refresh_rule_;
 };
 
 }  // namespace

@@ -55,9 +55,14 @@ struct Produce {
 template <bool of_updates>
 struct Consume {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
-    if (!as_lamb(pass, is_dense(block)))
-      return refresh(pass, view, block, view.mean + block.packed, mean_before(pass, view, block),
-                     floats(view, block, pass.variance), floats(view, block, pass.fresh), block.parameter);
+    if (pass.refresh.is_round(view)) return renew(pass, view, block, view.mean + block.packed);
+    if (!as_lamb(pass, is_dense(block))) {
+      const Input reciprocal = floats(view, block, pass.variance);
+      if (of_updates)
+        add_clamped(pass.clamped_share, view, block, pass.limit, [=](int64_t i) ONEBIT_BODY { return reciprocal[i]; });
+      return refresh(pass, view, block, view.mean + block.packed, mean_before(pass, view, block), reciprocal,
+                     floats(view, block, pass.fresh), block.parameter);
+    }
     const Output momentum = floats(view, block, pass.momentum), variance = floats(view, block, pass.variance);
     if (!is_absent(block))
       update_moments(pass.ratios, scalars_of(pass.scalars, pass.ages, view, block), view, block, view.mean + block.packed,
@@ -67,6 +72,20 @@ struct Consume {
     const Sums<1> squares = sums<1>(block.count, [=](int64_t i) ONEBIT_BODY { return Sums<1>{{momentum[i] * momentum[i]}}; });
     const double whole = whole_squares(squares.at[0], block.count, [=](int64_t i) ONEBIT_BODY { return momentum[i]; });
     if (is_first()) doubles(view, pass.momentum_squares)[block.index] = whole;
+  }
+
+  // The variance that ratios follow goes on from it.
+  static ONEBIT_LOOP void renew(const Pass& pass, const View& view, const Block& block, Input gradient) {
+    if (is_dense(block) || is_absent(block)) return;
+    const Output reciprocal = floats(view, block, pass.variance), fresh = floats(view, block, pass.fresh);
+    const float eps = pass.scalars.eps;
+    refresh_reciprocal(pass.refresh, pass.sums, view, block, pass.sums.floor(view, block.tensor, pass.variance_floor), eps,
+                       gradient, reciprocal);
+    each(block.count, [=](int64_t i) ONEBIT_BODY {
+      const float r = reciprocal[i], alive = r > 0.0f ? 1.0f : 0.0f;
+      const float root = 1.0f / (r + (1.0f - alive)) - eps;
+      fresh[i] = alive * (root * root);
+    });
   }
 
   // The mean gradient is what two means in a row make of it: (m - b1 m') / (1-b1), and r is divided out where m is an update.
@@ -106,6 +125,8 @@ struct CombineTensor {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, int64_t tensor) {
     const bool absent = is_absent(view, tensor);
     if (absent && pass.stage != Stage::freeze) return;
+    if (pass.stage == Stage::compressed) combine_clamped(pass.clamped_share, view, tensor);
+    if (pass.refresh.weight > 0 && !is_dense(view, tensor)) combine_refreshed(pass.sums, view, tensor);
     if (!absent) as_lamb(pass, is_dense(view, tensor)) ? measure(pass, view, tensor) : follow(pass, view, tensor);
     const AdamScalars scalars = scalars_of(pass.scalars, pass.ages, view, tensor, absent);
     if (pass.sums_variance) combine_variance(pass.sums, view, tensor, static_cast<double>(scalars.correct2));
@@ -136,6 +157,8 @@ struct CombineTensor {
 struct CombineModel {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view) {
     if (pass.sums_variance) pass.freeze.observe(view, pass.sums, ratio_level(pass, view));
+    if (pass.stage == Stage::compressed) pass.clamped_share.combine_model(view);
+    pass.refresh.note(view);
     if (pass.stage == Stage::freeze) {
       scale_messages(pass, view);
       *doubles(view, pass.frozen) = static_cast<double>(view.number);

@@ -5,7 +5,9 @@
 
 #include "frozen_ratios.hpp"
 #include "onebit/adaptive/adam.hpp"
+#include "onebit/adaptive/clamped_share.hpp"
 #include "onebit/adaptive/freeze_rule.hpp"
+#include "onebit/adaptive/refresh_rule.hpp"
 #include "onebit/adaptive/trust_ratios.hpp"
 #include "onebit/adaptive/variance_sums.hpp"
 #include "onebit/program_optimizer.hpp"
@@ -31,6 +33,8 @@ struct Pass {
   TrustRatios ratios;
   FrozenRatios frozen_ratios;
   VarianceSums sums;
+  ClampedShare clamped_share;
+  Refresh refresh;
   FreezeWatch freeze;
 };
 

@@ -4,6 +4,7 @@
 //
 //   dense       as lamb; c_frz: the running average of c
 //   freeze      v' at least floor * its mean in the tensor;  r = 1 / (sqrt(v') + eps),  0 where v' is 0;  v_fresh = v'
+//   refresh     now and then r and v_fresh are renewed from a dense round (refresh_rule.hpp)
 //   "update"    x = C(b1 x + (1-b1) clamp(r g));  u0 = x / (1-b1^t);  gr = (x - b1 x_before) / ((1-b1) r);  first x = r m
 //   "momentum"  m = C((b1 m + (1-b1) g) s) / s;  u0 = r m / (1-b1^t);  gr = (m - b1 m_before) / (1-b1)         the paper's
 //               s: what brings the root mean square of each tensor's m, at the freeze, to the mean of them all
@@ -32,7 +33,7 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
              "freeze_step",
              "last dense step, after which variance and trust ratios are frozen and messages are compressed; "
              "\"auto\": as soon as both are stable"),
-         FreezeRule::threshold_option(), FreezeRule::window_option(), BoundedMessages::message_option(),
+         FreezeRule::threshold_option(), FreezeRule::window_option(), RefreshRule::option(), BoundedMessages::message_option(),
          BoundedMessages::floor_option(), BoundedMessages::clamp_option()});
     return {schema.data(), schema.size()};
   }
@@ -40,7 +41,8 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
   OneBitLamb(const Services& services, const Options& options)
       : ProgramOptimizer(kernels::passes(BoundedMessages(options).of_updates)),
         adam_(options),
-        freeze_rule_(services, "onebit_lamb", "freeze_step", options, adam_.betas) {
+        freeze_rule_(services, "onebit_lamb", "freeze_step", options, adam_.betas),
+        refresh_rule_(options, adam_.betas) {
     const BoundedMessages messages(options);
     pass.limit = messages.limit;
     pass.variance_floor = messages.variance_floor;
@@ -53,6 +55,8 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
     pass.variance = state.per_element("variance");  // after the freeze: r
     pass.fresh = state.per_element("fresh_variance");
     pass.sums.declare(state);
+    pass.clamped_share.declare(state);
+    refresh_rule_.declare(state, pass.refresh);
     pass.ratios.declare(state);
     pass.frozen_ratios.declare(state);
     pass.freeze = freeze_rule_.declare(state, pass.sums, true);
@@ -67,15 +71,20 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
 
   void plan(const Step& step, const Totals& totals, Plan& plan) override {
     const int64_t compressed = counter(totals, pass.compressed_updates);
-    pass.scalars = adam_.scalars(counter(totals, pass.dense_updates) + compressed + 1);
-    pass.ages = adam_.ages(counter(totals, pass.dense_updates) + compressed + 1);
+    const int64_t update = counter(totals, pass.dense_updates) + compressed + 1;
+    pass.scalars = adam_.scalars(update);
+    pass.ages = adam_.ages(update);
     pass.first = compressed == 0;
     const bool frozen = counter(totals, pass.frozen) > 0;
     pass.stage = frozen ? Stage::compressed : freeze_rule_.is_last(step, totals) ? Stage::freeze : Stage::dense;
     pass.sums_variance = pass.stage == Stage::freeze || (pass.stage == Stage::dense && freeze_rule_.automatic());
     plan.apply = true;
+    pass.refresh.weight = 0;
     plan.freezes = pass.stage == Stage::freeze;
     if (!frozen) return plan.add_round(RoundKind::dense, Of::gradient);
+    if (!pass.first)
+      refresh_rule_.plan(totals, *doubles(totals, pass.dense_updates), static_cast<double>(update), pass.refresh);
+    if (pass.refresh.weight > 0) plan.add_round(RoundKind::dense, Of::gradient);
     plan.add_round(RoundKind::compressed, Of::message, true);
     plan.previous_in_consume = true;
     plan.mean_in_apply = true;
@@ -93,6 +102,7 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
  private:
   const AdamOptions adam_;
   FreezeRule freeze_rule_;
+  const RefreshRule refresh_rule_;
 };
 
 }  // namespace

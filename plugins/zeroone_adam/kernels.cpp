@@ -98,11 +98,13 @@ template <bool of_updates, bool momentum_travels>
 struct Consume {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
     if (is_absent(block)) return;  // the freeze is all that it takes part in
+    if (pass.refresh.is_round(view)) return refresh(pass, view, block, view.mean + block.packed);
     if (is_dense(block)) return consume_dense(pass, view, block);
     const Output momentum = floats(view, block, pass.momentum), variance = floats(view, block, pass.variance);
     const Output u = floats(view, block, pass.u), parameter = block.parameter;
     const Input mean = view.mean == nullptr ? nullptr : view.mean + block.packed;  // a local step has none
     const Rates rates = rates_of(view, block);
+    if (of_updates && pass.stage != Stage::variance) note_clamped(pass, view, block, variance);
     switch (pass.stage) {
       case Stage::variance:
         update_variance(early_scalars(pass, view, block), dense_floor_of(pass, view, block), rates, block.count, mean, momentum,
@@ -118,6 +120,19 @@ struct Consume {
         return come_together(pass.local_steps.sync(view, block.group), block.count, mean, variance, momentum, u,
                              floats(view, block, pass.anchor), parameter);
     }
+  }
+
+  static ONEBIT_LOOP void refresh(const Pass& pass, const View& view, const Block& block, Input gradient) {
+    if (is_dense(block)) return;
+    refresh_reciprocal(pass.refresh, pass.sums, view, block, floor_of(pass, view, block), pass.scalars.eps, gradient,
+                       floats(view, block, pass.variance));
+  }
+  static ONEBIT_LOOP void note_clamped(const Pass& pass, const View& view, const Block& block, Input variance) {
+    const AdamScalars s = early_scalars(pass, view, block);
+    const bool early = pass.stage == Stage::early;
+    const float floor = early ? floor_of(pass, view, block) : 0.0f;
+    add_clamped(pass.clamped_share, view, block, pass.limit,
+                [=](int64_t i) ONEBIT_BODY { return early ? frozen_reciprocal(s, variance[i], floor) : variance[i]; });
   }
 
   // Between syncs, gradients are summed up.
@@ -200,6 +215,11 @@ struct Consume {
 
 struct CombineTensor {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, int64_t tensor) {
+    if (pass.stage != Stage::variance) {
+      if (is_absent(view, tensor)) return;
+      if (pass.refresh.weight > 0 && !is_dense(view, tensor)) combine_refreshed(pass.sums, view, tensor);
+      return combine_clamped(pass.clamped_share, view, tensor);
+    }
     if (is_absent(view, tensor)) {
       if (!is_first()) return;
       doubles(view, pass.missed_variance)[tensor] += static_cast<double>(pass.variance_steps);
@@ -212,6 +232,8 @@ struct CombineTensor {
 };
 struct CombineModel {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view) {
+    if (pass.stage != Stage::variance) pass.clamped_share.combine_model(view);
+    pass.refresh.note(view);
     if (pass.stage == Stage::variance) {
       *doubles(view, pass.variance_updates) += 1;
       if (pass.holds) *doubles(view, pass.held_updates) += 1;
@@ -227,7 +249,7 @@ struct CombineModel {
   }
 };
 inline void combine(const Pass& pass, const View& view, const Totals& totals) {
-  if (pass.stage == Stage::variance) over_tensors<CombineTensor>(pass, view, totals);
+  over_tensors<CombineTensor>(pass, view, totals);
   over_model<CombineModel>(pass, view, totals);
 }
 

@@ -5,7 +5,9 @@
 
 #include "local_steps.hpp"
 #include "onebit/adaptive/adam.hpp"
+#include "onebit/adaptive/clamped_share.hpp"
 #include "onebit/adaptive/freeze_rule.hpp"
+#include "onebit/adaptive/refresh_rule.hpp"
 #include "onebit/adaptive/variance_sums.hpp"
 #include "onebit/program_optimizer.hpp"
 
@@ -31,6 +33,8 @@ struct Pass {
   int missed_variance = -1;                      // of a tensor: steps that the variance updates stood for which it missed
   LocalSteps local_steps;
   VarianceSums sums;
+  ClampedShare clamped_share;
+  Refresh refresh;
   FreezeWatch freeze;
 };
 

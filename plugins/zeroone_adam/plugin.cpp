@@ -9,6 +9,7 @@
 //                      have had no gradient, in the first 0.3 / (1 - b2) steps (beta2_per = "step")
 //   between these      "gradient": m = b1 m + (1-b1) C(g);   "momentum": m = C(b1 m + (1-b1) g);   p -= lr (r m' + wd p)
 //   after the freeze   locally: x = b1 x + (1-b1) r g;  u += lr x;  p -= lr (x + wd p)                (first x = r m')
+//   refresh            now and then r is renewed from a dense round beside a sync (refresh_rule.hpp)
 //   sync               where the local interval divides the step, k steps after the last one:
 //                      U = C(u / mean lr);  x = U / k;  u = 0;  p = anchor = (prod (1 - lr wd)) anchor - mean lr U;
 //                      the interval doubles every local_step_scaler steps, up to local_step_clipper
@@ -50,7 +51,8 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
          text_option("variance_stage", "\"momentum\"", "gradient|momentum",
                      "what is sent in compressed steps before the freeze. gradient: as in the reference implementation; "
                      "momentum: as in the paper"),
-         BoundedMessages::message_option(), BoundedMessages::floor_option(), BoundedMessages::clamp_option()});
+         RefreshRule::option(), BoundedMessages::message_option(), BoundedMessages::floor_option(),
+         BoundedMessages::clamp_option()});
     return {schema.data(), schema.size()};
   }
 
@@ -62,7 +64,8 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
         longest_interval_(options.integer("local_step_clipper")),
         decays_per_step_(options.text("beta2_per") == "step"),
         services_(services),
-        freeze_rule_(services, "zeroone_adam", "var_freeze_step", options, adam_.betas) {
+        freeze_rule_(services, "zeroone_adam", "var_freeze_step", options, adam_.betas),
+        refresh_rule_(options, adam_.betas) {
     const BoundedMessages messages(options);
     pass.limit = messages.limit;
     pass.variance_floor = messages.variance_floor;
@@ -74,6 +77,8 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
     pass.u = state.per_element("local_update", Scope::rank_local, Reshard::mean);
     pass.anchor = state.anchor("anchor");
     pass.sums.declare(state);
+    pass.clamped_share.declare(state);
+    refresh_rule_.declare(state, pass.refresh);
     pass.freeze = freeze_rule_.declare(state, pass.sums);
     pass.frozen = state.per_model("frozen_at_step");
     pass.updates = state.per_model("updates");
@@ -102,6 +107,10 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
     pass.dense = adam_.scalars(counter(totals, pass.rounds) + 1);
     pass.dense_ages = adam_.ages(counter(totals, pass.rounds) + 1);
     if (pass.stage == Stage::variance) plan.add_round(RoundKind::dense, Of::gradient);
+    pass.refresh.weight = 0;
+    if (pass.stage == Stage::sync && counter(totals, pass.frozen_steps) > 0)
+      refresh_rule_.plan(totals, *doubles(totals, pass.variance_age), *doubles(totals, pass.updates) + 1, pass.refresh);
+    if (pass.refresh.weight > 0) plan.add_round(RoundKind::dense, Of::gradient);
     if (pass.stage == Stage::early || pass.stage == Stage::sync) plan.add_round(RoundKind::compressed, Of::message);
     plan.apply = plan.freezes = pass.freezes;
     plan.reset_error = frozen && counter(totals, pass.frozen_steps) == 0;
@@ -146,6 +155,7 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
   const bool decays_per_step_;
   const Services services_;
   FreezeRule freeze_rule_;
+  const RefreshRule refresh_rule_;
   bool told_ = false;  // that it holds the interval
 };
 

@@ -73,9 +73,12 @@ struct StepReport {
   int64_t absent = 0;         // tensors that no rank had a gradient of: left as they were (in a local step: this rank had none)
   int64_t frozen_at = 0;      // the step after which the optimizer keeps its statistics, such as the variance; 0: not yet
   int64_t unseen = 0;         // elements without a variance then: they had had no gradient, or one whose square is 0
+  // Which share of this rank's preconditioned gradients was cut at optimizer.clamp: of a sample, of the last 64 steps or so.
+  double clamped_share = 0;
 };
 
-// Bytes this rank handed to the communicator for other ranks, and the steps they belong to.
+// Bytes this rank handed to the communicator for other ranks, and the steps they belong to. All bytes of a step that has a
+// compressed round are compressed_bytes, also those of a dense round beside it (optimizer.refresh).
 struct Traffic {
   uint64_t dense_bytes = 0, compressed_bytes = 0, agreement_bytes = 0, other_bytes = 0;
   int sharers = 1;           // ranks of a machine, which share what it sends, with "hierarchical"; 1 with "flat"

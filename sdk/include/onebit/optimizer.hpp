@@ -44,10 +44,19 @@ class StateDeclarer {
     return declare(name, ONEBIT_PER_ELEMENT, 1, Scope::replicated, Reshard::first, Role::anchor);
   }
   // A number of each tensor named "unseen_elements", of those that have had no gradient yet, is what the host tells of at the
-  // step after which the optimizer's plan says that it freezes.
+  // step after which the optimizer's plan says that it freezes; a number of the model named "clamped_share" after every step.
   int per_block(std::string_view name, int count = 1) { return declare(name, ONEBIT_PER_BLOCK, count); }
+  int per_block(std::string_view name, Scope scope, Reshard reshard) {
+    return declare(name, ONEBIT_PER_BLOCK, 1, scope, reshard);
+  }
   int per_tensor(std::string_view name, int count = 1) { return declare(name, ONEBIT_PER_TENSOR, count); }
+  int per_tensor(std::string_view name, Scope scope, Reshard reshard) {
+    return declare(name, ONEBIT_PER_TENSOR, 1, scope, reshard);
+  }
   int per_model(std::string_view name, int count = 1) { return declare(name, ONEBIT_PER_MODEL, count); }
+  int per_model(std::string_view name, Scope scope, Reshard reshard) {
+    return declare(name, ONEBIT_PER_MODEL, 1, scope, reshard);
+  }
   // Asks for tiles that are whole tensors, for optimizers that work on matrices.
   void whole_tensors() { state_->whole_tensors(state_->ctx); }
   int declared() const { return declared_; }  // how many slots there are

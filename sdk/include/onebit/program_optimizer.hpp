@@ -28,11 +28,11 @@ class ProgramOptimizer : public Optimizer {
       throw Error(Code::invalid_argument, "an optimizer made of programs declares at most " + std::to_string(View::most_slots) +
                                               " slots, this one " + std::to_string(slots_));
   }
-  void produce(const Step& step, int, const Tile& tile) const override {
-    passes_.produce(pass, View(step, tile, slots_), tile);
+  void produce(const Step& step, int round, const Tile& tile) const override {
+    passes_.produce(pass, of_round(step, round, tile), tile);
   }
-  void consume(const Step& step, int, const Tile& tile) const override {
-    passes_.consume(pass, View(step, tile, slots_), tile);
+  void consume(const Step& step, int round, const Tile& tile) const override {
+    passes_.consume(pass, of_round(step, round, tile), tile);
   }
   void combine(const Step& step, const Totals& totals) override { passes_.combine(pass, View(step, totals, slots_), totals); }
   void apply(const Step& step, const Tile& tile) const override { passes_.apply(pass, View(step, tile, slots_), tile); }
@@ -44,6 +44,12 @@ class ProgramOptimizer : public Optimizer {
   Pass pass;  // of the step that was planned last
 
  private:
+  View of_round(const Step& step, int round, const Tile& tile) const {
+    View view(step, tile, slots_);
+    view.round = round;
+    return view;
+  }
+
   const Passes<Pass>& passes_;
   int slots_ = 0;
 };

@@ -103,6 +103,8 @@ inline std::vector<DeviceCase> device_cases() {
                      onebit_adam + "freeze_step = 2\n" + codec + "scale = \"" + scale +
                          "\"\n[exchange]\nbucket_bytes = 4096\ndense_below = 100\n",
                      ""});
+  cases.push_back({"a variance that is refreshed", 2,
+                   "[optimizer]\nplugin = \"onebit_lamb\"\nbetas = [0.9, 0.9]\n" + freeze + codec, "", 12});
   cases.push_back({"freeze \"auto\"", 2,
                    onebit_adam + "freeze_step = \"auto\"\nfreeze_threshold = 0.6\nbetas = [0.9, 0.9]\n" + codec, "", 12, -1});
   return cases;

@@ -45,8 +45,9 @@ std::vector<Tensors> train_with_absent(const AbsentTrial& trial, int ranks) {
 }
 
 std::vector<std::string> all_optimizers() {
-  return {"adam\"\nweight_decay = 0.1", "lamb\"\nweight_decay = 0.1", "onebit_adam\"\nfreeze_step = 3\nweight_decay = 0.1",
-          "onebit_lamb\"\nfreeze_step = 3\nweight_decay = 0.1", "zeroone_adam\"\nvar_freeze_step = 3\nweight_decay = 0.1"};
+  const std::string refreshed = "\nweight_decay = 0.1\nbetas = [0.9, 0.9]\nrefresh = 0.5";  // in some of the steps
+  return {"adam\"\nweight_decay = 0.1", "lamb\"\nweight_decay = 0.1", "onebit_adam\"\nfreeze_step = 3" + refreshed,
+          "onebit_lamb\"\nfreeze_step = 3" + refreshed, "zeroone_adam\"\nvar_freeze_step = 3" + refreshed};
 }
 
 }  // namespace

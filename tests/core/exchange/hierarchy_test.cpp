@@ -21,6 +21,8 @@ struct Trial {
   std::string optimizer, exchange, session{}, compressor = "plugin = \"onebit\"\n";
 };
 const Trial compressed = {"plugin = \"onebit_adam\"\nfreeze_step = 3\n", "bucket_bytes = 20000\n"};
+const Trial refreshed = {"plugin = \"onebit_lamb\"\nfreeze_step = 3\nbetas = [0.9, 0.9]\nrefresh = 0.5\n",
+                         "bucket_bytes = 20000\n"};
 const Trial dense = {"plugin = \"adam\"\n", "bucket_bytes = 20000\ndense_dtype = \"fp16\"\n"};
 
 std::string manifest(const Trial& setting, int machines) {
@@ -62,7 +64,7 @@ uint64_t most(const std::vector<Traffic>& traffic, F&& of) {
 }  // namespace
 
 TEST_CASE("with one rank a machine, hierarchical is flat") {
-  for (const Trial& setting : {compressed, dense}) CHECK(train(setting, 3, 3, own) == train(setting, 3, 0, own));
+  for (const Trial& setting : {compressed, refreshed, dense}) CHECK(train(setting, 3, 3, own) == train(setting, 3, 0, own));
 }
 
 TEST_CASE("where the ranks of a machine have the same gradients, it is flat on as many ranks as there are machines") {
@@ -70,7 +72,7 @@ TEST_CASE("where the ranks of a machine have the same gradients, it is flat on a
     int machines, locals;
   };
   for (const Grid grid : {Grid{2, 2}, Grid{3, 2}, Grid{2, 4}})
-    for (Trial setting : {compressed, dense, Trial{compressed.optimizer, "dense_below = 100\n"},
+    for (Trial setting : {compressed, refreshed, dense, Trial{compressed.optimizer, "dense_below = 100\n"},
                           Trial{compressed.optimizer, "", "threads = 2\nclip_norm = 20\n"}}) {
       CAPTURE(grid.machines);
       CAPTURE(grid.locals);

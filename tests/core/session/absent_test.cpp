@@ -154,7 +154,8 @@ TEST_CASE("absent: errors, retained mean and trust ratios come through as if the
           CAPTURE(message);
           CAPTURE(scale);
           CAPTURE(ranks);
-          const std::string once = "[optimizer]\nplugin = \"" + optimizer + "\"\nfreeze_step = 5\nbias_correction = false\n" +
+          const std::string once = "[optimizer]\nplugin = \"" + optimizer +
+                                   "\"\nfreeze_step = 5\nrefresh = 0\nbias_correction = false\n" +
                                    "weight_decay = 0.01\nmessage = \"" + message + "\"\n[compressor]\nplugin = \"onebit\"\n" +
                                    "scale = \"" + scale + "\"\n[communicator]\nplugin = \"threads\"\ntimeout = 60\n";
           const auto gradient = [](int64_t step, int rank) { return noisy(sharing_model, step, rank); };

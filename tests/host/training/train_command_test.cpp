@@ -138,7 +138,8 @@ TEST_CASE("train: a short run from end to end, dense and 1-bit, and their compar
   const SmallRun run;
   for (const char* name : kConfigs) {
     const auto outcome = run_onebit(run.arguments(
-        name, "--set train.epochs=4" + std::string(name == kConfigs[0] ? "" : " --set optimizer.freeze_step=30")));
+        name, "--set train.epochs=4" +
+                  std::string(name == kConfigs[0] ? "" : " --set optimizer.freeze_step=30 --set optimizer.refresh=0")));
     REQUIRE_MESSAGE(outcome.status == 0, outcome.text);
     CHECK_SAYS(outcome, "epoch 4/4 done");
     CHECK(outcome.text.find('\r') == std::string::npos);  // not a terminal

@@ -63,13 +63,14 @@ TEST_CASE("a model learns, dense and compressed, on any number of ranks") {
       const onebit::Traffic& t = run.summary.traffic;
       CHECK(t.compressed_steps == (compressed ? run.summary.steps - 10 : 0));
       if (ranks == 1) CHECK(t.total() == 0);
-      CHECK(run.summary.frozen_at == (compressed ? 10 : 0));
+      CHECK(run.summary.last.frozen_at == (compressed ? 10 : 0));
       const auto written = nlohmann::json::parse(contents_of(run.folder / "out/summary.json"));
       CHECK(written["config"] == "test");
       CHECK(written["ranks"] == ranks);
       CHECK(written["machines"] == 1);
       CHECK(written["freeze_step"] == (compressed ? nlohmann::json(10) : nlohmann::json()));
       CHECK(written["unseen_elements"].is_number() == compressed);
+      CHECK(written["clamped_share"].is_number() == compressed);
     }
 }
 

@@ -61,7 +61,7 @@ TEST_CASE("onebit_lamb: and so they have after the freeze") {
   for (const bool update : {true, false}) {
     CAPTURE(update);
     const std::string message = update ? "" : "message = \"momentum\"\n";
-    const auto optimizer = make_optimizer("onebit_lamb", exempting + "freeze_step = 6\n" + message);
+    const auto optimizer = make_optimizer("onebit_lamb", exempting + "freeze_step = 6\nrefresh = 0\n" + message);
     const std::vector<Vector> from = lamb_model({33, 50, 4096 + 50, 4096 + 7});
     LambOracle oracle = exempting_oracle(from, update);
     TileHost host(*optimizer, from);

@@ -93,7 +93,7 @@ TEST_CASE("onebit_lamb: both messages, with and without weight decay, against th
   for (const Case& c : cases) {
     CAPTURE(c.lines);
     CAPTURE(c.decay);
-    const auto optimizer = make_optimizer("onebit_lamb", freeze_at(6, c.lines));
+    const auto optimizer = make_optimizer("onebit_lamb", freeze_at(6, "refresh = 0\n" + c.lines));
     const Tensors from = lamb_model(sizes);
     TileHost host(*optimizer, from);
     c.prepare(host);

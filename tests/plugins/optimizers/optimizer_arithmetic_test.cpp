@@ -197,7 +197,7 @@ TEST_CASE("onebit_adam: both messages, against the formulas") {
   };
   for (const Case& c : cases) {
     CAPTURE(c.lines);
-    const auto optimizer = make_optimizer("onebit_adam", freeze_at(5, c.lines));
+    const auto optimizer = make_optimizer("onebit_adam", freeze_at(5, "refresh = 0\n" + c.lines));
     const Tensors start = seeded_tensors(sizes, 1);
     TileHost host(*optimizer, start);
     AdamOracle oracle(start);
@@ -281,7 +281,8 @@ TEST_CASE("optimizers: what first has a gradient after the freeze learns, and wh
       CAPTURE(name);
       CAPTURE(message);
       const std::string step_key = name == "zeroone_adam" ? "var_freeze_step" : "freeze_step";
-      const auto optimizer = make_optimizer(name, step_key + " = 50\nmessage = \"" + message + "\"");
+      const auto optimizer =
+          make_optimizer(name, step_key + " = 50\nmessage = \"" + message + (message == "update" ? "\"" : "\"\nrefresh = 0"));
       const Tensors start = seeded_tensors({size, late}, 1);
       TileHost host(*optimizer, start);
       for (Group& group : host.groups) group.learning_rate = 1e-3;

@@ -38,7 +38,7 @@ struct Program {
 };
 
 // Tensors that fill no block, exactly one, and several; one that is exempt; one whose first elements never get a gradient.
-void compare_devices(const Program& program, int steps, float size = 0.1F) {
+void compare_devices(const Program& program, int steps, float size = 0.1F, size_t unseen = 100) {
   CAPTURE(program.optimizer);
   CAPTURE(program.options);
   const std::vector<size_t> sizes = {1, 31, 64, 200, 1500, 333};
@@ -59,7 +59,7 @@ void compare_devices(const Program& program, int steps, float size = 0.1F) {
   for (int step = 0; step < steps; ++step) {
     CAPTURE(step);
     Tensors gradients = random_tensors(generator, sizes, size);
-    std::fill_n(gradients[4].begin(), 100, 0.0F);
+    std::fill_n(gradients[4].begin(), unseen, 0.0F);
     for (TileHost* host : {&cpu, &cuda}) {
       host->gradient_scale = step % 4 == 3 ? 0.37F : 1;
       host->step_flags = step == steps - 1 ? ONEBIT_STEP_SYNC : 0;
@@ -99,6 +99,14 @@ TEST_CASE("zeroone_adam: the same bits on CUDA, in all stages") {
                                         message + stage)
                                            .c_str()},
                       20);
+}
+
+TEST_CASE("a bound that cuts, and variance updates that are held for what has no gradient yet: the same bits on CUDA") {
+  compare_devices({"onebit_adam", "freeze_step = 3\nclamp = 0.5\n"}, 9);
+  compare_devices({"onebit_lamb", "freeze_step = 3\nclamp = 0.5\n"}, 9);
+  compare_devices(
+      {"zeroone_adam", "var_freeze_step = 9\nvar_update_scaler = 1\nlocal_step_scaler = 4\nclamp = 0.5\nbetas = [0.9, 0.99]\n"},
+      20, 0.1F, 500);
 }
 
 TEST_CASE("tensors that are exempt from trust ratios, and gradients whose squares are denormal: the same bits on CUDA") {

@@ -129,7 +129,8 @@ Vector gradient(std::mt19937& generator, size_t size, int t, size_t lack) {
 }
 
 std::string options(const ZeroOneForm& form) {
-  std::string lines = "var_freeze_step = 13\nvar_update_scaler = 2\nlocal_step_scaler = 9\nlocal_step_clipper = 4\n";
+  std::string lines =
+      "refresh = 0\nvar_freeze_step = 13\nvar_update_scaler = 2\nlocal_step_scaler = 9\nlocal_step_clipper = 4\n";
   lines += std::string("message = \"") + (form.update ? "update" : "momentum") + "\"\n";
   lines += std::string("variance_stage = \"") + (form.momentum ? "momentum" : "gradient") + "\"\n";
   lines += std::string("beta2_per = \"") + (form.per_step ? "step" : "update") + "\"\n";

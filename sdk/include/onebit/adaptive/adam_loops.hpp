@@ -2,7 +2,9 @@
 // Loops and programs that the optimizers of the Adam family share (program.hpp).
 //
 // For files that are compiled once a target: include it after onebit/targets.hpp, in every pass.
+#include "onebit/adaptive/clamped_share.hpp"
 #include "onebit/adaptive/frozen.hpp"
+#include "onebit/adaptive/refresh_rule.hpp"
 #include "onebit/adaptive/variance_sums.hpp"
 #include "onebit/program.hpp"
 
@@ -69,6 +71,52 @@ ONEBIT_LOOP void combine_variance(const VarianceSums& sums_of, const View& view,
   doubles(view, sums_of.mean)[tensor] = elements > 0 ? sum / elements * correct : 0;
   doubles(view, sums_of.unseen)[tensor] = zeros;
   doubles(view, sums_of.norm)[tensor] = sum * correct;
+}
+
+// In consume of a step that has preconditioned this rank's gradient. reciprocal_of(i): the r of an element.
+template <class F>
+ONEBIT_LOOP void add_clamped(const ClampedShare& clamped_share, const View& view, const Block& block, float limit,
+                             F reciprocal_of) {
+  if (!ClampedShare::looks_at(view, block)) return;
+  const Input gradient = block.gradient;
+  const float scale_by = *view.gradient_scale;
+  const Sums<1> found = sums<1>(block.count, [=](int64_t i) ONEBIT_BODY {
+    const float entry = reciprocal_of(i) * (gradient[i] * scale_by);
+    return Sums<1>{{clamped(entry, limit) != entry ? 1.0f : 0.0f}};
+  });
+  if (!is_first()) return;
+  doubles(view, clamped_share.cut)[block.index] = static_cast<double>(found.at[0]);
+  doubles(view, clamped_share.looked_at)[block.index] = static_cast<double>(block.count);
+}
+// In combine.
+ONEBIT_LOOP void combine_clamped(const ClampedShare& clamped_share, const View& view, int64_t tensor) {
+  const double cut = sum_of_blocks(view, tensor, clamped_share.cut);
+  const double looked_at = sum_of_blocks(view, tensor, clamped_share.looked_at);
+  if (!is_first()) return;
+  doubles(view, clamped_share.tensor_cut)[tensor] = cut;
+  doubles(view, clamped_share.tensor_looked_at)[tensor] = looked_at;
+}
+
+// In consume of the round that is for the variance: r -> r, of a variance that knows this gradient. What is at rest stays
+// there.
+ONEBIT_LOOP void refresh_reciprocal(const Refresh& refresh, const VarianceSums& sums_of, const View& view, const Block& block,
+                                    float floor, float eps, Input gradient, Output reciprocal) {
+  const float weight = refresh.weight, rest = 1.0f - weight;
+  const Sums<1> found = sums<1>(block.count, [=](int64_t i) ONEBIT_BODY {
+    const float r = reciprocal[i], g = gradient[i];
+    const float alive = r > 0.0f ? 1.0f : 0.0f;
+    const float root = 1.0f / (r + (1.0f - alive)) - eps;
+    const float v = rest * (root * root) + weight * (g * g);
+    const float raised = v > floor ? v : floor;
+    reciprocal[i] = alive / (std::sqrt(raised) + eps);
+    return Sums<1>{{alive * v}};
+  });
+  if (is_first()) doubles(view, sums_of.sum)[block.index] = static_cast<double>(found.at[0]);
+}
+// In combine of a step that refreshes: the floor's mean follows.
+ONEBIT_LOOP void combine_refreshed(const VarianceSums& sums_of, const View& view, int64_t tensor) {
+  const double sum = sum_of_blocks(view, tensor, sums_of.sum);
+  if (is_first() && sum > 0) doubles(view, sums_of.mean)[tensor] = sum / static_cast<double>(view.elements[tensor]);
 }
 
 // variance -> r, in place.

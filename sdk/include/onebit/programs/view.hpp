@@ -30,6 +30,7 @@ struct View {
   }
 
   int64_t number;  // of the step
+  int round = 0;   // of its rounds, in produce and consume
   const Group* groups;
   int64_t group_count;
   const int64_t* missed_steps = nullptr;  // by tensor; NULL: none missed any
