@@ -139,8 +139,8 @@ struct Session::Impl {
   std::vector<Group> groups;  // as configured, times the factor that was set last
   double learning_rate_factor = 1, gradient_scale = 1;
   int64_t next_step = 1;
-  int64_t frozen_at = 0;          // the step after which the optimizer's statistics do not change any more; 0: none yet
-  UnseenElements unseen{layout};  // without a variance then
+  int64_t frozen_at = 0;                                         // as in StepReport
+  UnseenElements unseen{layout};                                 // without a variance then
   const int clamped_slot = state.model_number("clamped_share");  // the optimizer tells of it there; -1: it does not
   RunFacts facts;                                                // for checkpoints
   Saver saver;

@@ -53,7 +53,7 @@ struct Consume {
     const Output variance = floats(view, block, pass.variance);
     if (pass.refresh.is_round(view)) return refresh(pass, view, block, mean, variance);
     if (pass.stage == Stage::compressed && !is_dense(block)) {
-      if (of_updates)
+      if (of_updates && !pass.refresh.is_due())
         add_clamped(pass.clamped_share, view, block, pass.limit, [=](int64_t i) ONEBIT_BODY { return variance[i]; });
       return step(pass, view, block, mean, variance, block.parameter);
     }
@@ -92,8 +92,9 @@ struct CombineTensor {
     const bool absent = is_absent(view, tensor);
     if (absent && pass.stage != Stage::freeze) return;
     if (pass.stage == Stage::compressed) {
-      if (pass.refresh.weight > 0 && !is_dense(view, tensor)) combine_refreshed(pass.sums, view, tensor);
-      return combine_clamped(pass.clamped_share, view, tensor);
+      if (is_first()) pass.clamped_share.combine_tensor(view, tensor);
+      if (pass.refresh.is_due() && !is_dense(view, tensor)) combine_refreshed(pass.sums, view, tensor);
+      return;
     }
     const AdamScalars scalars = scalars_of(pass.scalars, pass.ages, view, tensor, absent);
     combine_variance(pass.sums, view, tensor, static_cast<double>(scalars.correct2));
@@ -109,7 +110,8 @@ struct CombineModel {
   }
 };
 inline void combine(const Pass& pass, const View& view, const Totals& totals) {
-  if (pass.sums_variance || pass.stage == Stage::compressed) over_tensors<CombineTensor>(pass, view, totals);
+  if (pass.sums_variance || pass.refresh.is_due() || (pass.stage == Stage::compressed && pass.clamped_share.counts))
+    over_tensors<CombineTensor>(pass, view, totals);
   over_model<CombineModel>(pass, view, totals);
 }
 

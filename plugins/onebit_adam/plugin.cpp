@@ -7,9 +7,11 @@
 //   refresh     now and then r is renewed from a dense round (refresh_rule.hpp)
 //   "update"    x = C(b1 x + (1-b1) clamp(r g));  p -= lr (x / (1-b1^t) + wd p) where r > 0               first x = r m
 //   "momentum"  m = C(b1 m + (1-b1) g);           p -= lr (r m / (1-b1^t) + wd p) where r > 0             the paper's
-#include "onebit/plugin.hpp"
+#include <cmath>
+
 #include "kernels.hpp"
 #include "onebit/adaptive/adam_options.hpp"
+#include "onebit/plugin.hpp"
 
 namespace onebit {
 namespace {
@@ -32,9 +34,10 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
       : ProgramOptimizer(kernels::passes(BoundedMessages(options).of_updates)),
         adam_(options),
         freeze_rule_(services, "onebit_adam", "freeze_step", options, adam_.betas),
-        refresh_rule_(options, adam_.betas) {
+        refresh_rule_(options, adam_.betas, BoundedMessages(options).of_updates) {
     const BoundedMessages messages(options);
     pass.limit = messages.limit;
+    pass.clamped_share.counts = messages.of_updates && std::isfinite(messages.limit);
     pass.variance_floor = messages.variance_floor;
   }
 
@@ -63,7 +66,7 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
     if (frozen) {
       if (!pass.first)
         refresh_rule_.plan(totals, *doubles(totals, pass.dense_updates), static_cast<double>(update), pass.refresh);
-      if (pass.refresh.weight > 0) plan.add_round(RoundKind::dense, Of::gradient);
+      if (pass.refresh.is_due()) plan.add_round(RoundKind::dense, Of::gradient);
       plan.add_round(RoundKind::compressed, Of::message, true);
       if (pass.first) plan.release(pass.momentum);
     } else {

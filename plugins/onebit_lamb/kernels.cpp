@@ -55,13 +55,13 @@ struct Produce {
 template <bool of_updates>
 struct Consume {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
-    if (pass.refresh.is_round(view)) return renew(pass, view, block, view.mean + block.packed);
+    if (pass.refresh.is_round(view)) return refresh(pass, view, block, view.mean + block.packed);
     if (!as_lamb(pass, is_dense(block))) {
       const Input reciprocal = floats(view, block, pass.variance);
-      if (of_updates)
+      if (of_updates && !pass.refresh.is_due())
         add_clamped(pass.clamped_share, view, block, pass.limit, [=](int64_t i) ONEBIT_BODY { return reciprocal[i]; });
-      return refresh(pass, view, block, view.mean + block.packed, mean_before(pass, view, block), reciprocal,
-                     floats(view, block, pass.fresh), block.parameter);
+      return follow(pass, view, block, view.mean + block.packed, mean_before(pass, view, block), reciprocal,
+                    floats(view, block, pass.fresh), block.parameter);
     }
     const Output momentum = floats(view, block, pass.momentum), variance = floats(view, block, pass.variance);
     if (!is_absent(block))
@@ -74,26 +74,23 @@ struct Consume {
     if (is_first()) doubles(view, pass.momentum_squares)[block.index] = whole;
   }
 
-  // The variance that ratios follow goes on from it.
-  static ONEBIT_LOOP void renew(const Pass& pass, const View& view, const Block& block, Input gradient) {
+  // The variance that ratios follow takes the gradient itself, which it has to guess in other steps.
+  static ONEBIT_LOOP void refresh(const Pass& pass, const View& view, const Block& block, Input gradient) {
     if (is_dense(block) || is_absent(block)) return;
     const Output reciprocal = floats(view, block, pass.variance), fresh = floats(view, block, pass.fresh);
-    const float eps = pass.scalars.eps;
-    refresh_reciprocal(pass.refresh, pass.sums, view, block, pass.sums.floor(view, block.tensor, pass.variance_floor), eps,
+    const AdamScalars s = pass.scalars;
+    refresh_reciprocal(pass.refresh, pass.sums, view, block, pass.sums.floor(view, block.tensor, pass.variance_floor), s.eps,
                        gradient, reciprocal);
-    each(block.count, [=](int64_t i) ONEBIT_BODY {
-      const float r = reciprocal[i], alive = r > 0.0f ? 1.0f : 0.0f;
-      const float root = 1.0f / (r + (1.0f - alive)) - eps;
-      fresh[i] = alive * (root * root);
-    });
+    each(block.count, [=](int64_t i) ONEBIT_BODY { fresh[i] = adam_variance(s, fresh[i], gradient[i]); });
   }
 
   // The mean gradient is what two means in a row make of it: (m - b1 m') / (1-b1), and r is divided out where m is an update.
   // Dead elements are multiplied away: with more than one choice in it the loop would not be vectorised. The ratio of the roots
   // of frozen and fresh variance is taken as its inverse, which costs no division and is never 0.
-  static ONEBIT_LOOP void refresh(const Pass& pass, const View& view, const Block& block, Input mean, Input before,
-                                  Input reciprocal, Output fresh, Input parameter) {
-    const AdamScalars s = scalars_of(pass.scalars, pass.ages, view, block);
+  static ONEBIT_LOOP void follow(const Pass& pass, const View& view, const Block& block, Input mean, Input before,
+                                 Input reciprocal, Output fresh, Input parameter) {
+    AdamScalars s = scalars_of(pass.scalars, pass.ages, view, block);
+    if (pass.refresh.is_due()) s.beta2 = 1.0f, s.rest2 = 0.0f;  // it has this gradient already
     const float inverse = of_updates ? 1.0f : scaling_of(pass, view, block).inverse, inverse_rest = 1.0f / s.rest1;
     const float floor = pass.sums.floor(view, block.tensor, pass.variance_floor);
     const float weight_decay = rates_of(view, block).weight_decay;
@@ -125,8 +122,8 @@ struct CombineTensor {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, int64_t tensor) {
     const bool absent = is_absent(view, tensor);
     if (absent && pass.stage != Stage::freeze) return;
-    if (pass.stage == Stage::compressed) combine_clamped(pass.clamped_share, view, tensor);
-    if (pass.refresh.weight > 0 && !is_dense(view, tensor)) combine_refreshed(pass.sums, view, tensor);
+    if (pass.stage == Stage::compressed && is_first()) pass.clamped_share.combine_tensor(view, tensor);
+    if (pass.refresh.is_due() && !is_dense(view, tensor)) combine_refreshed(pass.sums, view, tensor);
     if (!absent) as_lamb(pass, is_dense(view, tensor)) ? measure(pass, view, tensor) : follow(pass, view, tensor);
     const AdamScalars scalars = scalars_of(pass.scalars, pass.ages, view, tensor, absent);
     if (pass.sums_variance) combine_variance(pass.sums, view, tensor, static_cast<double>(scalars.correct2));

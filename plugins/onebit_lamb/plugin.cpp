@@ -12,9 +12,11 @@
 //               p -= lr c_frz F (u0 + wd p) where r > 0;  c_frz F = 1 where exempt (always_adapt)
 //
 // The momentum needs no memory of its own in the compressed stage: the host keeps the last mean, one bit an element.
-#include "onebit/plugin.hpp"
+#include <cmath>
+
 #include "kernels.hpp"
 #include "onebit/adaptive/adam_options.hpp"
+#include "onebit/plugin.hpp"
 
 namespace onebit {
 namespace {
@@ -42,9 +44,10 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
       : ProgramOptimizer(kernels::passes(BoundedMessages(options).of_updates)),
         adam_(options),
         freeze_rule_(services, "onebit_lamb", "freeze_step", options, adam_.betas),
-        refresh_rule_(options, adam_.betas) {
+        refresh_rule_(options, adam_.betas, BoundedMessages(options).of_updates) {
     const BoundedMessages messages(options);
     pass.limit = messages.limit;
+    pass.clamped_share.counts = messages.of_updates && std::isfinite(messages.limit);
     pass.variance_floor = messages.variance_floor;
     pass.ratios = TrustRatios::checked(options);
     pass.frozen_ratios = FrozenRatios::checked(options);
@@ -84,7 +87,7 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
     if (!frozen) return plan.add_round(RoundKind::dense, Of::gradient);
     if (!pass.first)
       refresh_rule_.plan(totals, *doubles(totals, pass.dense_updates), static_cast<double>(update), pass.refresh);
-    if (pass.refresh.weight > 0) plan.add_round(RoundKind::dense, Of::gradient);
+    if (pass.refresh.is_due()) plan.add_round(RoundKind::dense, Of::gradient);
     plan.add_round(RoundKind::compressed, Of::message, true);
     plan.previous_in_consume = true;
     plan.mean_in_apply = true;

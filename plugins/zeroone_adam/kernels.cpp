@@ -104,7 +104,7 @@ struct Consume {
     const Output u = floats(view, block, pass.u), parameter = block.parameter;
     const Input mean = view.mean == nullptr ? nullptr : view.mean + block.packed;  // a local step has none
     const Rates rates = rates_of(view, block);
-    if (of_updates && pass.stage != Stage::variance) note_clamped(pass, view, block, variance);
+    if (of_updates && pass.stage != Stage::variance && !pass.refresh.is_due()) note_clamped(pass, view, block, variance);
     switch (pass.stage) {
       case Stage::variance:
         update_variance(early_scalars(pass, view, block), dense_floor_of(pass, view, block), rates, block.count, mean, momentum,
@@ -122,9 +122,15 @@ struct Consume {
     }
   }
 
+  // A tensor may take part in a sync for a gradient of a local step before it, and have none in this one. What has only zeros
+  // is left as it is.
   static ONEBIT_LOOP void refresh(const Pass& pass, const View& view, const Block& block, Input gradient) {
     if (is_dense(block)) return;
-    refresh_reciprocal(pass.refresh, pass.sums, view, block, floor_of(pass, view, block), pass.scalars.eps, gradient,
+    const Sums<1> any =
+        sums<1>(block.count, [=](int64_t i) ONEBIT_BODY { return Sums<1>{{gradient[i] != 0.0f ? 1.0f : 0.0f}}; });
+    Refresh refresh = pass.refresh;
+    if (!(any.at[0] > 0.0f)) refresh.weight = 0;
+    refresh_reciprocal(refresh, pass.sums, view, block, floor_of(pass, view, block), pass.scalars.eps, gradient,
                        floats(view, block, pass.variance));
   }
   static ONEBIT_LOOP void note_clamped(const Pass& pass, const View& view, const Block& block, Input variance) {
@@ -217,8 +223,9 @@ struct CombineTensor {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, int64_t tensor) {
     if (pass.stage != Stage::variance) {
       if (is_absent(view, tensor)) return;
-      if (pass.refresh.weight > 0 && !is_dense(view, tensor)) combine_refreshed(pass.sums, view, tensor);
-      return combine_clamped(pass.clamped_share, view, tensor);
+      if (is_first()) pass.clamped_share.combine_tensor(view, tensor);
+      if (pass.refresh.is_due() && !is_dense(view, tensor)) combine_refreshed(pass.sums, view, tensor);
+      return;
     }
     if (is_absent(view, tensor)) {
       if (!is_first()) return;
@@ -249,7 +256,8 @@ struct CombineModel {
   }
 };
 inline void combine(const Pass& pass, const View& view, const Totals& totals) {
-  over_tensors<CombineTensor>(pass, view, totals);
+  if (pass.stage == Stage::variance || pass.refresh.is_due() || pass.clamped_share.counts)
+    over_tensors<CombineTensor>(pass, view, totals);
   over_model<CombineModel>(pass, view, totals);
 }
 

@@ -65,9 +65,10 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
         decays_per_step_(options.text("beta2_per") == "step"),
         services_(services),
         freeze_rule_(services, "zeroone_adam", "var_freeze_step", options, adam_.betas),
-        refresh_rule_(options, adam_.betas) {
+        refresh_rule_(options, adam_.betas, BoundedMessages(options).of_updates) {
     const BoundedMessages messages(options);
     pass.limit = messages.limit;
+    pass.clamped_share.counts = messages.of_updates && std::isfinite(messages.limit);
     pass.variance_floor = messages.variance_floor;
   }
 
@@ -110,7 +111,7 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
     pass.refresh.weight = 0;
     if (pass.stage == Stage::sync && counter(totals, pass.frozen_steps) > 0)
       refresh_rule_.plan(totals, *doubles(totals, pass.variance_age), *doubles(totals, pass.updates) + 1, pass.refresh);
-    if (pass.refresh.weight > 0) plan.add_round(RoundKind::dense, Of::gradient);
+    if (pass.refresh.is_due()) plan.add_round(RoundKind::dense, Of::gradient);
     if (pass.stage == Stage::early || pass.stage == Stage::sync) plan.add_round(RoundKind::compressed, Of::message);
     plan.apply = plan.freezes = pass.freezes;
     plan.reset_error = frozen && counter(totals, pass.frozen_steps) == 0;

@@ -161,7 +161,6 @@ class Variant:
 PAPER = (
     ("optimizer.message", "momentum"),
     ("optimizer.variance_floor", 0.0),
-    ("optimizer.refresh", 0.0),
     ("optimizer.bias_correction", "false"),
 )
 LOCAL_STEPS = (

@@ -71,7 +71,7 @@ struct StepReport {
   double gradient_norm = 0;   // sqrt(mean over ranks of the squared local norms); 0 unless session.clip_norm is set
   double gradient_scale = 1;  // what this rank's gradients were multiplied by
   int64_t absent = 0;         // tensors that no rank had a gradient of: left as they were (in a local step: this rank had none)
-  int64_t frozen_at = 0;      // the step after which the optimizer keeps its statistics, such as the variance; 0: not yet
+  int64_t frozen_at = 0;      // the step after which the optimizer keeps its variance, but for refreshes; 0: not yet
   int64_t unseen = 0;         // elements without a variance then: they had had no gradient, or one whose square is 0
   // Which share of this rank's preconditioned gradients was cut at optimizer.clamp: of a sample, of the last 64 steps or so.
   double clamped_share = 0;

@@ -53,7 +53,7 @@ inline bool same(const Tensors& a, const Tensors& b) {
 }
 inline bool same(const StepReport& a, const StepReport& b) {
   return a.number == b.number && a.skipped == b.skipped && a.compressed == b.compressed && a.local == b.local &&
-         a.gradient_norm == b.gradient_norm && a.gradient_scale == b.gradient_scale;
+         a.gradient_norm == b.gradient_norm && a.gradient_scale == b.gradient_scale && a.clamped_share == b.clamped_share;
 }
 
 // What a run comes to.
@@ -103,8 +103,11 @@ inline std::vector<DeviceCase> device_cases() {
                      onebit_adam + "freeze_step = 2\n" + codec + "scale = \"" + scale +
                          "\"\n[exchange]\nbucket_bytes = 4096\ndense_below = 100\n",
                      ""});
-  cases.push_back({"a variance that is refreshed", 2,
-                   "[optimizer]\nplugin = \"onebit_lamb\"\nbetas = [0.9, 0.9]\n" + freeze + codec, "", 12});
+  const std::string refreshed = "betas = [0.9, 0.99]\nrefresh = 0.3\nclamp = 0.5\n";
+  for (const std::string optimizer : {"onebit_adam\"\nfreeze_step = 3\n", "onebit_lamb\"\nfreeze_step = 3\n",
+                                      "zeroone_adam\"\nvar_freeze_step = 3\nlocal_step_scaler = 5\nlocal_step_clipper = 2\n"})
+    cases.push_back({"a variance that is refreshed, " + optimizer.substr(0, optimizer.find('"')), 2,
+                     "[optimizer]\nplugin = \"" + optimizer + refreshed + codec, "", 14, 13});
   cases.push_back({"freeze \"auto\"", 2,
                    onebit_adam + "freeze_step = \"auto\"\nfreeze_threshold = 0.6\nbetas = [0.9, 0.9]\n" + codec, "", 12, -1});
   return cases;

@@ -135,16 +135,19 @@ TEST_CASE("saving: with other buckets and worker threads, too, the steps that fo
   });
 }
 
-// With such betas the variance is refreshed soon, too.
-TEST_CASE("saving: options of an optimizer that have state of their own, clipping, and groups") {
+TEST_CASE("saving: options of an optimizer that have state of their own, refreshes, clipping, and groups") {
   const std::string group = "[[optimizer.group]]\ntensors = [\"a\"]\nlr = 0.02\nweight_decay = 0.1\n";
   const std::string one_bit = "[optimizer]\nplugin = \"onebit_";
+  // In steps that depend on when it was so before.
+  const std::string refreshed = "lr = 0.01\nbetas = [0.9, 0.99]\nrefresh = 0.3\n";
   for (const std::string& optimizer :
-       {one_bit + "adam\"\nlr = 0.01\nfreeze_step = \"auto\"\nfreeze_threshold = 0.6\nbetas = [0.9, 0.9]\n",
-        one_bit + "adam\"\nlr = 0.01\nfreeze_step = 3\nmessage = \"momentum\"\nbetas = [0.9, 0.9]\n",
-        one_bit + "lamb\"\nlr = 0.01\nfreeze_step = 3\nmessage = \"momentum\"\ntrust_ratio = \"frozen\"\nbetas = [0.9, 0.9]\n",
+       {one_bit + "adam\"\nfreeze_step = 3\n" + refreshed, one_bit + "lamb\"\nfreeze_step = 3\n" + refreshed,
+        std::string("[optimizer]\nplugin = \"zeroone_adam\"\nvar_freeze_step = 3\n") + refreshed,
+        one_bit + "adam\"\nlr = 0.01\nfreeze_step = \"auto\"\nfreeze_threshold = 0.6\nbetas = [0.9, 0.9]\n",
+        one_bit + "adam\"\nlr = 0.01\nfreeze_step = 3\nmessage = \"momentum\"\n",
+        one_bit + "lamb\"\nlr = 0.01\nfreeze_step = 3\nmessage = \"momentum\"\ntrust_ratio = \"frozen\"\n",
         std::string("[optimizer]\nplugin = \"zeroone_adam\"\nlr = 0.01\nvar_freeze_step = 5\nlocal_step_scaler = 2\n") +
-            "local_step_clipper = 4\nvariance_stage = \"gradient\"\nmessage = \"momentum\"\nbetas = [0.9, 0.9]\n"}) {
+            "local_step_clipper = 4\nvariance_stage = \"gradient\"\nmessage = \"momentum\"\n"}) {
     CAPTURE(optimizer);
     const SavedRun run = {"", 2, optimizer + group + codec_table + threads_table() + "[session]\nclip_norm = 0.3\n", 10};
     const RunFolder root;

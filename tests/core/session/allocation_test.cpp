@@ -31,7 +31,8 @@ int64_t allocations_of_step(Rank rank, const std::vector<const float*>& gradient
 
 }  // namespace
 
-TEST_CASE("a step allocates nothing, except the first of each stage" * doctest::skip(!allocations_are_counted)) {
+TEST_CASE("a step allocates nothing, except the first of each stage, and the first that refreshes the variance" *
+          doctest::skip(!allocations_are_counted)) {
   const Tensors model = {std::vector<float>(50'000), std::vector<float>(10)};
   const ScratchFolder folder;
   const std::string trace = "trace = \"" + (folder / "trace.json").string() + "\"\n";
@@ -41,19 +42,23 @@ TEST_CASE("a step allocates nothing, except the first of each stage" * doctest::
            "machines = 2\n[exchange]\nbucket_bytes = 30000\ntopology = \"hierarchical\"\n"}) {  // the first of [communicator]
     CAPTURE(tables);
     const int ranks = tables.find("hierarchical") == std::string::npos ? 2 : 4;
-    std::vector<int64_t> found(13);
+    std::vector<int64_t> found(29), sent(29);
     run_sessions(ranks, onebit_adam("freeze_step = 6\n", tables), model, [&](Rank rank) {
       Tensors gradients = noisy(model, 1, rank.number);
       for (float& g : gradients[0]) g = g * g + 0.01F;  // an element without a gradient would be told of at the freeze
-      for (size_t step = 1; step <= 12; ++step) {
+      for (size_t step = 1; step <= 28; ++step) {
+        const uint64_t before = rank.session.traffic().compressed_bytes;
         const int64_t made = allocations_of_step(rank, pointers(gradients));
-        if (rank.number == 0) found[step] = made;
+        if (rank.number != 0) continue;
+        found[step] = made;
+        sent[step] = static_cast<int64_t>(rank.session.traffic().compressed_bytes - before);
       }
     });
     CHECK(found[7] > 0);  // the compressed stage begins: the count can tell
-    for (const size_t step : {2U, 3U, 4U, 5U, 6U, 8U, 9U, 10U, 11U, 12U}) {
+    for (const size_t refreshed : {16U, 26U}) CHECK(sent[refreshed] > 5 * sent[refreshed - 1]);
+    for (size_t step = 2; step < found.size(); ++step) {
       CAPTURE(step);
-      CHECK(found[step] == 0);
+      if (step != 7 && step != 16) CHECK(found[step] == 0);
     }
   }
 }

@@ -63,10 +63,10 @@ TEST_CASE(
   CHECK(zeroone_adam <= 0.21 * onebit_adam);
 }
 
-// Twenty dense rounds, as there are in a run of any length that freezes after 15 %: here of 3,800 steps, there of 152,000.
-TEST_CASE("volume: a variance that is refreshed costs 1-bit Adam 2.6 %, and so much less the longer it trains") {
+// Nineteen dense rounds, as there are in a run of any length that freezes after 15 %: here of 3,800 steps, there of 152,000.
+TEST_CASE("volume: a variance that is refreshed costs 1-bit Adam 2.5 %, and so much less the longer it trains") {
   const std::string freeze = "plugin = \"onebit_adam\"\nfreeze_step = 570\n";
   const double frozen = volume(3800, freeze + "refresh = 0\n"), refreshed = volume(3800, freeze);
-  CHECK(refreshed == doctest::Approx(frozen + 20 * (elements * 2 + elements / 4096 * 4) / 3800.0).epsilon(0.002));
+  CHECK(refreshed == doctest::Approx(frozen + 19 * (elements * 2 + elements / 4096 * 4) / 3800.0).epsilon(0.0003));
   CHECK(refreshed <= 1.027 * frozen);
 }

@@ -108,8 +108,9 @@ TEST_CASE("replay reproduces every unmasked trace of the reference's 1-bit Adam"
     const std::vector<size_t> sizes = golden["numels"];
     write_trace(folder / "in", closed_form(sizes, golden["workers"], 2, golden["steps"]));
     std::ostringstream optimizer;
-    optimizer << std::scientific << "message = \"momentum\"\nvariance_floor = 0.0\nrefresh = 0\nbias_correction = false\nlr = "
-              << hyper["lr"].get<double>() << "\nweight_decay = " << hyper["weight_decay"].get<double>()
+    optimizer << std::scientific
+              << "message = \"momentum\"\nvariance_floor = 0.0\nbias_correction = false\nlr = " << hyper["lr"].get<double>()
+              << "\nweight_decay = " << hyper["weight_decay"].get<double>()
               << "\nfreeze_step = " << hyper["freeze_step"].get<int>();
     folder.file("c.toml",
                 "[optimizer]\nplugin = \"onebit_adam\"\n" + optimizer.str() +

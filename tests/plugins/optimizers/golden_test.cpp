@@ -21,7 +21,7 @@ std::string reference_manifest(const std::string& optimizer, const std::string& 
   table.precision(17);
   for (const auto& [key, value] : hyper.items()) table << key << " = " << value.dump() << "\n";
   return "[optimizer]\nplugin = \"" + optimizer +
-         "\"\nmessage = \"momentum\"\nvariance_floor = 0.0\nrefresh = 0\nbias_correction = false\n" + lines + table.str() +
+         "\"\nmessage = \"momentum\"\nvariance_floor = 0.0\nbias_correction = false\n" + lines + table.str() +
          "[compressor]\nplugin = \"onebit\"\nscale = \"" + scale + "\"\nnorm = \"l2\"\n[communicator]\nplugin = \"threads\"\n";
 }
 

@@ -281,8 +281,7 @@ TEST_CASE("optimizers: what first has a gradient after the freeze learns, and wh
       CAPTURE(name);
       CAPTURE(message);
       const std::string step_key = name == "zeroone_adam" ? "var_freeze_step" : "freeze_step";
-      const auto optimizer =
-          make_optimizer(name, step_key + " = 50\nmessage = \"" + message + (message == "update" ? "\"" : "\"\nrefresh = 0"));
+      const auto optimizer = make_optimizer(name, step_key + " = 50\nmessage = \"" + message + "\"");
       const Tensors start = seeded_tensors({size, late}, 1);
       TileHost host(*optimizer, start);
       for (Group& group : host.groups) group.learning_rate = 1e-3;

@@ -39,59 +39,69 @@ TEST_CASE("refresh: rounds of the gradient come ever further apart, and each ren
   const std::vector<size_t> sizes = {33, 4096 + 50, 64};
   const std::vector<uint64_t> flags = {0, 0, ONEBIT_TENSOR_DENSE};
   for (const Refreshing& which : all_refreshing)
-    for (const std::string message : {"update", "momentum"})
-      for (const bool corrects : {true, false}) {
-        CAPTURE(which.optimizer);
-        CAPTURE(message);
-        CAPTURE(corrects);
-        const auto optimizer =
-            make_optimizer(which.optimizer, with(which, "refresh = 0.05\nmessage = \"" + message +
-                                                            "\"\nbias_correction = " + (corrects ? "true\n" : "false\n")));
-        std::mt19937 generator(3);
-        TileHost host(*optimizer, random_tensors(generator, sizes, 1), 4096, flags);
-        host.gradient_scale = 0.5F;
-        std::vector<int> when;
-        int last = 40;
-        for (int step = 1; step <= 100; ++step) {
-          std::vector<Vector> gradients = random_tensors(generator, sizes, 0.1F);
-          gradients[1][7] = 0;
-          const Vector before = step > 40 ? host.elements("variance") : Vector();
-          const std::vector<double> means = host.numbers("mean_variance");
-          if (!refreshes(host.step(gradients))) {
-            const Vector& same = host.elements("variance");
-            if (step > 41) CHECK(std::equal(before.begin(), before.begin() + 33 + 4096 + 50, same.begin()));
-            continue;
-          }
-          when.push_back(step);
-          const double all = corrects ? 1 - std::pow(beta2, step) : 1;
-          const double weight = std::min(0.1, (1 - std::pow(beta2, step - last)) / all);
-          last = step;
-          const Vector& after = host.elements("variance");
-          size_t at = 0;
-          double worst = 0;
-          for (size_t t = 0; t < 2; ++t) {
-            double sum = 0;
-            for (size_t i = 0; i < sizes[t]; ++i, ++at) {
-              const double g = 0.5 * static_cast<double>(gradients[t][i]), root = 1 / static_cast<double>(before[at]) - 1e-8;
-              const double v = (1 - weight) * root * root + weight * g * g;
-              sum += v;
-              const double expected = 1 / (std::sqrt(std::max(v, 0.01 * means[t])) + 1e-8);
-              worst = std::max(worst, std::fabs(static_cast<double>(after[at]) / expected - 1));
-            }
-            CHECK(host.numbers("mean_variance")[t] == doctest::Approx(sum / static_cast<double>(sizes[t])).epsilon(1e-5));
-          }
-          CHECK(worst < 1e-5);
-          if (std::string(which.optimizer) == "onebit_lamb") CHECK(host.elements("fresh_variance")[0] > 0);
+    for (const bool corrects : {true, false}) {
+      CAPTURE(which.optimizer);
+      CAPTURE(corrects);
+      const std::string form = corrects ? "bias_correction = true\n" : "bias_correction = false\n";
+      const auto optimizer = make_optimizer(which.optimizer, with(which, "refresh = 0.05\n" + form));
+      const auto without = make_optimizer(which.optimizer, with(which, "refresh = 0\n" + form));
+      std::mt19937 generator(3);
+      const std::vector<Vector> initial = random_tensors(generator, sizes, 1);
+      TileHost host(*optimizer, initial, 4096, flags), other(*without, initial, 4096, flags);
+      host.gradient_scale = other.gradient_scale = 0.5F;
+      std::vector<int> when;
+      int last = 40;
+      for (int step = 1; step <= 100; ++step) {
+        std::vector<Vector> gradients = random_tensors(generator, sizes, 0.1F);
+        gradients[1][7] = 0;
+        const Vector before = step > 40 ? host.elements("variance") : Vector();
+        const std::vector<double> means = host.numbers("mean_variance");
+        const bool is_lamb = std::string(which.optimizer) == "onebit_lamb";
+        const Vector fresh = is_lamb ? host.elements("fresh_variance") : Vector();
+        other.step(gradients);
+        const bool refreshed = refreshes(host.step(gradients));
+        CHECK(host.parameters[2] == other.parameters[2]);  // an exempt tensor knows nothing of it
+        if (!refreshed) {
+          const Vector& same = host.elements("variance");
+          if (step > 41) CHECK(std::equal(before.begin(), before.begin() + 33 + 4096 + 50, same.begin()));
+          continue;
         }
-        CHECK(when == std::vector<int>{42, 45, 48, 51, 54, 57, 60, 63, 67, 71, 75, 79, 83, 88, 93, 98});
+        when.push_back(step);
+        const double all = corrects ? 1 - std::pow(beta2, step) : 1;
+        const double weight = std::min(0.1, (1 - std::pow(beta2, step - last)) / all);
+        last = step;
+        const Vector& after = host.elements("variance");
+        size_t at = 0;
+        double worst = 0;
+        for (size_t t = 0; t < 2; ++t) {
+          double sum = 0;
+          for (size_t i = 0; i < sizes[t]; ++i, ++at) {
+            const double g = 0.5 * static_cast<double>(gradients[t][i]), root = 1 / static_cast<double>(before[at]) - 1e-8;
+            const double v = std::min((1 - weight) * root * root + weight * g * g, 4 * root * root);
+            if (v > 0.01 * means[t]) sum += v;
+            const double expected = 1 / (std::sqrt(std::max(v, 0.01 * means[t])) + 1e-8);
+            worst = std::max(worst, std::fabs(static_cast<double>(after[at]) / expected - 1));
+          }
+          CHECK(host.numbers("mean_variance")[t] == doctest::Approx(sum / static_cast<double>(sizes[t])).epsilon(1e-5));
+        }
+        CHECK(worst < 1e-5);
+        for (size_t i = 0; is_lamb && i < sizes[0]; ++i) {
+          const double g = 0.5 * static_cast<double>(gradients[0][i]);
+          CHECK(host.elements("fresh_variance")[i] == doctest::Approx(beta2 * fresh[i] + (1 - beta2) * g * g).epsilon(1e-4));
+        }
       }
+      CHECK(when == std::vector<int>{42, 45, 48, 51, 54, 57, 60, 63, 67, 71, 75, 79, 83, 88, 93, 98});
+    }
 }
 
-TEST_CASE("refresh: 0 is none, and at least a hundredth of what the variance remembers lies between two") {
+TEST_CASE(
+    "refresh: 0 is none, nor is there one with plain momenta, and at least a hundredth of what the variance remembers lies "
+    "between two") {
   for (const Refreshing& which : all_refreshing) {
     CAPTURE(which.optimizer);
     int rounds = 0, apart = 0;
-    for (const std::string lines : {"refresh = 0\n", "refresh = 0.001\nbetas = [0.9, 0.995]\n"}) {
+    for (const std::string lines :
+         {"refresh = 0\n", "refresh = 0.001\nmessage = \"momentum\"\n", "refresh = 0.001\nbetas = [0.9, 0.995]\n"}) {
       const auto optimizer = make_optimizer(which.optimizer, which.options + lines);
       TileHost host(*optimizer, {Vector(50, 1.0F)});
       int last = 40;
@@ -101,9 +111,45 @@ TEST_CASE("refresh: 0 is none, and at least a hundredth of what the variance rem
         apart = step - last;
         last = step;
       }
-      CHECK(rounds == (lines == "refresh = 0\n" ? 0 : 20));
+      CHECK(rounds == (lines.find("betas") == std::string::npos ? 0 : 20));
     }
     CHECK(apart == 2);
+  }
+}
+
+TEST_CASE("refresh: a single spike makes steps shorter by half at most, and what has no gradient keeps the floor that it had") {
+  for (const Refreshing& which : all_refreshing) {
+    CAPTURE(which.optimizer);
+    const auto optimizer = make_optimizer(which.optimizer, with(which, "refresh = 0.05\n"));
+    TileHost host(*optimizer, {Vector(50, 1.0F), Vector(20, 1.0F)});
+    Vector usual(50, 1.0F), spike(50, 1000.0F);
+    usual[3] = 0;
+    for (int step = 1; step <= 41; ++step) host.step({usual, Vector(20)});
+    const Vector before = host.elements("variance");
+    CHECK(refreshes(host.step({spike, Vector(20)})));
+    CHECK(host.elements("variance")[0] == doctest::Approx(before[0] / 2).epsilon(0.001));
+    for (int step = 43; step <= 3000; ++step) host.step({usual, Vector(20)});
+    CHECK(host.elements("variance")[0] == doctest::Approx(1).epsilon(0.01));
+    CHECK(host.elements("variance")[3] == doctest::Approx(before[3]).epsilon(0.03));
+    CHECK(host.elements("variance")[50] == doctest::Approx(before[50]).epsilon(0.001));  // of a tensor that never had one
+  }
+}
+
+// In a sync of 0/1 Adam, which may be for gradients of earlier local steps, zeros of a whole block are no gradient.
+TEST_CASE(
+    "refresh: a tensor of zeros keeps its variance in 0/1 Adam, and forgets in the others, which know of absent tensors") {
+  for (const Refreshing& which : all_refreshing) {
+    CAPTURE(which.optimizer);
+    const auto optimizer = make_optimizer(which.optimizer, with(which, "refresh = 0.05\n"));
+    TileHost host(*optimizer, {Vector(50, 1.0F), Vector(20, 1.0F)});
+    for (int step = 1; step <= 40; ++step) host.step({Vector(50, 1.0F), Vector(20, 1.0F)});
+    for (int step = 41; step <= 60; ++step) host.step({Vector(50, 1.0F), Vector(20)});
+    CHECK(host.elements("variance")[0] == doctest::Approx(1).epsilon(1e-4));
+    if (std::string(which.optimizer) == "zeroone_adam")
+      CHECK(host.elements("variance")[50] == doctest::Approx(1).epsilon(1e-4));
+    else
+      CHECK(host.elements("variance")[50] > 1.1);
+    CHECK(host.numbers("mean_variance")[0] == doctest::Approx(1).epsilon(1e-4));
   }
 }
 

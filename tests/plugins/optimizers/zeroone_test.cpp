@@ -19,7 +19,7 @@ std::string zeroone_reference_manifest(const nlohmann::json& hyper) {
   toml.precision(17);
   toml << std::showpoint << "[optimizer]\nplugin = \"zeroone_adam\"\nvariance_stage = \"gradient\"\nmessage = \"momentum\"\n"
        << "beta2_per = \"update\"\n"
-       << "variance_floor = 0.0\nrefresh = 0\nbias_correction = false\nlr = " << hyper["lr"].get<double>() << "\n";
+       << "variance_floor = 0.0\nbias_correction = false\nlr = " << hyper["lr"].get<double>() << "\n";
   for (const char* key : {"var_freeze_step", "var_update_scaler", "local_step_scaler", "local_step_clipper"})
     toml << key << " = " << hyper[key].get<int>() + (std::string(key) == "var_freeze_step" ? 1 : 0) << "\n";
   return toml.str() +

@@ -77,7 +77,7 @@ ONEBIT_LOOP void combine_variance(const VarianceSums& sums_of, const View& view,
 template <class F>
 ONEBIT_LOOP void add_clamped(const ClampedShare& clamped_share, const View& view, const Block& block, float limit,
                              F reciprocal_of) {
-  if (!ClampedShare::looks_at(view, block)) return;
+  if (!clamped_share.looks_at(view, block.index)) return;
   const Input gradient = block.gradient;
   const float scale_by = *view.gradient_scale;
   const Sums<1> found = sums<1>(block.count, [=](int64_t i) ONEBIT_BODY {
@@ -88,14 +88,6 @@ ONEBIT_LOOP void add_clamped(const ClampedShare& clamped_share, const View& view
   doubles(view, clamped_share.cut)[block.index] = static_cast<double>(found.at[0]);
   doubles(view, clamped_share.looked_at)[block.index] = static_cast<double>(block.count);
 }
-// In combine.
-ONEBIT_LOOP void combine_clamped(const ClampedShare& clamped_share, const View& view, int64_t tensor) {
-  const double cut = sum_of_blocks(view, tensor, clamped_share.cut);
-  const double looked_at = sum_of_blocks(view, tensor, clamped_share.looked_at);
-  if (!is_first()) return;
-  doubles(view, clamped_share.tensor_cut)[tensor] = cut;
-  doubles(view, clamped_share.tensor_looked_at)[tensor] = looked_at;
-}
 
 // In consume of the round that is for the variance: r -> r, of a variance that knows this gradient. What is at rest stays
 // there.
@@ -105,15 +97,16 @@ ONEBIT_LOOP void refresh_reciprocal(const Refresh& refresh, const VarianceSums& 
   const Sums<1> found = sums<1>(block.count, [=](int64_t i) ONEBIT_BODY {
     const float r = reciprocal[i], g = gradient[i];
     const float alive = r > 0.0f ? 1.0f : 0.0f;
-    const float root = 1.0f / (r + (1.0f - alive)) - eps;
-    const float v = rest * (root * root) + weight * (g * g);
+    const float root = 1.0f / (r + (1.0f - alive)) - eps, before = root * root;
+    const float now = rest * before + weight * (g * g), most = Refresh::most_growth * before;
+    const float v = now < most ? now : most;
     const float raised = v > floor ? v : floor;
     reciprocal[i] = alive / (std::sqrt(raised) + eps);
-    return Sums<1>{{alive * v}};
+    return Sums<1>{{v > floor ? alive * v : 0.0f}};
   });
   if (is_first()) doubles(view, sums_of.sum)[block.index] = static_cast<double>(found.at[0]);
 }
-// In combine of a step that refreshes: the floor's mean follows.
+// In combine of a step that refreshes: the floor's mean follows what is above the floor. A tensor of which nothing is keeps it.
 ONEBIT_LOOP void combine_refreshed(const VarianceSums& sums_of, const View& view, int64_t tensor) {
   const double sum = sum_of_blocks(view, tensor, sums_of.sum);
   if (is_first() && sum > 0) doubles(view, sums_of.mean)[tensor] = sum / static_cast<double>(view.elements[tensor]);

@@ -2,11 +2,13 @@
 // Seldom dense rounds after the freeze, ever further apart, that renew the frozen variance: without them an optimizer goes on
 // with the variance of its first steps, while gradients become smaller and features come that it had not seen.
 //
-//   v = (1 - w) v + w g^2       g: the mean gradient, exact;  v before: (1 / r - eps)^2;  floored as at the freeze
-//   w = (1 - b2^k) / (1 - b2^t), at most most_weight          k: updates since the variance changed last;  t: all of them
+//   v = (1 - w) v + w g^2, at most four times v       g: the mean gradient, exact;  v before: (1 / r - eps)^2;  floored as
+//   before w = (1 - b2^k) / (1 - b2^t), at most most_weight          k: updates since the variance changed last;  t: all of
+//   them
 //
-// which is what Adam's own variance would be made of, had all k gradients been g. Messages under way, errors and retained means
-// stay as they are: they are updates, made with the reciprocal of their time.
+// which is what Adam's own variance would be made of, had all k gradients been g. One gradient stands for many, so the bounds:
+// on its weight, and on what a single spike can do. Messages under way, errors and retained means stay as they are: they are
+// updates, made with the reciprocal of their time.
 #pragma once
 
 #include <algorithm>
@@ -20,15 +22,17 @@ namespace onebit {
 
 // The part for programs: plain data.
 struct Refresh {
+  static constexpr float most_growth = 4;
   float weight = 0;  // of this step's gradient; 0: this step does not refresh
   double update = 0;
   int done = -1;
 
+  ONEBIT_HOST_DEVICE bool is_due() const { return weight > 0; }
   // Whether tiles are those of the round that is for the variance: the first of two.
-  ONEBIT_HOST_DEVICE bool is_round(const View& view) const { return weight > 0 && view.round == 0; }
+  ONEBIT_HOST_DEVICE bool is_round(const View& view) const { return is_due() && view.round == 0; }
   // In combine, by one thread.
   ONEBIT_HOST_DEVICE void note(const View& view) const {
-    if (weight > 0) *doubles(view, done) = update;
+    if (is_due()) *doubles(view, done) = update;
   }
 };
 
@@ -36,11 +40,13 @@ class RefreshRule {
  public:
   static onebit_schema option() {
     return real_option("refresh", "0.1", 0, 1e6,
-                       "dense rounds after the freeze that renew the frozen variance, one whenever the number of steps has "
+                       "message = \"update\": dense rounds after the freeze that renew the frozen variance, one whenever the "
+                       "number of steps has "
                        "grown by this fraction; 0: none, as in the paper");
   }
-  RefreshRule(const Options& options, AdamBetas betas)
-      : growth_(options.real("refresh")),
+  // of_updates: whether messages are of updates. Error feedback of plain momenta would not survive a change of their units.
+  RefreshRule(const Options& options, AdamBetas betas, bool of_updates)
+      : growth_(of_updates ? options.real("refresh") : 0),
         beta_(betas.second),
         corrects_(options.boolean("bias_correction")),
         shortest_(std::max(1.0, std::round(0.01 / (1 - betas.second)))) {}
