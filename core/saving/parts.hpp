@@ -23,7 +23,7 @@ namespace onebit {
 // What a session itself carries from one step to the next.
 struct Progress {
   int64_t next_step = 1;
-  int64_t frozen_at = 0;  // the step after which the optimizer's statistics do not change any more; 0: none yet
+  int64_t frozen_at = 0;  // as in StepReport
   int64_t unseen = 0;     // elements that had no variance then
   double learning_rate_factor = 1;
   bool sync_requested = false;

@@ -122,15 +122,9 @@ struct Consume {
     }
   }
 
-  // A tensor may take part in a sync for a gradient of a local step before it, and have none in this one. What has only zeros
-  // is left as it is.
   static ONEBIT_LOOP void refresh(const Pass& pass, const View& view, const Block& block, Input gradient) {
     if (is_dense(block)) return;
-    const Sums<1> any =
-        sums<1>(block.count, [=](int64_t i) ONEBIT_BODY { return Sums<1>{{gradient[i] != 0.0f ? 1.0f : 0.0f}}; });
-    Refresh refresh = pass.refresh;
-    if (!(any.at[0] > 0.0f)) refresh.weight = 0;
-    refresh_reciprocal(refresh, pass.sums, view, block, floor_of(pass, view, block), pass.scalars.eps, gradient,
+    refresh_reciprocal(pass.refresh, pass.sums, view, block, floor_of(pass, view, block), pass.scalars.eps, gradient,
                        floats(view, block, pass.variance));
   }
   static ONEBIT_LOOP void note_clamped(const Pass& pass, const View& view, const Block& block, Input variance) {

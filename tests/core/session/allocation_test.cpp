@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// No allocation in a step, except where the plan changes stage; and what a session holds a parameter.
+// No allocation in a step, except the first of its kind; and what a session holds a parameter.
 #include <doctest/doctest.h>
 
 #include <atomic>

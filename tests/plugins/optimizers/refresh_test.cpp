@@ -77,17 +77,19 @@ TEST_CASE("refresh: rounds of the gradient come ever further apart, and each ren
           double sum = 0;
           for (size_t i = 0; i < sizes[t]; ++i, ++at) {
             const double g = 0.5 * static_cast<double>(gradients[t][i]), root = 1 / static_cast<double>(before[at]) - 1e-8;
-            const double v = std::min((1 - weight) * root * root + weight * g * g, 4 * root * root);
-            if (v > 0.01 * means[t]) sum += v;
+            const double v = (1 - weight) * root * root + weight * g * g;
+            sum += v;
             const double expected = 1 / (std::sqrt(std::max(v, 0.01 * means[t])) + 1e-8);
             worst = std::max(worst, std::fabs(static_cast<double>(after[at]) / expected - 1));
           }
-          CHECK(host.numbers("mean_variance")[t] == doctest::Approx(sum / static_cast<double>(sizes[t])).epsilon(1e-5));
+          CHECK(host.numbers("mean_variance")[t] ==
+                doctest::Approx(sum / static_cast<double>(sizes[t])).epsilon(1e-5).scale(0));
         }
         CHECK(worst < 1e-5);
         for (size_t i = 0; is_lamb && i < sizes[0]; ++i) {
           const double g = 0.5 * static_cast<double>(gradients[0][i]);
-          CHECK(host.elements("fresh_variance")[i] == doctest::Approx(beta2 * fresh[i] + (1 - beta2) * g * g).epsilon(1e-4));
+          CHECK(host.elements("fresh_variance")[i] ==
+                doctest::Approx(beta2 * fresh[i] + (1 - beta2) * g * g).epsilon(1e-4).scale(0));
         }
       }
       CHECK(when == std::vector<int>{42, 45, 48, 51, 54, 57, 60, 63, 67, 71, 75, 79, 83, 88, 93, 98});
@@ -117,39 +119,25 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("refresh: a single spike makes steps shorter by half at most, and what has no gradient keeps the floor that it had") {
+TEST_CASE("refresh: rare gradients keep their variance, and what has none keeps the floor that it had") {
   for (const Refreshing& which : all_refreshing) {
     CAPTURE(which.optimizer);
-    const auto optimizer = make_optimizer(which.optimizer, with(which, "refresh = 0.05\n"));
-    TileHost host(*optimizer, {Vector(50, 1.0F), Vector(20, 1.0F)});
-    Vector usual(50, 1.0F), spike(50, 1000.0F);
-    usual[3] = 0;
-    for (int step = 1; step <= 41; ++step) host.step({usual, Vector(20)});
-    const Vector before = host.elements("variance");
-    CHECK(refreshes(host.step({spike, Vector(20)})));
-    CHECK(host.elements("variance")[0] == doctest::Approx(before[0] / 2).epsilon(0.001));
-    for (int step = 43; step <= 3000; ++step) host.step({usual, Vector(20)});
-    CHECK(host.elements("variance")[0] == doctest::Approx(1).epsilon(0.01));
-    CHECK(host.elements("variance")[3] == doctest::Approx(before[3]).epsilon(0.03));
-    CHECK(host.elements("variance")[50] == doctest::Approx(before[50]).epsilon(0.001));  // of a tensor that never had one
-  }
-}
-
-// In a sync of 0/1 Adam, which may be for gradients of earlier local steps, zeros of a whole block are no gradient.
-TEST_CASE(
-    "refresh: a tensor of zeros keeps its variance in 0/1 Adam, and forgets in the others, which know of absent tensors") {
-  for (const Refreshing& which : all_refreshing) {
-    CAPTURE(which.optimizer);
-    const auto optimizer = make_optimizer(which.optimizer, with(which, "refresh = 0.05\n"));
-    TileHost host(*optimizer, {Vector(50, 1.0F), Vector(20, 1.0F)});
-    for (int step = 1; step <= 40; ++step) host.step({Vector(50, 1.0F), Vector(20, 1.0F)});
-    for (int step = 41; step <= 60; ++step) host.step({Vector(50, 1.0F), Vector(20)});
-    CHECK(host.elements("variance")[0] == doctest::Approx(1).epsilon(1e-4));
-    if (std::string(which.optimizer) == "zeroone_adam")
-      CHECK(host.elements("variance")[50] == doctest::Approx(1).epsilon(1e-4));
-    else
-      CHECK(host.elements("variance")[50] > 1.1);
-    CHECK(host.numbers("mean_variance")[0] == doctest::Approx(1).epsilon(1e-4));
+    const auto optimizer = make_optimizer(which.optimizer, with(which, "refresh = 0.02\n"));
+    const size_t many = 2000;
+    TileHost host(*optimizer, {Vector(many, 1.0F), Vector(20, 1.0F), Vector(1000, 1.0F)});
+    std::mt19937 generator(5);
+    std::bernoulli_distribution hit(0.02);
+    Vector rare(many), one(1000), before;
+    for (int step = 1; step <= 4000; ++step) {
+      for (float& g : rare) g = hit(generator) ? 1.0F : 0.0F;
+      one[0] = step > 100 ? 0.01F : 0.0F;  // the only one of its tensor, and not before the freeze
+      host.step({rare, Vector(20), one});
+      if (step == 41) before = host.elements("variance");
+    }
+    const Vector& r = host.elements("variance");
+    CHECK(host.numbers("mean_variance")[0] == doctest::Approx(0.02).epsilon(0.2).scale(0));
+    CHECK(r[many] == doctest::Approx(before[many]).epsilon(0.001).scale(0));            // of a tensor that never had one
+    CHECK(r[many + 27] == doctest::Approx(before[many + 27]).epsilon(0.001).scale(0));  // beside one that had
   }
 }
 

@@ -97,19 +97,22 @@ ONEBIT_LOOP void refresh_reciprocal(const Refresh& refresh, const VarianceSums& 
   const Sums<1> found = sums<1>(block.count, [=](int64_t i) ONEBIT_BODY {
     const float r = reciprocal[i], g = gradient[i];
     const float alive = r > 0.0f ? 1.0f : 0.0f;
-    const float root = 1.0f / (r + (1.0f - alive)) - eps, before = root * root;
-    const float now = rest * before + weight * (g * g), most = Refresh::most_growth * before;
-    const float v = now < most ? now : most;
+    const float root = 1.0f / (r + (1.0f - alive)) - eps;
+    const float v = rest * (root * root) + weight * (g * g);
     const float raised = v > floor ? v : floor;
     reciprocal[i] = alive / (std::sqrt(raised) + eps);
-    return Sums<1>{{v > floor ? alive * v : 0.0f}};
+    return Sums<1>{{alive * v}};
   });
   if (is_first()) doubles(view, sums_of.sum)[block.index] = static_cast<double>(found.at[0]);
 }
-// In combine of a step that refreshes: the floor's mean follows what is above the floor. A tensor of which nothing is keeps it.
+// In combine of a step that refreshes: the floor's mean follows. A tensor that had none has the model's until its own is above
+// it.
 ONEBIT_LOOP void combine_refreshed(const VarianceSums& sums_of, const View& view, int64_t tensor) {
   const double sum = sum_of_blocks(view, tensor, sums_of.sum);
-  if (is_first() && sum > 0) doubles(view, sums_of.mean)[tensor] = sum / static_cast<double>(view.elements[tensor]);
+  if (!is_first() || !(sum > 0)) return;
+  double& mean = doubles(view, sums_of.mean)[tensor];
+  const double now = sum / static_cast<double>(view.elements[tensor]);
+  if (mean > 0 || now > *doubles(view, sums_of.model_mean)) mean = now;
 }
 
 // variance -> r, in place.

@@ -46,9 +46,10 @@ struct ClampedShare {
     all_cut *= keep;
     all_looked_at *= keep;
     for (int64_t tensor = 0; tensor < view.tensor_count; ++tensor) {
-      if (is_dense(view, tensor) || is_absent(view, tensor)) continue;
+      const double found = doubles(view, tensor_looked_at)[tensor];
+      if (found == 0 || is_dense(view, tensor) || is_absent(view, tensor)) continue;
       all_cut += doubles(view, tensor_cut)[tensor];
-      all_looked_at += doubles(view, tensor_looked_at)[tensor];
+      all_looked_at += found;
     }
     *doubles(view, share) = all_looked_at > 0 ? all_cut / all_looked_at : 0;
   }

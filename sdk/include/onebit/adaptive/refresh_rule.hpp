@@ -2,13 +2,15 @@
 // Seldom dense rounds after the freeze, ever further apart, that renew the frozen variance: without them an optimizer goes on
 // with the variance of its first steps, while gradients become smaller and features come that it had not seen.
 //
-//   v = (1 - w) v + w g^2, at most four times v       g: the mean gradient, exact;  v before: (1 / r - eps)^2;  floored as
-//   before w = (1 - b2^k) / (1 - b2^t), at most most_weight          k: updates since the variance changed last;  t: all of
-//   them
+//   v = (1 - w) v + w g^2                 g: the mean gradient, exact;  v before: (1 / r - eps)^2;  floored as at the freeze
+//   w = (1 - b2^k) / (1 - b2^t) <= 0.1    k: updates since the variance changed last;  t: all of them
 //
-// which is what Adam's own variance would be made of, had all k gradients been g. One gradient stands for many, so the bounds:
-// on its weight, and on what a single spike can do. Messages under way, errors and retained means stay as they are: they are
-// updates, made with the reciprocal of their time.
+// which is what Adam's own variance would be made of, had all k gradients been g. So one gradient stands for many: a spike in
+// such a step shortens steps until the next few have outweighed it; session.clip_norm bounds it. (A bound on each element's
+// growth would let the variance of rare features sink without end, for it is made of few gradients, each of them large.)
+// Messages under way, errors and retained means stay as they are: they are updates, made with the reciprocal of their time. A
+// tensor that a sync of 0/1 Adam brings together for gradients of earlier local steps counts with zeros where it has none in
+// the sync's step.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +24,6 @@ namespace onebit {
 
 // The part for programs: plain data.
 struct Refresh {
-  static constexpr float most_growth = 4;
   float weight = 0;  // of this step's gradient; 0: this step does not refresh
   double update = 0;
   int done = -1;
