@@ -381,14 +381,3 @@ TEST_CASE("what an embedder sends between steps is counted apart from the rounds
     CHECK(after.other_bytes > before.other_bytes);
   });
 }
-
-// The one block is looked at in each 64th step.
-TEST_CASE("the report tells which share of gradients is cut at optimizer.clamp") {
-  const Tensors initial = {std::vector<float>(50, 0.5F)};
-  run_sessions(2, onebit_adam("freeze_step = 3\nclamp = 1e-3\n"), initial, [&](Rank rank) {
-    for (int64_t step = 1; step <= 70; ++step) {
-      const double share = rank.session.step(pointers(noisy(initial, step, rank.number))).clamped_share;
-      if (step < 64 ? share != 0 : !(share > 0.9 && share <= 1)) throw std::runtime_error("the share is off");
-    }
-  });
-}

@@ -8,6 +8,8 @@
 #include "arithmetic.hpp"
 #include "onebit/conformance/fixtures/tile_host.hpp"
 #include "support/component.hpp"
+#include "support/gradients.hpp"
+#include "support/sessions.hpp"
 
 namespace onebit::test {
 
@@ -63,6 +65,17 @@ TEST_CASE("optimizers: the share of preconditioned gradients that is cut is told
         else
           CHECK(mean == 0);
       }
+}
+
+// The one block is looked at in each 64th step.
+TEST_CASE("the report tells which share of gradients is cut at optimizer.clamp") {
+  const Tensors initial = {std::vector<float>(50, 0.5F)};
+  run_sessions(2, onebit_adam("freeze_step = 3\nclamp = 1e-3\n"), initial, [&](Rank rank) {
+    for (int64_t step = 1; step <= 70; ++step) {
+      const double share = rank.session.step(pointers(noisy(initial, step, rank.number))).clamped_share;
+      if (step < 64 ? share != 0 : !(share > 0.9 && share <= 1)) throw std::runtime_error("the share is off");
+    }
+  });
 }
 
 }  // namespace onebit::test
