@@ -107,7 +107,7 @@ inline std::vector<DeviceCase> device_cases() {
   for (const std::string optimizer : {"onebit_adam\"\nfreeze_step = 3\n", "onebit_lamb\"\nfreeze_step = 3\n",
                                       "zeroone_adam\"\nvar_freeze_step = 3\nlocal_step_scaler = 5\nlocal_step_clipper = 2\n"})
     cases.push_back({"a variance that is refreshed, " + optimizer.substr(0, optimizer.find('"')), 2,
-                     "[optimizer]\nplugin = \"" + optimizer + refreshed + codec, "", 70, 13});
+                     "[optimizer]\nplugin = \"" + optimizer + refreshed + codec, "", 56, 13});
   cases.push_back({"freeze \"auto\"", 2,
                    onebit_adam + "freeze_step = \"auto\"\nfreeze_threshold = 0.6\nbetas = [0.9, 0.9]\n" + codec, "", 12, -1});
   return cases;
