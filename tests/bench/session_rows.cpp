@@ -57,7 +57,7 @@ Maker local(const std::string& optimizer, double (LocalWork::*part)()) {
   };
 }
 
-const char* const onebit_adam = "[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 1\n";
+const char* const onebit_adam = "[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 1\nrefresh = 0\n";
 
 // One rank of two with many small tensors: what a step compares and counts of them.
 class Checks {

@@ -13,8 +13,8 @@ struct Stage {
   int steps;      // that come before it
   double memory;  // bytes an element, the model's own included
 };
-constexpr Stage compressed = {"onebit_adam", "freeze_step = 1\n", 2, 25};
-constexpr Stage freeze = {"onebit_adam", "freeze_step = 1\n", 0, 25};
+constexpr Stage compressed = {"onebit_adam", "freeze_step = 1\nrefresh = 0\n", 2, 25};
+constexpr Stage freeze = {"onebit_adam", "freeze_step = 1\nrefresh = 0\n", 0, 25};
 constexpr Stage adam = {"adam", "", 1, 25};
 constexpr Stage lamb = {"lamb", "", 1, 25};
 

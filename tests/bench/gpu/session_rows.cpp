@@ -108,10 +108,10 @@ void add_session_rows(Bench& bench) {
   // written, for half of the elements. The mirror's: two copies of half of them there, and one back, each read and written.
   const double worker = 28 + 3 * bits, server = 4 + 1.5 * bits, mirror = 3 * bits;
   const int64_t usual = bench.settings().bucket_bytes, large = 4 * usual;
-  const Run onebit = {"onebit_adam", "freeze_step = 1\n", usual}, adam = {"adam", "", usual};
-  const Run marked = {"onebit_adam", "freeze_step = 1\n", usual, 1, true};
-  const Run of_many = {"onebit_adam", "freeze_step = 1\n", usual, 400, true};
-  const Run in_large = {"onebit_adam", "freeze_step = 1\n", large, 1, true};
+  const Run onebit = {"onebit_adam", "freeze_step = 1\nrefresh = 0\n", usual}, adam = {"adam", "", usual};
+  const Run marked = {"onebit_adam", "freeze_step = 1\nrefresh = 0\n", usual, 1, true};
+  const Run of_many = {"onebit_adam", "freeze_step = 1\nrefresh = 0\n", usual, 400, true};
+  const Run in_large = {"onebit_adam", "freeze_step = 1\nrefresh = 0\n", large, 1, true};
   const Run marked_adam = {"adam", "", usual, 1, true};
   const char* const terms = "scan 4, gradient 4, reciprocal 4, worker error 4+4, parameter 4+4, bits";
   const auto add = [&](const char* what, double bytes, const char* of, double goal, const Run& run, Part part) {
