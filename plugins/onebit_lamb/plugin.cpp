@@ -4,7 +4,7 @@
 //
 //   dense       as lamb; c_frz: the running average of c
 //   freeze      v' at least floor * its mean in the tensor;  r = 1 / (sqrt(v') + eps),  0 where v' is 0;  v_fresh = v'
-//   refresh     now and then r and v_fresh are renewed from a dense round (refresh_rule.hpp)
+//   refresh     now and then r is renewed from a dense round (refresh_rule.hpp), and v_fresh takes its gradient
 //   "update"    x = C(b1 x + (1-b1) clamp(r g));  u0 = x / (1-b1^t);  gr = (x - b1 x_before) / ((1-b1) r);  first x = r m
 //   "momentum"  m = C((b1 m + (1-b1) g) s) / s;  u0 = r m / (1-b1^t);  gr = (m - b1 m_before) / (1-b1)         the paper's
 //               s: what brings the root mean square of each tensor's m, at the freeze, to the mean of them all

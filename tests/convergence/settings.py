@@ -156,8 +156,8 @@ class Variant:
         return Variant(name, self.optimizer, self.parent, "fixed", (*others, (key, Share(percent))))
 
 
-# What a paper prints: no bound on a step, a variance that stays frozen, no bias correction, one scale for as much as its
-# authors' code has one for.
+# What a paper prints: no bound on a step, no bias correction, one scale for as much as its authors' code has one for. With
+# this message the variance stays frozen.
 PAPER = (
     ("optimizer.message", "momentum"),
     ("optimizer.variance_floor", 0.0),
