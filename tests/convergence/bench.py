@@ -32,7 +32,7 @@ def parser():
     add = made.add_argument
     add("--quick", action="store_true", help="one seed of the main optimizers on a fifth of the images: to see that it works")
     add("--only", metavar="PATTERN", default="*", help="runs only cells whose names match, such as 'gpt-*-seed-1'")
-    add("--seeds", type=int, default=settings.SEEDS, help="of every optimizer; %(default)s when left out")
+    add("--seeds", type=int, help=f"of every optimizer; {settings.SEEDS}, of some {settings.PAIRED_SEEDS}, when left out")
     add("--jobs", type=int, default=1, help="cells at a time; %(default)s when left out")
     add("--rebuilt", action="store_true", help="runs stored cells again where onebit or a plugin was built anew since")
     add("--list", action="store_true", help="tells the cells, and which are stored; runs nothing")
@@ -46,7 +46,7 @@ def parser():
 
 def arguments():
     options = parser().parse_args()
-    if options.seeds < 1 or options.jobs < 1:
+    if options.jobs < 1 or (options.seeds is not None and options.seeds < 1):
         parser().error("--seeds and --jobs are 1 or more")
     if options.results and not options.report:
         parser().error("--results goes with --report")

@@ -71,33 +71,35 @@ class Cell:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def grid(workloads, variants, seeds):
-    for seed in range(1, seeds + 1):
-        for workload in workloads:
-            for variant in variants:
-                yield Cell(workload, variant, seed)
+def of_seeds(workload, variant, seeds=None, ranks=settings.RANKS):
+    """seeds: how many, where it is not what the variant says."""
+    return [Cell(workload, variant, seed, ranks) for seed in range(1, (seeds or variant.seeds) + 1)]
+
+
+def on_other_ranks(workload, seeds=None):
+    """Of the compressed optimizers. A dense one does not see how many ranks share the samples of a step."""
+    compressed = [variant for variant in settings.MAIN if variant.parent]
+    pairs = ((variant, ranks) for ranks in workload.other_ranks for variant in compressed)
+    return [cell for variant, ranks in pairs for cell in of_seeds(workload, variant, seeds or settings.SEEDS, ranks)]
 
 
 def stressed(workload):
     """(what is hard about it, the cell, its dense parent's), of one seed."""
     dense = {variant.name: variant for variant in settings.MAIN if not variant.parent}
-    for variant in (variant for variant in settings.MAIN if variant.parent):
-        parent = dense[variant.parent]
-        for about, changed in (
-            (f"{settings.MANY_RANKS} ranks", {"ranks": settings.MANY_RANKS}),
-            (f"{settings.FACTOR}x the learning rate", {"factor": settings.FACTOR}),
-        ):
-            yield about, Cell(workload, variant, 1, **changed), Cell(workload, parent, 1, **changed)
-        early = variant.freezing_at(settings.EARLY)
-        yield f"freeze at {settings.EARLY} %", Cell(workload, early, 1), Cell(workload, parent, 1)
+    for variant in settings.STRESSED:
+        parent, factor = dense[variant.parent], settings.FACTOR
+        faster = (Cell(workload, form, 1, factor=factor) for form in (variant, parent))
+        yield f"{factor}x the learning rate", *faster
+        yield f"freeze at {settings.EARLY} %", Cell(workload, variant.freezing_at(settings.EARLY), 1), Cell(workload, parent, 1)
 
 
 def planned(workloads, variants, seeds, stress):
     """All cells, each once; all of one seed before the next, so that what is there of an interrupted benchmark compares."""
-    cells = list(grid(workloads, variants, seeds))
+    cells = [cell for workload in workloads for variant in variants for cell in of_seeds(workload, variant, seeds)]
     if stress:
+        cells += [cell for workload in workloads for cell in on_other_ranks(workload, seeds)]
         cells += [cell for workload in workloads for _, *pair in stressed(workload) for cell in reversed(pair)]
-    return list(dict.fromkeys(cells))
+    return sorted(dict.fromkeys(cells), key=lambda cell: cell.seed)
 
 
 class Runner:

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What follows from the cells' records: the quality of each optimizer over the seeds, and whether it is its dense parent's."""
 
+import math
+import statistics
 from dataclasses import dataclass
 
-from cells import Cell, stressed
+import settings
+from cells import Cell, of_seeds, stressed
 
 DIVERGED = float("nan")  # the quality of a run that has none
 NEVER = float("inf")  # the share of the steps after which the variance froze where it did not
@@ -86,13 +89,10 @@ class Row:
         return [freeze_of(cell, record) for cell, record in zip(self.cells, self.records)]
 
 
-def rows(workload, variants, seeds, records):
-    """Every variant's, by its name. records: by the cells' names."""
-    found = {}
-    for variant in variants:
-        cells = tuple(Cell(workload, variant, seed) for seed in range(1, seeds + 1))
-        found[variant.name] = Row(cells, tuple(records.get(cell.name) for cell in cells))
-    return found
+def rows(workload, variants, seeds, records, ranks=settings.RANKS):
+    """Every variant's, by its name. seeds: of each; None: as many as it says. records: by the cells' names."""
+    found = {variant.name: of_seeds(workload, variant, seeds, ranks) for variant in variants}
+    return {name: Row(tuple(cells), tuple(records.get(cell.name) for cell in cells)) for name, cells in found.items()}
 
 
 def worse_by(workload, quality, than):
@@ -107,18 +107,37 @@ def against(workload, quality, best, worst):
     return "within" if beyond <= 0 else f"worse by {beyond:.4f}"
 
 
+def pairs(row, parent):
+    """[(quality, the parent's)] of the seeds that both were run with."""
+    return [pair for pair in zip(row.qualities, parent.qualities) if None not in pair]
+
+
 def verdict(row, parent):
-    """Whether the mean over the seeds is no worse than the worst seed of the dense parent."""
+    """Whether the mean is no worse than the worst seed of the dense parent, over the seeds that both were run with."""
     if row.diverged:
         return f"diverged ({row.diverged} of {len(row.known)})"
     if parent.diverged:
         return "the parent diverged"
-    if not row.known or not parent.known:
+    found, expected = zip(*pairs(row, parent)) if pairs(row, parent) else ([], [])
+    if not found:
         return "-"
-    worst, best = min(parent.known), max(parent.known)
+    worst, best = min(expected), max(expected)
     if not row.workload.more_is_better:
         worst, best = best, worst
-    return against(row.workload, row.mean, best, worst)
+    return against(row.workload, mean(found), best, worst)
+
+
+T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}  # Student's t by degrees of freedom: half the width of a 95 % interval
+
+
+def paired(row, parent):
+    """By which share it is worse than its parent, pair by pair: (the mean, half of its 95 % interval); None where there are
+    too few pairs, or one has diverged."""
+    shares = [worse_by(row.workload, found, expected) / expected for found, expected in pairs(row, parent)]
+    freedom = len(shares) - 1
+    if freedom not in T_975 or any(map(has_diverged, shares)):
+        return None
+    return mean(shares), T_975[freedom] * statistics.stdev(shares) / math.sqrt(len(shares))
 
 
 @dataclass(frozen=True)

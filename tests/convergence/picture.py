@@ -3,7 +3,6 @@
 
 import bench_report
 import figures
-import settings
 from cells import EVALUATION
 from figures import mean
 from tables import NAMES
@@ -48,9 +47,7 @@ def limits(workload, curves):
 
 
 def shown(workload, variants, seeds, records):
-    """Each optimizer once, and the papers' forms."""
-    drawn = [variant for variant in variants if variant in settings.MAIN or variant.form == "paper"]
-    rows = figures.rows(workload, drawn, seeds, records)
+    rows = figures.rows(workload, variants, seeds, records)
     curves = [(row.variant, curve(row, EVALUATION.index(workload.quality))) for row in rows.values()]
     return [(variant, points) for variant, points in curves if points]
 

@@ -7,8 +7,9 @@ from bench_report import markdown
 from figures import has_diverged
 
 LEGEND = """Against its dense parent: "better" where the mean is better than the parent's best seed, "within" where it is no
-worse than its worst, else what it lacks to that. A run is "diverged" where its loss is not finite in the end, or where it has
-learnt nothing.
+worse than its worst, else what it lacks to that; over the seeds that both were run with. "Worse, pair by pair" is the mean
+difference to the parent's run of the same seed, in % of its figure, and half of that mean's 95 % interval (Student's t). A run
+is "diverged" where its loss is not finite in the end, or where it has learnt nothing.
 """
 NAMES = {"test_accuracy": "test accuracy", "test_loss": "test loss"}
 
@@ -38,16 +39,22 @@ def times(dense, sent):
     return f"{dense / sent:.1f}x" if dense and sent else "-"
 
 
-def optimizer_rows(rows):
+def interval(pair):
+    return "-" if pair is None else f"{100 * pair[0]:+.2f} % ± {100 * pair[1]:.2f} %"
+
+
+def optimizer_rows(rows, seeds):
     for row in rows.values():
         parent = rows.get(row.variant.parent)
         sent = row.mean_of("bytes_sent")
         yield [
             row.variant.name,
             *map(figure, row.qualities),
+            *["-"] * (seeds - len(row.qualities)),
             figure(row.mean),
             figure(row.spread),
             figures.verdict(row, parent) if parent else "-" if row.variant.parent else "(dense)",
+            interval(figures.paired(row, parent) if parent else None),
             *([figure(row.band_mean(of)) for of in ("target", "input")] if row.workload.band else []),
             megabytes(sent),
             times(parent and parent.mean_of("bytes_sent"), sent),
@@ -56,12 +63,14 @@ def optimizer_rows(rows):
         ]
 
 
-def optimizer_table(rows, seeds):
+def optimizer_table(rows):
+    seeds = max(len(row.cells) for row in rows.values())
     header = ["optimizer", *(f"seed {seed}" for seed in range(1, seeds + 1)), "mean", "spread", "against its dense parent"]
+    header += ["worse, pair by pair"]
     band = next(iter(rows.values())).workload.band
     header += [f"on targets: {band}", f"after inputs: {band}"] if band else []
     header += ["MB sent a rank", "less than the parent", "freeze after", "skipped steps"]
-    return markdown(header, optimizer_rows(rows), names=1)
+    return markdown(header, optimizer_rows(rows, seeds), names=1)
 
 
 def stress_rows(workload, rows, records):
@@ -87,37 +96,11 @@ def stress_table(workload, rows, records):
     return markdown(header, sorted(stress_rows(workload, rows, records), key=lambda line: line[0]), names=2)
 
 
-def automatic_rows(rows):
-    """The automatic freeze of each optimizer against the fixed ones that were tried."""
-    for row in (row for row in rows.values() if row.variant.form == "auto"):
-        tried = [r for r in rows.values() if (r.variant.optimizer, r.variant.form) == (row.variant.optimizer, "fixed")]
-        tried = [r for r in tried if r.known and not r.diverged]
-        if not tried or row.mean is None:
-            continue
-        best = min(tried, key=lambda r: figures.worse_by(row.workload, r.mean, row.mean))
-        behind = figures.worse_by(row.workload, row.mean, best.mean)
-        said = "diverged" if row.diverged else "no worse" if behind <= 0 else f"worse by {behind:.4f}"
-        spread = rows[row.variant.parent].spread if row.variant.parent in rows else None
-        yield [row.variant.name, figure(row.mean), best.variant.name, figure(best.mean), said, figure(spread)]
-
-
-def automatic_table(rows):
-    lines = list(automatic_rows(rows))
-    header = ["automatic freeze", "mean", "best fixed freeze", "mean", "the automatic one is", "spread of the dense parent"]
-    return markdown(header, lines, names=1) if lines else ""
-
-
-def stages_line(rows):
-    """The better of 0/1 Adam's two variance stages."""
-    row = {found.variant.form: found for found in rows.values() if found.variant.optimizer == "zeroone_adam"}
-    if not all(form in row and row[form].known for form in ("momentum", "gradient")):
-        return ""
-    momentum, gradient = row["momentum"], row["gradient"]
-    if momentum.diverged or gradient.diverged:
-        return ""
-    behind = figures.worse_by(momentum.workload, momentum.mean, gradient.mean)
-    better = "neither is better" if behind == 0 else "momentum is better" if behind < 0 else "gradient is better"
-    return f"0/1 Adam's variance stages: momentum {figure(momentum.mean)}, gradient {figure(gradient.mean)}; {better}.\n"
+def other_ranks(workload, seeds, rows, records):
+    for ranks in workload.other_ranks:
+        yield f"On {ranks} ranks, which share the same samples a step; the dense parents on {settings.RANKS}:\n"
+        found = figures.rows(workload, settings.MAIN, seeds or settings.SEEDS, records, ranks)
+        yield optimizer_table({name: found[name] if found[name].variant.parent else rows[name] for name in found})
 
 
 def of_workload(workload, variants, seeds, stress, records):
@@ -127,8 +110,7 @@ def of_workload(workload, variants, seeds, stress, records):
     steps = known[0]["steps"] if known else workload.steps
     title = f"### {workload.about}: {NAMES[workload.quality]}\n"
     about = f"{steps} steps of {workload.samples_a_step} samples on {settings.RANKS} ranks.\n"
-    parts = [title, about, optimizer_table(rows, seeds), automatic_table(rows), stages_line(rows)]
+    parts = [title, about, optimizer_table(rows)]
     if stress:
-        about = f"Where it is harder, seed 1; {settings.MANY_RANKS} ranks share the same samples a step:\n"
-        parts += [about, stress_table(workload, rows, records)]
-    return "\n".join(part for part in parts if part)
+        parts += [*other_ranks(workload, seeds, rows, records), "Where it is harder, seed 1:\n", stress_table(workload, rows, records)]
+    return "\n".join(parts)
