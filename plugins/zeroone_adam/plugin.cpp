@@ -59,17 +59,16 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
   ZeroOneAdam(const Services& services, const Options& options)
       : ProgramOptimizer(kernels::passes(BoundedMessages(options).of_updates, options.text("variance_stage") == "momentum")),
         adam_(options),
+        messages_(options),
         variance_updates_to_double_(options.integer("var_update_scaler")),
         local_steps_to_double_(options.integer("local_step_scaler")),
         longest_interval_(options.integer("local_step_clipper")),
         decays_per_step_(options.text("beta2_per") == "step"),
         services_(services),
         freeze_rule_(services, "zeroone_adam", "var_freeze_step", options, adam_.betas),
-        refresh_rule_(options, adam_.betas, BoundedMessages(options).of_updates) {
-    const BoundedMessages messages(options);
-    pass.limit = messages.limit;
-    pass.clamped_share.counts = messages.of_updates && std::isfinite(messages.limit);
-    pass.variance_floor = messages.variance_floor;
+        refresh_rule_(options, adam_.betas, messages_.of_updates) {
+    pass.clamped_share.counts = messages_.of_updates && std::isfinite(messages_.limit);
+    pass.variance_floor = messages_.variance_floor;
   }
 
   void declare_state(Slice<const TensorInfo* const> tensors, StateDeclarer& state) override {
@@ -105,6 +104,7 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
     pass.stage = stage_of(step, totals);
     pass.freezes = !frozen && freeze_rule_.is_last(step, totals);
     pass.scalars = scalars(totals);
+    pass.limit = frozen ? messages_.limit : messages_.young_limit(counter(totals, pass.updates) + 1);
     pass.dense = adam_.scalars(counter(totals, pass.rounds) + 1);
     pass.dense_ages = adam_.ages(counter(totals, pass.rounds) + 1);
     if (pass.stage == Stage::variance) plan.add_round(RoundKind::dense, Of::gradient);
@@ -152,6 +152,7 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
   }
 
   const AdamOptions adam_;
+  const BoundedMessages messages_;
   const int64_t variance_updates_to_double_, local_steps_to_double_, longest_interval_;
   const bool decays_per_step_;
   const Services services_;

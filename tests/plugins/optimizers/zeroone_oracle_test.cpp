@@ -21,7 +21,7 @@ constexpr int freeze_step = 13, kappa = 2, local_scaler = 9, clipper = 4;
 
 struct ZeroOneForm {
   bool update, momentum, corrected, per_step;
-  double floor, clamp;
+  double floor, clamp;  // 0: "auto"
 };
 
 // One tensor on one rank.
@@ -39,7 +39,9 @@ struct ZeroOneOracle {
     return raised > 0 ? 1 / (std::sqrt(raised) + 1e-8) : 0;
   }
   double entry(double reciprocal, double g) const {
-    return form.update ? std::max(-form.clamp, std::min(form.clamp, reciprocal * g)) : g;
+    const double rest = frozen == 0 && form.corrected ? 1 - std::pow(0.999, t) : 1;
+    const double clamp = form.clamp > 0 ? form.clamp : std::sqrt(rest / 0.001);
+    return form.update ? std::max(-clamp, std::min(clamp, reciprocal * g)) : g;
   }
   int age() const { return form.per_step ? variance_age : variance_updates; }
 
@@ -135,7 +137,8 @@ std::string options(const ZeroOneForm& form) {
   lines += std::string("variance_stage = \"") + (form.momentum ? "momentum" : "gradient") + "\"\n";
   lines += std::string("beta2_per = \"") + (form.per_step ? "step" : "update") + "\"\n";
   lines += std::string("bias_correction = ") + (form.corrected ? "true" : "false") + "\n";
-  lines += "variance_floor = " + std::to_string(form.floor) + "\nclamp = " + std::to_string(form.clamp) + "\n";
+  lines += "variance_floor = " + std::to_string(form.floor) + "\n";
+  lines += "clamp = " + (form.clamp > 0 ? std::to_string(form.clamp) : "\"auto\"") + "\n";
   return lines;
 }
 
@@ -191,7 +194,8 @@ TEST_CASE("zeroone_adam: every form against the formulas, at every step") {
       for (const bool corrected : {true, false})
         for (const bool per_step : {true, false})
           for (const size_t lack : {12U, 5U})  // without and with a variance that is held
-            compare_with_oracle({update, momentum, corrected, per_step, corrected ? 0.01 : 0.0, update ? 10.0 : 1e30}, lack);
+            for (const double clamp : {10.0, 0.0})
+              compare_with_oracle({update, momentum, corrected, per_step, corrected ? 0.01 : 0.0, clamp}, lack);
 }
 
 }  // namespace onebit::test

@@ -82,21 +82,30 @@ struct BoundedMessages {
   explicit BoundedMessages(const Options& options)
       : of_updates(options.text("message") == "update"),
         variance_floor(options.real("variance_floor")),
-        limit(limit_of(options)) {}
+        limit(limit_of(options)),
+        young_beta2_(options.is_text("clamp") && options.boolean("bias_correction") ? beta2_of(options) : 0) {}
 
   const bool of_updates;
   const double variance_floor;
   const float limit;
 
+  // Where gradients are divided by a variance that is still being learnt, at step t: Adam's limit is lower there, about sqrt(t)
+  // soon after the start. Without it, steps whose own gradient is not in the variance yet can be many times what Adam would do.
+  float young_limit(int64_t t) const {
+    return limit * static_cast<float>(std::sqrt(1 - std::pow(young_beta2_, static_cast<double>(t))));
+  }
+
  private:
   // A gradient that comes once in k steps is about sqrt(k) in the units of its variance; in Adam, whose variance has a share of
-  // 1 - beta2 of the gradient's own square, at most 1 / sqrt(1 - beta2).
+  // 1 - beta2, over 1 - beta2^t at step t, of the gradient's own square, at most the root of the inverse.
   static float limit_of(const Options& options) {
-    if (options.is_text("clamp"))
-      return static_cast<float>(1 / std::sqrt(1 - AdamBetas::checked(options.reals("betas")).second));
+    if (options.is_text("clamp")) return static_cast<float>(1 / std::sqrt(1 - beta2_of(options)));
     const auto limit = static_cast<float>(options.real("clamp"));
     return limit > 0 ? limit : std::numeric_limits<float>::infinity();
   }
+  static double beta2_of(const Options& options) { return AdamBetas::checked(options.reals("betas")).second; }
+
+  double young_beta2_;  // 0: the limit is the same at every step
 };
 
 }  // namespace onebit
