@@ -106,7 +106,8 @@ def with_records(plan, records):
 def report(plan, records):
     told = with_records(plan, records) or plan.workloads
     parts = [tables.of_workload(workload, plan.variants, plan.seeds, plan.stress, records) for workload in told]
-    return "\n".join([tables.LEGEND, *parts, *note(plan, records)])
+    brief = tables.summary(told, plan.variants, plan.seeds, records)
+    return "\n".join([tables.LEGEND, brief, *parts, *note(plan, records)])
 
 
 def write_report(options, plan, records):

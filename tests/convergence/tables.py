@@ -73,6 +73,24 @@ def optimizer_table(rows):
     return markdown(header, optimizer_rows(rows, seeds), names=1)
 
 
+def summary_cell(row, rows):
+    if row.mean is None:
+        return "-"
+    parent = rows.get(row.variant.parent)
+    if not parent:
+        return f"{figure(row.mean)} ± {figure(row.spread and row.spread / 2)}"
+    less = times(parent.mean_of("bytes_sent"), row.mean_of("bytes_sent"))
+    return f"{figure(row.mean)}, {figures.verdict(row, parent)}, {less}"
+
+
+def summary(workloads, variants, seeds, records):
+    """One line an optimizer: its mean, half the spread of a dense one, and what else is judged."""
+    found = {workload.name: figures.rows(workload, variants, seeds, records) for workload in workloads}
+    header = ["optimizer", *(f"{workload.name}: {NAMES[workload.quality]}" for workload in workloads)]
+    lines = [[variant.name, *(summary_cell(rows[variant.name], rows) for rows in found.values())] for variant in variants]
+    return markdown(header, lines, names=1)
+
+
 def stress_rows(workload, rows, records):
     for found in figures.stress(workload, records):
         variant, parent = found.cell.variant, rows.get(found.cell.variant.parent)
