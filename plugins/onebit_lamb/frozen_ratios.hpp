@@ -6,6 +6,10 @@
 //   F = max over elements of (root of frozen + eps) / (root of fresh variance + eps)
 //   with weight decay, whose part of the update owes nothing to the variance: F = F q + 1 - q,  q = min(1, |u0| / |u|)
 //   clipped to factor_min .. factor_max, and to its last value (1 - factor_threshold .. 1 + factor_threshold)
+//
+// and, with trust_ratio = "norm" and message = "update", at most twice what LAMB would take for the compressed update, whose
+// norm all ranks know: what compression adds makes it some 1.4 times as large as that of the update itself; beyond twice, the
+// update has grown. (With message = "momentum" the norm is mostly what compression adds.)
 #pragma once
 
 #include <cmath>
@@ -20,7 +24,7 @@ namespace onebit::kernels {
 struct FrozenRatios {
   double beta = 0, minimum = 0, maximum = 0, threshold = 0;
   double smallest = 0, largest = 0;  // min_coeff, max_coeff
-  bool grows = true;
+  bool grows = true, has_limit = true;
   int direction_squares = -1, update_squares = -1, inverse_ratio = -1;
   int average = -1, weight = -1, factor = -1;
   int parameter_squares = -1, first_norm = -1;
@@ -53,6 +57,7 @@ struct FrozenRatios {
     ratios.smallest = options.real("min_coeff");
     ratios.largest = options.real("max_coeff");
     ratios.grows = options.text("trust_ratio") == "norm";
+    ratios.has_limit = ratios.grows && options.text("message") == "update";
     if (ratios.minimum > ratios.maximum)
       throw Error(Code::invalid_argument, "factor_min is " + fixed_text(ratios.minimum, 6) + ", above factor_max, " +
                                               fixed_text(ratios.maximum, 6) + "; it must not be above it");
@@ -103,8 +108,11 @@ struct FrozenRatios {
     last = clamped(wanted, last * (1 - threshold), last * (1 + threshold));
     const double kept = doubles(view, average)[tensor], norm = std::sqrt(parameter);
     if (!grows) return last * kept;
-    if (doubles(view, weight)[tensor] == 0) return last * unmeasured(view, tensor, norm);
-    return last * clamped(kept * growth(view, tensor, norm), smallest, largest);
+    const double grown = doubles(view, weight)[tensor] == 0 ? unmeasured(view, tensor, norm)
+                                                            : clamped(kept * growth(view, tensor, norm), smallest, largest);
+    if (!has_limit || update == 0 || norm == 0) return last * grown;
+    const double most = 2 * clamped(norm / std::sqrt(update), smallest, largest);
+    return last * grown < most ? last * grown : most;
   }
 
  private:

@@ -147,8 +147,11 @@ class LambOracle {
     double coefficient = grows ? std::clamp(average[k] * growth, min_coeff, max_coeff) : average[k];
     if (grows && measured_[k] == 0)
       coefficient = norm(p[k]) > 0 ? std::clamp(norm(p[k]) / root(p[k]), min_coeff, max_coeff) : 1;
-    if (!adapts(k)) factor[k] = 1;
-    for (size_t i = 0; i < u.size(); ++i) p[k][i] -= lr * (adapts(k) ? coefficient * factor[k] : 1) * u[i];
+    coefficient *= factor[k];
+    if (grows && update && norm(p[k]) > 0 && norm(u) > 0)
+      coefficient = std::min(coefficient, 2 * std::clamp(norm(p[k]) / norm(u), min_coeff, max_coeff));
+    if (!adapts(k)) coefficient = factor[k] = 1;
+    for (size_t i = 0; i < u.size(); ++i) p[k][i] -= lr * coefficient * u[i];
   }
 
   std::vector<double> measured_, mean_variance_;
