@@ -44,8 +44,8 @@ struct FrozenRatios {
   static onebit_schema growth_option() {
     return text_option(
         "trust_ratio", "\"norm\"", "norm|frozen",
-        "trust ratio after the freeze. norm: the frozen average times the growth of the tensor's norm since the freeze; "
-        "frozen: the frozen average, as in the paper");
+        "trust ratio after the freeze. norm: the frozen average times the growth of the tensor's norm since the freeze, at "
+        "most twice that of LAMB for the compressed update; frozen: the frozen average, as in the paper");
   }
 
   static FrozenRatios checked(const Options& options) {

@@ -78,7 +78,7 @@ def summary_cell(row, rows):
         return "-"
     parent = rows.get(row.variant.parent)
     if not parent:
-        return f"{figure(row.mean)} ± {figure(row.spread and row.spread / 2)}"
+        return figure(row.mean) if row.spread is None else f"{figure(row.mean)} ± {figure(row.spread / 2)}"
     less = times(parent.mean_of("bytes_sent"), row.mean_of("bytes_sent"))
     return f"{figure(row.mean)}, {figures.verdict(row, parent)}, {less}"
 
@@ -130,5 +130,6 @@ def of_workload(workload, variants, seeds, stress, records):
     about = f"{steps} steps of {workload.samples_a_step} samples on {settings.RANKS} ranks.\n"
     parts = [title, about, optimizer_table(rows)]
     if stress:
-        parts += [*other_ranks(workload, seeds, rows, records), "Where it is harder, seed 1:\n", stress_table(workload, rows, records)]
+        parts += [*other_ranks(workload, seeds, rows, records), "Where it is harder, seed 1:\n"]
+        parts += [stress_table(workload, rows, records)]
     return "\n".join(parts)
