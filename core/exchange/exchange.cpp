@@ -31,12 +31,15 @@ Exchange::Exchange(const ExchangeParts& parts)
       meter_(parts.meter),
       device_(parts.device),
       device_blocks_(parts.device_blocks),
+      scanner_(parts.scanner),
+      ahead_bytes_(parts.ahead_bytes),
       vanished_(parts.meter, sizeof(uint64_t)),
       dense_codec_(dense_codec(parts.device, parts.layout.options().dense_type, vanished_.as<uint64_t>())),
       raw_codec_(dense_codec(parts.device, WireType::fp32, nullptr)),
       retained_(parts.layout, parts.meter),
       carried_(parts.layout, parts.meter) {
   if (compressor_ != nullptr) description_ = compressor_->describe();
+  for (std::vector<Arrival>& round : arrivals_) round.resize(layout_.buckets.size());
   const auto tile = static_cast<size_t>(layout_.largest_tile + 15) / 16 * 16;
   const size_t statistics = layout_.most_tile_blocks * static_cast<size_t>(std::max<int64_t>(description_.statistics, 1));
   for (int w = 0; w < workers_.count(); ++w) {
@@ -68,6 +71,8 @@ uint64_t Exchange::buffer_bytes() const {
   for (const Scratch& scratch : scratch_) total += scratch.memory.size();
   for (const auto& round : flights_)
     for (const Flight& flight : round) total += flight.payload.size() + flight.incoming.size();
+  for (const auto& round : arrivals_)
+    for (const Arrival& arrival : round) total += arrival.payload.size();
   for (const auto& round : passages_)
     for (const Passage& passage : round) total += passage.messages.size() + passage.arrivals.size();
   return total;
@@ -76,20 +81,30 @@ uint64_t Exchange::buffer_bytes() const {
 void Exchange::run(const Step& step, const Plan& plan, const Opening& opening) {
   step_ = &step;
   opening_ = opening;
+  ahead_ = false;
+  early_ = 0;
   prepare(plan);
   if (round_count_ == 0) return local_step();
+  run_from(0);
+}
+
+// At every turn each role has the bucket after the one that it had before; the last catches up with what was sent ahead.
+void Exchange::run_from(size_t turn) {
   using Role = void (Exchange::*)(size_t);
   static constexpr Role flat[] = {&Exchange::send, &Exchange::serve, &Exchange::receive};
   static constexpr Role machines[] = {&Exchange::share, &Exchange::send, &Exchange::serve, &Exchange::pass_on,
                                       &Exchange::receive};
   const Role* roles = inside_ == nullptr ? flat : machines;
-  const size_t count = inside_ == nullptr ? std::size(flat) : std::size(machines), buckets = layout_.buckets.size();
-  for (size_t turn = 0; turn < buckets + count - 1; ++turn)
-    for (size_t role = 0; role < count && role <= turn; ++role)
-      if (turn - role < buckets) {
-        current_bucket_ = static_cast<int64_t>(turn - role);
-        (this->*roles[role])(turn - role);
-      }
+  const size_t last = (inside_ == nullptr ? std::size(flat) : std::size(machines)) - 1, buckets = layout_.buckets.size();
+  const auto play = [&](size_t role, size_t at) {
+    current_bucket_ = static_cast<int64_t>(bucket_at(at));
+    (this->*roles[role])(bucket_at(at));
+  };
+  for (size_t received = 0; turn < buckets + last; ++turn) {
+    for (size_t role = 0; role < last && role <= turn; ++role)
+      if (turn - role < buckets) play(role, turn - role);
+    for (; received + last <= turn && received < buckets; ++received) play(last, received);
+  }
   current_bucket_ = -1;
 }
 
@@ -149,10 +164,15 @@ std::pair<size_t, size_t> Exchange::error_sizes() const {
   return {static_cast<size_t>(own) * sizeof(float), static_cast<size_t>(layout_.served) * sizeof(float)};
 }
 
-// NULL: there is none.
-float* Exchange::worker_error(const TileRange& coded) const {
-  if (worker_error_.size() == 0) return nullptr;
-  return worker_error_.as<float>() + coded.base - (inside_ == nullptr ? layout_.flat_exempt : 0);
+Exchange::Errors Exchange::worker_errors(const TileRange& coded) const {
+  if (worker_error_.size() == 0) return {};
+  const int64_t place = coded.base - (inside_ == nullptr ? layout_.flat_exempt : 0);
+  return {worker_error_.as<float>() + place, (ahead_ ? next_worker_error_ : worker_error_).as<float>() + place};
+}
+
+Exchange::Errors Exchange::server_errors(const TileRange& coded) const {
+  if (server_error_.size() == 0) return {};
+  return {server_error_.as<float>() + coded.base, (ahead_ ? next_server_error_ : server_error_).as<float>() + coded.base};
 }
 
 void Exchange::prepare_spans() {
@@ -176,7 +196,8 @@ const Compressor& Exchange::codec(const Round& round, const TileRange& tile) con
 }
 
 std::byte* Exchange::gathered(const Round& round, size_t bucket) {
-  return round.retain ? retained_.next(round.kind, bucket) : flight(round, bucket).payload.bytes();
+  if (round.retain) return retained_.next(round.kind, bucket);
+  return (goes_ahead(bucket) ? arrival(round, bucket).payload : flight(round, bucket).payload).bytes();
 }
 
 onebit_batch Exchange::batch(const std::vector<onebit_piece>& pieces, const TileRange& tile) const {
@@ -241,6 +262,10 @@ void Exchange::apply_tile(size_t b, const TileRange& range, const Round* kept, c
 }
 
 void Exchange::commit(const Plan& plan, const uint64_t* absent) {
+  if (ahead_ && stage_ == Stage::compressed) {
+    std::swap(worker_error_, next_worker_error_);
+    std::swap(server_error_, next_server_error_);
+  }
   for (const Plan::Round& round : plan.rounds()) {
     const bool all_took_part = begins({round.kind, round.of, round.retain, 0});
     if (round.kind == RoundKind::compressed) carried_.spend(all_took_part ? nullptr : absent);
@@ -249,8 +274,7 @@ void Exchange::commit(const Plan& plan, const uint64_t* absent) {
 }
 
 void Exchange::begin_anew() {
-  worker_error_ = Buffer();
-  server_error_ = Buffer();
+  for (Buffer* errors : {&worker_error_, &server_error_, &next_worker_error_, &next_server_error_}) *errors = Buffer();
   retained_.forget();
   carried_.forget();
 }

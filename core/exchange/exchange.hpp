@@ -26,19 +26,28 @@
 // the plan freezes. On the CPU a tile is cut into runs of blocks that are present, and absent; on a device, where the host does
 // not know which are, by kernels (Device::take_errors and its neighbours).
 //
-// Pipeline: while bucket b is received, b + 1 is served and b + 2 is sent (and so on), so transfers overlap with work.
-// Collectives are issued by one thread in one fixed order, the same on every rank: all-to-all(b), all-gather(b - 1), ... (1-bit
-// Adam, arXiv 2102.02888, section 4 and figure 3.)
+// Pipeline: while one bucket is received, the next is served and the one after that is sent, so transfers overlap with work.
+// The last tensors come first, for their gradients do. Collectives are issued by one thread in one fixed order, the same on
+// every rank: all-to-all(b), all-gather(the one before), ... (1-bit Adam, arXiv 2102.02888, section 4 and figure 3.)
+//
+// Ahead: a step may begin before its gradients are all there (Arrivals). Buckets are sent and served as they come, and their
+// means wait; once all have come ranks agree, and only then is anything received. Until then nothing that lasts has changed:
+// new errors are in memory of their own and change places at the commit. A tensor that turns out to be absent has travelled as
+// zeros: its errors and its part of a retained mean are put back. Means that wait as fp32 or 16 bits take memory: where
+// exchange.ahead_bytes is reached, the other buckets are sent after the agreement.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "device/buffer.hpp"
 #include "device/device.hpp"
+#include "device/gradient_scanner.hpp"
 #include "device/mirror.hpp"
 #include "exchange/carried.hpp"
 #include "exchange/layout.hpp"
@@ -66,6 +75,8 @@ struct ExchangeParts {
   Trace* trace = nullptr;
   Device* device = nullptr;                     // NULL: the CPU
   const onebit_block* device_blocks = nullptr;  // the layout's, in its memory
+  GradientScanner* scanner = nullptr;           // looks at gradients of steps that begin ahead, as they are encoded
+  int64_t ahead_bytes = 0;                      // most bytes of dense means that wait
 };
 
 // What a step begins with, where the tensors are: on a device the agreement is still under way when the host goes on.
@@ -78,6 +89,18 @@ struct Opening {
   const onebit_block* present_blocks = nullptr;  // on a device: the blocks, absent ones without elements
 };
 
+// The gradients of a step that begins ahead. Called on the thread that runs the exchange.
+class Arrivals {
+ public:
+  virtual void wait_for(size_t bucket) = 0;  // until its gradients have come, or no more will
+  // Collective, once, when all gradients have come. scanned: buckets whose gradients the exchange has looked at, from the last.
+  // NULL: the step is skipped.
+  virtual const Opening* agree(size_t scanned) = 0;
+
+ protected:
+  ~Arrivals() = default;
+};
+
 class Exchange {
  public:
   explicit Exchange(const ExchangeParts& parts);
@@ -86,6 +109,12 @@ class Exchange {
 
   // All rounds of a step, up to the last consume.
   void run(const Step& step, const Plan& plan, const Opening& opening);
+  // The same, ahead of the agreement, for steps with rounds (can_begin_ahead). False: the step is skipped, nothing has changed.
+  bool run_ahead(const Step& step, const Plan& plan, const Opening& opening, Arrivals& arrivals);
+  bool can_begin_ahead(const Plan& plan) const;
+  // Why no step can; "": some can.
+  static std::string why_never_ahead(const Layout& layout, bool on_device);
+  std::string why_never_ahead() const { return why_never_ahead(layout_, device_ != nullptr); }
   // The second pass.
   void apply(const Plan& plan);
   // After combine and apply: retained means become the previous ones. absent: a bit a tensor that no rank had a gradient of;
@@ -95,8 +124,8 @@ class Exchange {
   // The bucket that is worked on, or whose work failed; -1: none.
   int64_t current_bucket() const { return current_bucket_; }
 
-  uint64_t worker_error_bytes() const { return worker_error_.size(); }
-  uint64_t server_error_bytes() const { return server_error_.size(); }
+  uint64_t worker_error_bytes() const { return worker_error_.size() + next_worker_error_.size(); }
+  uint64_t server_error_bytes() const { return server_error_.size() + next_server_error_.size(); }
   uint64_t retained_bytes() const { return retained_.bytes() + carried_.values().size(); }
   uint64_t buffer_bytes() const;
   // How many elements, of all rounds so far, were not zero and are zero in the type of dense rounds. Where the tensors are.
@@ -119,9 +148,18 @@ class Exchange {
   static constexpr size_t depth = 4;  // buckets under way at once; one less where there is no machine's part
   // One round of one bucket under way.
   struct Flight {
-    Buffer payload;   // sent, then (unless retained) gathered into
+    Buffer payload;   // sent, then (unless it is retained or waits) gathered into
     Buffer incoming;  // the own chunk from every rank
     Request* pending = nullptr;
+  };
+  // One round of one bucket whose mean arrives: it may wait there for the agreement.
+  struct Arrival {
+    Buffer payload;  // of means that wait and are not retained
+    Request* pending = nullptr;
+  };
+  // Of a tile, the first element's. now: NULL where there are none. next: what they become; the same, but for steps ahead.
+  struct Errors {
+    float *now = nullptr, *next = nullptr;
   };
   // One bucket's messages under way inside a machine.
   struct Passage {
@@ -159,19 +197,30 @@ class Exchange {
   void keep_on_device(const std::vector<onebit_piece>& pieces, const TileRange& tile, int64_t bytes, const std::byte* kept,
                       std::byte* payload) const;
   void encode(const Round& round, const std::vector<onebit_piece>& pieces, const TileRange& run, const float* values,
-              float* errors, const Scratch& scratch, std::byte* payload) const;
+              const Errors& errors, const Scratch& scratch, std::byte* payload) const;
+  void put_back(size_t bucket);
+  void put_back(const std::vector<onebit_piece>& pieces, const TileRange& tile, const Errors& errors) const;
   void clear_statistics(const std::vector<onebit_piece>& pieces, const TileRange& run, double* statistics) const;
   void divide(const std::vector<onebit_piece>& pieces, const TileRange& run, float* values, int by) const;
   void mirror_layout();
   void prepare(const Plan& plan);
+  void prepare_ahead();
+  size_t buckets_ahead(const Plan& plan) const;
+  void run_from(size_t turn);
+  void drain();
   void prepare_flights(const Round& round);
   void prepare_passages(const Round& round);
   void prepare_spans();
-  float* worker_error(const TileRange& coded) const;
+  Errors worker_errors(const TileRange& coded) const;
+  Errors server_errors(const TileRange& coded) const;
   const Wire& wire(const Round& round, const Bucket& bucket) const;
   const Compressor& codec(const Round& round, const TileRange& tile) const;
   bool wide(const Round& round) const { return round.kind == RoundKind::compressed && layout_.wide_spans(); }
   size_t under_way() const { return inside_ == nullptr ? depth - 1 : depth; }
+  // The last tensors' first: in backward their gradients are.
+  size_t bucket_at(size_t turn) const { return layout_.buckets.size() - 1 - turn; }
+  bool goes_ahead(size_t bucket) const { return bucket + early_ >= layout_.buckets.size(); }
+  Arrival& arrival(const Round& round, size_t bucket) { return arrivals_[static_cast<size_t>(round.index)][bucket]; }
   Flight& flight(const Round& round, size_t bucket) { return flights_[static_cast<size_t>(round.index)][bucket % under_way()]; }
   Passage& passage(const Round& round, size_t bucket) { return passages_[static_cast<size_t>(round.index)][bucket % 2]; }
   std::byte* gathered(const Round& round, size_t bucket);
@@ -185,7 +234,9 @@ class Exchange {
   void pass_on(size_t bucket);
   void send(size_t bucket);
   void encode_messages(const Round& round, size_t bucket, std::byte* payload);
-  void encode_tile(const Round& round, size_t bucket, const TileRange& tile, std::byte* payload, const Scratch& scratch);
+  void encode_tile(const Round& round, size_t bucket, const TileRange& tile, std::byte* payload, int worker);
+  void scan_tile(size_t bucket, const TileRange& tile, int worker);
+  void scan_bucket(size_t bucket);
   void measure_spans(const Round& round, size_t bucket);
   void add_carried(const Round& round, size_t bucket, const TileRange& tile, float* message) const;
   void write_message(const Round& round, size_t bucket, const TileRange& tile, const Scratch& scratch);
@@ -216,6 +267,8 @@ class Exchange {
   MemoryMeter& meter_;
   Device* const device_;
   const onebit_block* const device_blocks_;
+  GradientScanner* const scanner_;
+  const int64_t ahead_bytes_;
   Buffer vanished_;                                      // see DenseCodec
   std::unique_ptr<Compressor> dense_codec_, raw_codec_;  // of dense rounds; of raw tensors in compressed ones
   Mirror mirror_;
@@ -225,8 +278,10 @@ class Exchange {
   std::vector<Scratch> scratch_;
   std::array<std::array<Flight, depth>, 2> flights_;  // by round
   std::array<std::array<Passage, 2>, 2> passages_;    // by round
+  std::array<std::vector<Arrival>, 2> arrivals_;      // by round, by bucket
   Buffer worker_error_, server_error_;
-  Buffer block_statistics_, span_statistics_;  // of one bucket, for spans wider than a block
+  Buffer next_worker_error_, next_server_error_;  // of a step that begins ahead
+  Buffer block_statistics_, span_statistics_;     // of one bucket, for spans wider than a block
 
   Timings timings_;
 
@@ -236,6 +291,10 @@ class Exchange {
   size_t round_count_ = 0;
   Stage stage_ = Stage::dense;  // whose bytes this step's are: compressed where a round is
   Opening opening_{};
+  size_t early_ = 0;                  // buckets that are sent before ranks agree, from the last
+  bool ahead_ = false;                // it has begun ahead: errors go to the next ones
+  bool scanning_ = false;             // gradients are looked at as they are encoded
+  std::atomic<bool> spoilt_ = false;  // and one of them can't be used
   bool previous_in_consume_ = false;
   bool freezes_ = false;
   int64_t current_bucket_ = -1;

@@ -46,17 +46,15 @@ void Exchange::keep_on_device(const std::vector<onebit_piece>& pieces, const Til
 
 // Where absent pieces may be among them, on a device, errors are encoded in a copy.
 void Exchange::encode(const Round& round, const std::vector<onebit_piece>& pieces, const TileRange& run, const float* values,
-                      float* errors, const Scratch& scratch, std::byte* payload) const {
+                      const Errors& errors, const Scratch& scratch, std::byte* payload) const {
   const Compressor& with = codec(round, run);
   const onebit_batch pieces_of = batch(pieces, run);
-  float* own = errors;
-  if (device_ != nullptr && errors != nullptr && !begins(round) && may_be_absent(pieces, run)) {
-    own = scratch.previous;
-    device_->copy(own, errors, static_cast<size_t>(run.extent) * sizeof(float));
-  }
-  if (&with == compressor_ && !wide(round)) with.measure(pieces_of, values, own, scratch.statistics);
-  with.encode(pieces_of, values, own, own, scratch.statistics, payload);
-  if (own != errors) device_->take_errors(marked(pieces, run), own, errors, opening_.skip);
+  const bool copied = device_ != nullptr && errors.now != nullptr && !begins(round) && may_be_absent(pieces, run);
+  const Errors own = copied ? Errors{scratch.previous, scratch.previous} : errors;
+  if (copied) device_->copy(own.now, errors.now, static_cast<size_t>(run.extent) * sizeof(float));
+  if (&with == compressor_ && !wide(round)) with.measure(pieces_of, values, own.now, scratch.statistics);
+  with.encode(pieces_of, values, own.now, own.next, scratch.statistics, payload);
+  if (copied) device_->take_errors(marked(pieces, run), own.now, errors.now, opening_.skip);
 }
 
 // Of absent pieces, so that they have no part in a scale that is wider than a block.

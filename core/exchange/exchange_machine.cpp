@@ -59,11 +59,10 @@ void Exchange::average_inside(const Round& round, size_t b, const TileRange& til
 void Exchange::pass_on(size_t b) {
   for (size_t r = 0; r < round_count_; ++r) {
     const Round& round = rounds_[r];
-    Flight& under_way = flight(round, b);
-    wait(communicator_, under_way.pending, b);
+    wait(communicator_, arrival(round, b).pending, b);
     const std::vector<onebit_part>& shards = wire(round, layout_.buckets[b]).shards;
     std::byte* all = gathered(round, b);
-    under_way.pending =
+    arrival(round, b).pending =
         inside_->all_gather(all + shards[static_cast<size_t>(layout_.local())].offset, all, shards.data(), call(b));
   }
 }

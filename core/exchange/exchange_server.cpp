@@ -17,8 +17,8 @@ void Exchange::serve(size_t b) {
     const Wire& on_wire = wire(round, layout_.buckets[b]);
     std::byte* all = gathered(round, b);
     communicator_.enter(stage_);
-    under_way.pending = communicator_.all_gather(all + on_wire.parts[static_cast<size_t>(layout_.options().rank)].offset, all,
-                                                 chunks(on_wire), call(b));
+    arrival(round, b).pending = communicator_.all_gather(
+        all + on_wire.parts[static_cast<size_t>(layout_.options().rank)].offset, all, chunks(on_wire), call(b));
   }
 }
 
@@ -36,14 +36,14 @@ void Exchange::serve_tile(const Round& round, size_t b, const TileRange& tile, s
   const Bucket& bucket = layout_.buckets[b];
   const Wire& on_wire = wire(round, bucket);
   const bool coded = &codec(round, tile) == compressor_;
-  float* error = coded && server_error_.size() > 0 ? server_error_.as<float>() + tile.base : nullptr;
+  const Errors errors = coded ? server_errors(tile) : Errors();
   const onebit_part& own = on_wire.parts[static_cast<size_t>(layout_.options().rank)];
   const std::byte* const before = kept(round, b) == nullptr ? nullptr : kept(round, b) + own.offset;
   if (coded && wide(round)) spread(bucket.server_spans, tile, scratch.statistics);
   for_runs(on_wire.served, tile, [&](const TileRange& run, bool absent) {
     if (absent && !begins(round)) return fill(round, on_wire.served, run, before, out);
     average(round, b, run, scratch.mean);
-    encode(round, on_wire.served, run, scratch.mean, error, scratch, out);
+    encode(round, on_wire.served, run, scratch.mean, errors, scratch, out);
   });
   keep_on_device(on_wire.served, tile, own.bytes, before, out);
 }
@@ -70,7 +70,7 @@ void Exchange::measure_served_spans(const Round& round, size_t b) {
     const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
     if (tile.raw) return;
     const std::vector<onebit_piece>& pieces = wire(round, bucket).served;
-    const float* error = server_error_.size() > 0 ? server_error_.as<float>() + tile.base : nullptr;
+    const float* error = server_errors(tile).now;
     const auto first = static_cast<size_t>(bucket.server_spans.ordinal[static_cast<size_t>(tile.first)]);
     double* const statistics = block_statistics_.as<double>() + first * width;
     for_runs(pieces, tile, [&](const TileRange& run, bool absent) {

@@ -26,27 +26,31 @@ void Exchange::send(size_t b) {
 
 void Exchange::encode_messages(const Round& round, size_t b, std::byte* payload) {
   const Lap lap(timings_.send, mark("send", b));
-  if (wide(round)) measure_spans(round, b);
+  if (wide(round)) {
+    if (scanning_ && round.index == 0) scan_bucket(b);
+    measure_spans(round, b);
+  }
   const Bucket& bucket = layout_.buckets[b];
   if (inside_ != nullptr) payload += wire(round, bucket).shards[static_cast<size_t>(layout_.local())].offset;
   const std::vector<TileRange>& tiles = inside_ == nullptr ? bucket.tiles : bucket.shard_tiles;
-  workers_.run(static_cast<int64_t>(tiles.size()), [&](int worker, int64_t t) {
-    encode_tile(round, b, tiles[static_cast<size_t>(t)], payload, scratch_[static_cast<size_t>(worker)]);
-  });
+  workers_.run(static_cast<int64_t>(tiles.size()),
+               [&](int worker, int64_t t) { encode_tile(round, b, tiles[static_cast<size_t>(t)], payload, worker); });
 }
 
-void Exchange::encode_tile(const Round& round, size_t b, const TileRange& tile, std::byte* payload, const Scratch& scratch) {
+void Exchange::encode_tile(const Round& round, size_t b, const TileRange& tile, std::byte* payload, int worker) {
+  const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
   const Bucket& bucket = layout_.buckets[b];
   const Wire& on_wire = wire(round, bucket);
   const std::vector<onebit_piece>& pieces = inside_ == nullptr ? on_wire.pieces : on_wire.sharded;
   const bool coded = &codec(round, tile) == compressor_;
-  float* error = coded ? worker_error(tile) : nullptr;
+  const Errors errors = coded ? worker_errors(tile) : Errors();
+  if (scanning_ && round.index == 0 && !wide(round)) scan_tile(b, tile, worker);
   const std::byte* const before = layout_.options().ranks == 1 ? kept(round, b) : nullptr;  // its own server
   if (coded && wide(round)) spread(bucket.worker_spans, tile, scratch.statistics);
   for_runs(pieces, tile, [&](const TileRange& run, bool absent) {
     if (absent && !begins(round)) return fill(round, pieces, run, before, payload);
     inside_ == nullptr ? write_message(round, b, run, scratch) : average_inside(round, b, run, scratch.message);
-    encode(round, pieces, run, scratch.message, error, scratch, payload);
+    encode(round, pieces, run, scratch.message, errors, scratch, payload);
   });
   keep_on_device(pieces, tile, on_wire.bytes, before, payload);
 }
@@ -61,7 +65,7 @@ void Exchange::measure_spans(const Round& round, size_t b) {
     const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
     if (tile.raw) return;
     const std::vector<onebit_piece>& pieces = wire(round, bucket).pieces;
-    const float* error = worker_error(tile);
+    const float* error = worker_errors(tile).now;
     const auto first = static_cast<size_t>(bucket.worker_spans.ordinal[static_cast<size_t>(tile.first)]);
     double* const statistics = block_statistics_.as<double>() + first * width;
     for_runs(pieces, tile, [&](const TileRange& run, bool absent) {
@@ -102,6 +106,8 @@ void Exchange::add_carried(const Round& round, size_t b, const TileRange& range,
 
 void Exchange::write_message(const Round& round, size_t b, const TileRange& range, const Scratch& scratch) {
   const Bucket& bucket = layout_.buckets[b];
+  // No codec has to bear what can't be used; the step will be skipped.
+  if (spoilt_) return static_cast<void>(std::fill_n(scratch.message, range.extent, 0.0F));
   onebit_tile tile = tile_of(bucket, range, begins(round));
   if (tile.device_blocks != nullptr && may_be_absent(bucket.dense.pieces, range))
     device_->zero(scratch.message, static_cast<size_t>(range.extent) * sizeof(float));
@@ -138,8 +144,9 @@ const float* Exchange::decode_previous(size_t b, const TileRange& range, const S
 void Exchange::receive(size_t b) {
   if (layout_.options().ranks > 1)
     for (size_t r = 0; r < round_count_; ++r)
-      wait(inside_ == nullptr ? communicator_ : *inside_, flight(rounds_[r], b).pending, b);
+      wait(inside_ == nullptr ? communicator_ : *inside_, arrival(rounds_[r], b).pending, b);
   const Lap lap(timings_.receive, mark("receive", b));
+  if (ahead_ && opening_.absent != nullptr) put_back(b);
   const std::vector<TileRange>& tiles = layout_.buckets[b].tiles;
   workers_.run(static_cast<int64_t>(tiles.size()), [&](int worker, int64_t t) {
     receive_tile(b, tiles[static_cast<size_t>(t)], scratch_[static_cast<size_t>(worker)]);

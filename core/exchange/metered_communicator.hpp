@@ -30,6 +30,11 @@ class MeteredCommunicator final : public Communicator {
   // Ends what is under way: after it, no rank reads or writes this rank's buffers. Nothing may be called any more.
   void close() { inner_.reset(); }
   void enter(Stage stage) { stage_ = stage; }
+  // Bytes that were counted in one stage, and belong to another.
+  void recount(Stage from, Stage to, uint64_t bytes) {
+    bytes_[static_cast<size_t>(from)] -= bytes;
+    bytes_[static_cast<size_t>(to)] += bytes;
+  }
   uint64_t bytes(Stage stage) const { return bytes_[static_cast<size_t>(stage)]; }
   uint64_t bytes() const { return std::accumulate(bytes_.begin(), bytes_.end(), uint64_t{0}); }
 

@@ -27,6 +27,12 @@ std::string line_of(const SettingLine& setting, const std::string& before, const
   return setting.table + "." + setting.key + ": " + before + " when it was saved, " + now + " now";
 }
 
+// They change no bit.
+bool is_indifferent(const SettingLine& setting) {
+  return (setting.table == "session" && setting.key == "overlap") ||
+         (setting.table == "exchange" && setting.key == "ahead_bytes");
+}
+
 }  // namespace
 
 std::vector<SettingLine> settings_of(const std::string& configuration) {
@@ -60,11 +66,13 @@ std::vector<std::string> changed_settings(const std::vector<SettingLine>& before
   std::vector<std::string> changed;
   for (const SettingLine& setting : before) {
     const SettingLine* other = find_in(now, setting.table, setting.key);
+    if (is_indifferent(setting)) continue;
     if (other == nullptr || other->value != setting.value)
       changed.push_back(line_of(setting, setting.value, other == nullptr ? "absent" : other->value));
   }
   for (const SettingLine& setting : now)
-    if (find_in(before, setting.table, setting.key) == nullptr) changed.push_back(line_of(setting, "absent", setting.value));
+    if (!is_indifferent(setting) && find_in(before, setting.table, setting.key) == nullptr)
+      changed.push_back(line_of(setting, "absent", setting.value));
   return changed;
 }
 

@@ -18,7 +18,7 @@ struct SettingLine {
 std::vector<SettingLine> settings_of(const std::string& configuration);
 // "" where there is none.
 std::string value_in(const std::vector<SettingLine>& settings, std::string_view table, std::string_view key);
-// "optimizer.lr: 0.001 when it was saved, 0.002 now"
+// "optimizer.lr: 0.001 when it was saved, 0.002 now". Not of session.overlap and exchange.ahead_bytes, which change no bit.
 std::vector<std::string> changed_settings(const std::vector<SettingLine>& before, const std::vector<SettingLine>& now);
 
 // The option that names this step, as far as one can tell from outside; else the step alone.

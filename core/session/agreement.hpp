@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Agreement: the one all-gather that opens every step with a round: 40 bytes a rank, and a bit a tensor. Nothing is written
-// before it: ranks that run another step, plan or configuration are told apart, a gradient that is not finite anywhere stops
-// the step everywhere, and a tensor that no rank has a gradient of is left as it is.
+// Agreement: the one all-gather that opens every step with a round: 40 bytes a rank, and a bit a tensor. (A step that begins
+// before its gradients are there has one when it begins, and another when they are.) Nothing is written before it: ranks that
+// run another step, plan or configuration are told apart, a gradient that is not finite anywhere stops the step everywhere, and
+// a tensor that no rank has a gradient of is left as it is.
 #pragma once
 
 #include <cstddef>

@@ -67,6 +67,16 @@ uint64_t payload(const Layout& layout) {
   return bytes;
 }
 
+// Dense means of the last buckets, as many as there is room for.
+uint64_t waiting(const Layout& layout, int64_t ahead_bytes) {
+  int64_t bytes = 0;
+  for (size_t b = layout.buckets.size(); b-- > 0;) {
+    if (bytes + layout.buckets[b].dense.bytes > ahead_bytes) break;
+    bytes += layout.buckets[b].dense.bytes;
+  }
+  return static_cast<uint64_t>(bytes);
+}
+
 // A checkpoint of one stage, in which a rank holds so many bytes of state, `local` of them for itself, and of errors.
 void weigh(Cost& cost, const Layout& layout, const Rehearsal& plans, uint64_t state, uint64_t local, uint64_t fed_back,
            bool later) {
@@ -84,13 +94,15 @@ void weigh(Cost& cost, const Layout& layout, const Rehearsal& plans, uint64_t st
 
 }  // namespace
 
-Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor, const Place& place) {
+Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor, const Place& place,
+           int64_t ahead_bytes) {
   Cost cost;
   cost.parameters = layout.parameters;
   cost.compressed_parameters = layout.coded;
   const double each = layout.parameters > 0 ? 1.0 / static_cast<double>(layout.parameters) : 0;
   const auto ranks = static_cast<uint64_t>(layout.options().ranks);
   uint64_t compressed = plans.compressed_state, peak = plans.dense_state;
+  uint64_t overlap = waiting(layout, ahead_bytes);  // more, where steps begin ahead
   weigh(cost, layout, plans, plans.dense_state, plans.dense_local, 0, false);
   if (plans.first_compressed > 0) {
     const uint64_t fed_back = layout.codes() && compressor->describe().feedback != 0 ? errors(layout) : 0;
@@ -98,6 +110,7 @@ Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compr
     const uint64_t added = fed_back + (plans.retains ? 2 * payload(layout) : 0);
     compressed += added;
     peak += added;
+    overlap += fed_back + (plans.retains ? 0 : payload(layout));
     cost.has_compressed_stage = true;
     cost.compressed_traffic = most_sent(layout, &Bucket::compressed);
     cost.compressed_local_traffic = most_local(layout, &Bucket::compressed);
@@ -105,6 +118,7 @@ Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compr
   cost.dense_state = static_cast<double>(plans.dense_state) * each;
   cost.compressed_state = static_cast<double>(compressed) * each;
   cost.peak_state = static_cast<double>(peak) * each;
+  cost.overlap_state = ahead_bytes >= 0 ? static_cast<double>(overlap) * each : 0;
   cost.dense_traffic = most_sent(layout, &Bucket::dense);
   cost.dense_local_traffic = most_local(layout, &Bucket::dense);
   if (place.alone()) {  // the rounds themselves run inside the only machine

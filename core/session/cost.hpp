@@ -10,6 +10,7 @@
 
 namespace onebit {
 
-Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor, const Place& place);
+// ahead_bytes: of dense means that wait where steps begin ahead of their gradients; -1: none does.
+Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor, const Place& place, int64_t ahead_bytes);
 
 }  // namespace onebit

@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "configuration/dense_order.hpp"
 #include "onebit/registry.hpp"
-#include "session/dense_order.hpp"
 
 namespace onebit {
 namespace {

@@ -8,7 +8,7 @@
 #include <set>
 #include <utility>
 
-#include "session/dense_order.hpp"
+#include "configuration/dense_order.hpp"
 #include "session/identity.hpp"
 
 namespace onebit {

@@ -30,12 +30,38 @@ Session::~Session() {
 Session::Session(Session&&) noexcept = default;
 
 StepReport Session::step(const std::vector<const float*>& gradients, void* stream) {
+  impl_->require_not_begun("step() with gradients");
   return impl_->guarded([&] { return impl_->step(gradients, stream); });
 }
 StepReport Session::step(const ModelGradients& gradients, void* stream) {
+  impl_->require_not_begun("step() with gradients");
   return impl_->guarded([&] { return impl_->step(impl_->follow(gradients, stream), stream); });
 }
+void Session::begin(void* stream) {
+  impl_->require_not_begun("begin()");
+  impl_->guarded([&] { impl_->begin(stream); });
+}
+void Session::begin(const ModelGradients& parameters, void* stream) {
+  impl_->require_not_begun("begin()");
+  impl_->guarded([&] {
+    (void)impl_->follow(parameters, stream);
+    impl_->begin(stream);
+  });
+}
+void Session::ready(size_t parameter, const float* gradient, std::shared_ptr<const void> memory) {
+  impl_->ready(parameter, gradient, std::move(memory));
+}
+bool Session::begun() const { return impl_->begun; }
+void Session::on_step(std::function<void()> announce) {
+  if (announce && impl_->announce)
+    throw Error(Code::invalid_argument, "the gradients of this session are announced by somebody else already (on_step())");
+  impl_->announce = std::move(announce);
+}
+StepReport Session::step() {
+  return impl_->guarded([&] { return impl_->finish(); });
+}
 StepReport Session::settle() {
+  impl_->require_not_begun("settle()");
   return impl_->guarded([&] {
     impl_->settle();
     return impl_->report;
@@ -58,8 +84,14 @@ Traffic Session::traffic() const {
   impl_->settled();
   return impl_->traffic();
 }
-Timings Session::timings() const { return impl_->all_timings(); }
-Footprint Session::footprint() const { return impl_->footprint(); }
+Timings Session::timings() const {
+  impl_->require_not_begun("timings()");
+  return impl_->all_timings();
+}
+Footprint Session::footprint() const {
+  impl_->require_not_begun("footprint()");
+  return impl_->footprint();
+}
 uint64_t Session::parameter_hash() const {
   impl_->settled();
   return impl_->replicas.hash();
@@ -75,6 +107,7 @@ void Session::set_next_step(int64_t number) {
 }
 void Session::set_learning_rate_factor(double value) {
   const FloatEnvironment environment;
+  impl_->require_not_begun("set_learning_rate_factor()");
   impl_->set_learning_rate_factor(value);
 }
 void Session::Impl::set_learning_rate_factor(double value) {
@@ -92,6 +125,7 @@ void Session::request_sync() {
 }
 void Session::set_gradient_scale(double value) {
   const FloatEnvironment environment;
+  impl_->require_not_begun("set_gradient_scale()");
   if (!(std::fabs(value) <= FLT_MAX) || (value != 0 && std::fabs(value) < FLT_MIN))
     throw Error(Code::invalid_argument, "the gradient scale must be finite, and within fp32's range");
   impl_->gradient_scale = value;

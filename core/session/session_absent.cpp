@@ -15,11 +15,11 @@ std::string exact(double value) { return fmt::format("{}", value); }
 }  // namespace
 
 // On the CPU, plugins see it as a flag of blocks and totals. It changes rarely.
-void Session::Impl::show_absent() {
+void Session::Impl::show_absent(const uint64_t* absent) {
   for (size_t t = 0; t < layout.flags.size(); ++t) {
     uint64_t& flags = layout.flags[t];
-    const uint64_t now = has_bit(given.absent().data(), static_cast<int64_t>(t)) ? flags | ONEBIT_TENSOR_ABSENT
-                                                                                 : flags & ~uint64_t{ONEBIT_TENSOR_ABSENT};
+    const bool is_absent = absent != nullptr && has_bit(absent, static_cast<int64_t>(t));
+    const uint64_t now = is_absent ? flags | ONEBIT_TENSOR_ABSENT : flags & ~uint64_t{ONEBIT_TENSOR_ABSENT};
     if (now == flags) continue;
     flags = now;
     for (int64_t b = layout.first_block[t]; b < layout.first_block[t + 1]; ++b)
@@ -58,7 +58,8 @@ void Session::Impl::freeze() {
 
 // In the order in which one explains the next.
 std::vector<Fact> Session::Impl::facts_of_step() const {
-  std::vector<Fact> facts = {{"whether a sync was asked for (request_sync)", sync_of_step ? "yes" : "no"}};
+  std::vector<Fact> facts = {{"how it began", is_ahead ? "by begin()" : "by step()"},
+                             {"whether a sync was asked for (request_sync)", sync_of_step ? "yes" : "no"}};
   for (size_t g = 0; g < groups_of_step.size(); ++g) {
     const std::string of = groups_of_step.size() == 1 ? "" : fmt::format(" of group {}", g);
     facts.push_back({"the learning rate" + of, exact(groups_of_step[g].learning_rate)});
@@ -79,8 +80,8 @@ std::vector<Fact> Session::Impl::facts_of_step() const {
 
 void Session::Impl::tell_apart() {
   agreement.tell_apart(ballots, "what it does in step " + std::to_string(report.number), facts_of_step(),
-                       "every rank must set the same learning rate and step, ask for a sync before the same step, and call "
-                       "step() equally often");
+                       "every rank must set the same learning rate and step, ask for a sync before the same step, call "
+                       "step() equally often, and begin() on all ranks or on none");
 }
 
 }  // namespace onebit

@@ -6,9 +6,9 @@
 #include <cmath>
 #include <utility>
 
+#include "configuration/dense_order.hpp"
 #include "saving/settings.hpp"
 #include "session/cost.hpp"
-#include "session/dense_order.hpp"
 #include "session/rehearsal.hpp"
 
 namespace onebit {
@@ -101,6 +101,14 @@ std::unique_ptr<Trace> make_trace(const Registry& registry, const Configuration&
   return std::make_unique<Trace>(registry.traces(), std::filesystem::path(file), rank, Trace::kMost, registry.logger());
 }
 
+// Where it is not set, a quarter of what a dense round sends, and at least one bucket.
+int64_t ahead_bytes(const Configuration& configuration, const Layout& layout) {
+  const int64_t set = configuration.exchange.options().integer("ahead_bytes");
+  int64_t whole = 0;
+  for (const Bucket& bucket : layout.buckets) whole += bucket.dense.bytes;
+  return set >= 0 || layout.buckets.empty() ? set : std::max(whole / 4, layout.buckets.back().dense.bytes);
+}
+
 bool hierarchical(const Configuration& configuration) {
   return configuration.exchange.options().text("topology") == "hierarchical";
 }
@@ -145,6 +153,7 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
               host.metrics().add(ONEBIT_METRIC_COUNTER, "session.vanished_elements"),
               host.metrics().add(ONEBIT_METRIC_HISTOGRAM, "session.step_seconds"),
               host.metrics().add(ONEBIT_METRIC_HISTOGRAM, "session.wait_seconds")},
+      overlap(configuration.session.options().boolean("overlap")),
       clip_norm(configuration.session.options().real("clip_norm")),
       verify_every(configuration.session.options().integer("verify_every")),
       max_skipped(configuration.session.options().integer("max_skipped")),
@@ -165,6 +174,7 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
       layout(replicas.elements(),
              layout_options(configuration, compressor.get(), state.whole_tensors(), roles, machines.place(), device.get())),
       workers(device ? 1 : static_cast<int>(configuration.session.options().integer("threads"))),
+      scanner(layout.blocks, workers.count()),
       given(layout.elements),
       configured(configured_groups(configuration)),
       groups(configured) {
@@ -179,12 +189,10 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
   for (onebit_block& block : layout.blocks) block.gradient = no_gradient.as<float>();
   state.allocate(layout, meter);
   if (device) on_device = std::make_unique<DeviceStep>(*device, layout, state, communicator, meter, groups.size());
-  exchange = std::make_unique<Exchange>(ExchangeParts{layout, state, *optimizer, compressor.get(), machines.rounds(), workers,
-                                                      meter, machines.inside(), trace.get(), device.get(),
-                                                      on_device ? on_device->blocks() : nullptr});
+  exchange = std::make_unique<Exchange>(ExchangeParts{
+      layout, state, *optimizer, compressor.get(), machines.rounds(), workers, meter, machines.inside(), trace.get(),
+      device.get(), on_device ? on_device->blocks() : nullptr, &scanner, ahead_bytes(configuration, layout)});
   pointed.assign(replicas.parameters().size(), nullptr);
-  block_squares.assign(layout.blocks.size(), 0);
-  worker_largest.assign(static_cast<size_t>(workers.count()), {});
   facts = facts_of_run(registry, configuration, layout);
 }
 
@@ -269,7 +277,11 @@ Cost cost_of(const Registry& registry, const Configuration& configuration, const
   const StateStore state(*optimizer, TensorInfos(parameters, roles, nullptr).pointers());
   const Layout layout(elements, layout_options(configuration, compressor.get(), state.whole_tensors(), roles, place, nullptr));
   const Rehearsal plans = rehearse_fresh(registry, configuration, layout);
-  return price(layout, plans, compressor.get(), place);
+  const Options& session = configuration.session.options();
+  const bool overlaps =
+      session.boolean("overlap") && !(session.real("clip_norm") > 0) &&
+      Exchange::why_never_ahead(layout, configuration.optimizer.component->device != ONEBIT_DEVICE_CPU).empty();
+  return price(layout, plans, compressor.get(), place, overlaps ? ahead_bytes(configuration, layout) : -1);
 }
 
 }  // namespace onebit

@@ -4,14 +4,19 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <exception>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "device/buffer.hpp"
 #include "device/device.hpp"
 #include "device/gradient_presence.hpp"
+#include "device/gradient_scanner.hpp"
 #include "exchange/exchange.hpp"
 #include "exchange/host_communicator.hpp"
 #include "exchange/layout.hpp"
@@ -27,15 +32,18 @@
 #include "session/agreement.hpp"
 #include "session/device_step.hpp"
 #include "session/replicas.hpp"
+#include "session/step_thread.hpp"
+#include "telemetry/lap.hpp"
 #include "telemetry/trace.hpp"
 
 namespace onebit {
 
-struct Session::Impl {
+struct Session::Impl final : private Arrivals {
   Impl(const Registry& registry, const Configuration& configuration, const onebit_rendezvous& rendezvous,
        std::vector<Parameter> parameters);
 
-  ~Impl() {  // before the exchange frees buffers that other ranks may still be reading
+  ~Impl() {                      // before the exchange frees buffers that other ranks may still be reading
+    if (runner) runner->stop();  // which looks at `runner` until then
     if (device) device->abandon();
     machines.close();
     communicator.close();
@@ -49,10 +57,24 @@ struct Session::Impl {
   const std::vector<const float*>& follow(const ModelGradients& gradients, void* stream);
   void follow_tensor(size_t tensor);
   void compare_moved();
-  StepReport step(const std::vector<const float*>& gradients, void* stream);  // take_step, and its metrics
-  void take_step(const std::vector<const float*>& gradients, void* stream);
-  void step_on_cpu(const Step& now);
-  void step_on_device(const Step& now, void* stream);
+  StepReport step(const std::vector<const float*>& gradients, void* stream);
+  // A step in parts: it begins, its gradients come, it is finished.
+  void begin(void* stream);
+  void ready(size_t tensor, const float* gradient, std::shared_ptr<const void> memory);
+  StepReport finish();
+  template <class F>
+  StepReport timed(F&& rest);  // and its metrics
+  void open_step(void* stream);
+  void take_step(const std::vector<const float*>& gradients);
+  void step_on_cpu();
+  void step_on_device();
+  // On the thread of a step that began ahead.
+  void start_ahead();
+  void tell_why_not();
+  Ballots vote_begun();
+  void run_ahead();
+  void wait_for(size_t bucket) override { runner->wait_for(bucket); }
+  const Opening* agree(size_t scanned) override;
   // Runs f in the default floating-point mode; when it throws, the communicator is aborted, so that no other rank waits for
   // this one, and the session ends.
   template <class F>
@@ -63,19 +85,25 @@ struct Session::Impl {
   // The steps of a step, in order.
   void check(const std::vector<const float*>& gradients);
   void point_at(const std::vector<const float*>& gradients);
+  void point_at(size_t tensor, const float* gradient);
+  void require_not_begun(const char* what) const;
+  void end_begun();
   Ballot said() const;
   Terms terms() const;
-  Step begun();
+  Step step_now();
+  void scan(int64_t blocks);
   Ballot scanned();
   Ballots vote(const Ballot& own);
-  void work(const Step& now, const Opening& opening, const Totals& whole, bool tiles);
+  Verdict agreed();
+  void work(const Opening& with, const Totals& whole, bool tiles);
+  void second_pass(const Totals& whole, bool tiles);
   // What the ballots come to, for the host: errors, warnings, the report, the commit.
   void conclude();
   void settle();   // concludes the last step, where that was left open
   void settled();  // the same, guarded: for whoever asks for a state
   // Tensors that no rank has a gradient of.
   void find_absent();
-  void show_absent();
+  void show_absent(const uint64_t* absent);  // NULL: none is
   void tell_absent();
   void freeze();
   void tell_missed() const;
@@ -113,6 +141,7 @@ struct Session::Impl {
   struct {
     int32_t steps, skipped, vanished, step_seconds, wait_seconds;
   } const metrics;
+  const bool overlap;
   const double clip_norm;
   const int64_t verify_every, max_skipped;
   const uint64_t configuration_hash;
@@ -132,8 +161,10 @@ struct Session::Impl {
   Layout layout;
   Workers workers;
   std::unique_ptr<DeviceStep> on_device;  // NULL: the CPU
+  GradientScanner scanner;
   std::unique_ptr<Exchange> exchange;
-  GradientPresence given;  // which tensors have one
+  std::unique_ptr<StepThread> runner;  // NULL until a step has begun ahead
+  GradientPresence given;              // which tensors have one
 
   const std::vector<Group> configured;
   std::vector<Group> groups;  // as configured, times the factor that was set last
@@ -145,8 +176,24 @@ struct Session::Impl {
   RunFacts facts;                                                // for checkpoints
   Saver saver;
   // of the last step
-  bool open = false;         // not concluded yet
-  void* embedder = nullptr;  // the stream
+  bool open = false;                // not concluded yet
+  std::atomic<bool> begun = false;  // and its gradients are still to come ...
+  bool is_ahead = false;            // ... while it runs
+  std::mutex arriving;              // guards what ready() writes
+  std::vector<char> came;           // by tensor, of a step that is begun
+  std::vector<const float*> announced;
+  std::vector<std::shared_ptr<const void>> kept;  // until the step is done
+  std::function<void()> announce;                 // what is left; empty: nobody does
+  std::string fault;                              // of an announcement; "": none
+  bool closed = false;                            // step() has been called: nothing more is announced
+  bool told_why_not = false;                      // steps do not run ahead
+  void* embedder = nullptr;                       // the stream
+  Step now{};
+  float scale_of_step = 1;
+  Opening opening{};
+  double blocked = 0;           // in step(), seconds, until a step that ran ahead was done
+  double between = 0;           // begin() and step(), seconds so far
+  std::optional<Lap> backward;  // which is what the embedder does there
   Terms terms_of_step;
   std::vector<Group> groups_of_step;
   bool sync_of_step = false;
@@ -170,16 +217,7 @@ struct Session::Impl {
   Buffer no_gradient;                 // zeros, where the model gives none
   std::vector<const float*> bare;     // the gradients of a step that were handed over with their parameters
   std::vector<const float*> pointed;  // the gradients that the blocks point at
-  std::vector<double> block_squares;
-  struct Largest {
-    float magnitude = 0;  // of a gradient; infinite where one is not finite or too large
-    int64_t block = -1;   // the first that has it; -1: all are zero
-    void note(float found, int64_t in) {
-      if (found > magnitude || (found == magnitude && in < block)) *this = {found, in};
-    }
-  };
-  std::vector<Largest> worker_largest;
-  std::string ended;  // why the session can't go on; "" while it can
+  std::string ended;                  // why the session can't go on; "" while it can; written under `arriving`
 };
 
 // What checkpoints say of a run. Both live as long as the answer.
@@ -193,18 +231,41 @@ auto Session::Impl::guarded(F&& f) {
   try {
     return f();
   } catch (const std::exception& e) {
-    ended = e.what();
-    replicas.give_up();
+    {
+      const std::lock_guard lock(arriving);
+      ended = e.what();
+    }
     try {
       communicator.abort(ended);
     } catch (const Error&) {
       // the first error is the one to tell; the peers' own timeouts end their waits
     }
+    end_begun();  // nobody reads gradients any more, or writes
+    replicas.give_up();
     throw;
   }
 }
 
+template <class F>
+StepReport Session::Impl::timed(F&& rest) {
+  const double waited = is_ahead ? 0 : all_timings().wait;
+  double seconds = 0;
+  blocked = 0;
+  {
+    const Lap lap(seconds, {trace.get(), "step"});
+    try {
+      rest();
+    } catch (const Error& e) {
+      throw in_step(e);
+    }
+  }
+  registry.metrics().record(metrics.step_seconds, seconds);
+  registry.metrics().record(metrics.wait_seconds, is_ahead ? blocked : all_timings().wait - waited);
+  return report;
+}
+
 inline void Session::Impl::settled() {
+  require_not_begun("a call that needs the step's outcome");
   if (open && device) guarded([&] { settle(); });
 }
 

@@ -4,11 +4,11 @@
 #include <memory>
 #include <utility>
 
+#include "configuration/dense_order.hpp"
 #include "device/ready_memory.hpp"
 #include "onebit/manifest.hpp"
 #include "saving/restore.hpp"
 #include "saving/settings.hpp"
-#include "session/dense_order.hpp"
 #include "session/rehearsal.hpp"
 #include "session/session_impl.hpp"
 
@@ -134,15 +134,18 @@ void Session::Impl::require_before_freeze(int64_t number) const {
 }
 
 SaveReport Session::save(const std::filesystem::path& root, const SaveOptions& options) {
+  impl_->require_not_begun("save()");
   return value_of(impl_->guarded([&] { return impl_->save(root, options); }));
 }
 SaveReport Session::finish_save() {
+  impl_->require_not_begun("finish_save()");
   return value_of(impl_->guarded([&] {
     impl_->settle();
     return impl_->saver.finish(impl_->host_side());
   }));
 }
 LoadReport Session::load(const std::filesystem::path& folder, const LoadOptions& options) {
+  impl_->require_not_begun("load()");
   return value_of(impl_->guarded([&] { return impl_->load(folder, options); }));
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <limits>
 
 #include <spdlog/logger.h>
 #include <xxhash.h>
@@ -21,31 +20,22 @@ bool has_round(const Plan& plan, RoundKind kind) {
 }  // namespace
 
 StepReport Session::Impl::step(const std::vector<const float*>& gradients, void* stream) {
-  const double waited = all_timings().wait;
-  double seconds = 0;
-  {
-    if (trace) trace->enter(next_step);
-    const Lap lap(seconds, {trace.get(), "step"});
-    try {
-      take_step(gradients, stream);
-    } catch (const Error& e) {
-      throw in_step(e);
-    }
-  }
-  registry.metrics().record(metrics.step_seconds, seconds);
-  registry.metrics().record(metrics.wait_seconds, all_timings().wait - waited);
-  return report;
+  return timed([&] {
+    open_step(stream);
+    take_step(gradients);
+  });
 }
 
-void Session::Impl::take_step(const std::vector<const float*>& gradients, void* stream) {
+// All that comes before the gradients.
+void Session::Impl::open_step(void* stream) {
+  if (trace) trace->enter(next_step);
   if (at_anchor)
     throw Error(
         Code::invalid_argument,
-        "step() was called while an AtAnchor lives: the parameters are not this rank's own then; let it go out of scope");
+        "a step was begun while an AtAnchor lives: the parameters are not this rank's own then; let it go out of scope");
   settle();
   saver.commit(host_side());  // here, where ranks are sure to come in the same order as to collectives of the embedder
-  check(gradients);
-  const Step now = begun();
+  now = step_now();
   plan.clear();
   optimizer->plan(now, on_device ? on_device->host_totals() : totals(), plan);
   report = {};
@@ -58,8 +48,13 @@ void Session::Impl::take_step(const std::vector<const float*>& gradients, void* 
   groups_of_step = groups;
   sync_of_step = sync_requested;
   embedder = stream;
+  is_ahead = false;
+}
+
+void Session::Impl::take_step(const std::vector<const float*>& gradients) {
+  check(gradients);
   open = true;
-  on_device ? step_on_device(now, stream) : step_on_cpu(now);
+  on_device ? step_on_device() : step_on_cpu();
 }
 
 void Session::Impl::check(const std::vector<const float*>& gradients) {
@@ -71,10 +66,10 @@ void Session::Impl::check(const std::vector<const float*>& gradients) {
 void Session::Impl::find_absent() {
   const Lap lap(timings.checks);
   given.find_absent(ballots);
-  if (!on_device) show_absent();
+  if (!on_device) show_absent(given.absent().data());
 }
 
-Step Session::Impl::begun() {
+Step Session::Impl::step_now() {
   const onebit_group* const device_groups = on_device ? on_device->update_groups(groups) : nullptr;
   return {sizeof(Step),
           next_step,
@@ -89,28 +84,39 @@ Step Session::Impl::begun() {
 }
 
 // The same order of work in both, and the same verdict; here it is known before anything is written,
-void Session::Impl::step_on_cpu(const Step& now) {
-  ballots = vote(scanned());
-  const Verdict verdict = judge(ballots, terms_of_step);
-  find_absent();
-  const uint64_t* const absent = given.any_absent() ? given.absent().data() : nullptr;
-  if (same(ballots) && verdict.skip == 0)
-    work(now, {&verdict.gradient_scale, nullptr, absent, nullptr}, totals(), verdict.skip_tiles == 0);
+void Session::Impl::step_on_cpu() {
+  scan(static_cast<int64_t>(layout.blocks.size()));
+  const Verdict verdict = agreed();
+  if (same(ballots) && verdict.skip == 0) work(opening, totals(), verdict.skip_tiles == 0);
   conclude();
 }
 
-// and here every kernel asks for it.
-void Session::Impl::step_on_device(const Step& now, void* stream) {
-  device->follow(stream);
-  const Opening opening = on_device->open(said(), terms_of_step, given.bits(report.local), given.lacking(report.local));
-  work(now, opening, on_device->totals(), true);
-  on_device->report(exchange->vanished());
-  device->lead(stream);
+// After the agreement, where gradients have been scanned.
+Verdict Session::Impl::agreed() {
+  ballots = vote(scanned());
+  const Verdict verdict = judge(ballots, terms_of_step);
+  find_absent();
+  scale_of_step = verdict.gradient_scale;
+  opening = {&scale_of_step, nullptr, given.any_absent() ? given.absent().data() : nullptr, nullptr};
+  return verdict;
 }
 
-void Session::Impl::work(const Step& now, const Opening& opening, const Totals& whole, bool tiles) {
+// and here every kernel asks for it.
+void Session::Impl::step_on_device() {
+  device->follow(embedder);
+  work(on_device->open(said(), terms_of_step, given.bits(report.local), given.lacking(report.local)), on_device->totals(),
+       true);
+  on_device->report(exchange->vanished());
+  device->lead(embedder);
+}
+
+void Session::Impl::work(const Opening& with, const Totals& whole, bool tiles) {
   state.forget_partial_sums();
-  if (tiles) exchange->run(now, plan, opening);
+  if (tiles) exchange->run(now, plan, with);
+  second_pass(whole, tiles);
+}
+
+void Session::Impl::second_pass(const Totals& whole, bool tiles) {
   communicator.enter(Stage::other);  // whatever the embedder sends between steps belongs to no round
   optimizer->combine(now, whole);
   if (plan.apply && tiles) exchange->apply(plan);
@@ -212,15 +218,20 @@ void Session::Impl::point_at(const std::vector<const float*>& gradients) {
   int64_t first_changed = static_cast<int64_t>(layout.blocks.size()), end_changed = 0;
   for (size_t t = 0; t < count; ++t) {
     if (gradients[t] == pointed[t]) continue;
-    for (int64_t b = layout.first_block[t]; b < layout.first_block[t + 1]; ++b) {
-      onebit_block& block = layout.blocks[static_cast<size_t>(b)];
-      block.gradient = gradients[t] != nullptr ? gradients[t] + block.first : no_gradient.as<float>();
-    }
+    point_at(t, gradients[t]);
     first_changed = std::min(first_changed, layout.first_block[t]);
     end_changed = std::max(end_changed, layout.first_block[t + 1]);
-    pointed[t] = gradients[t];
   }
   if (on_device) on_device->update_blocks(static_cast<size_t>(first_changed), static_cast<size_t>(end_changed));
+}
+
+void Session::Impl::point_at(size_t tensor, const float* gradient) {
+  if (gradient == pointed[tensor]) return;
+  for (int64_t b = layout.first_block[tensor]; b < layout.first_block[tensor + 1]; ++b) {
+    onebit_block& block = layout.blocks[static_cast<size_t>(b)];
+    block.gradient = gradient != nullptr ? gradient + block.first : no_gradient.as<float>();
+  }
+  pointed[tensor] = gradient;
 }
 
 // What a rank says before it has looked at its gradients.
@@ -236,24 +247,16 @@ Ballot Session::Impl::said() const {
 
 Terms Session::Impl::terms() const { return {gradient_scale, clip_norm, report.local ? 1 : 0}; }
 
-// The one pass over the gradients.
-Ballot Session::Impl::scanned() {
+// The one pass over the gradients, of the first blocks; the others' were looked at as they came.
+void Session::Impl::scan(int64_t blocks) {
   const Lap lap(timings.scan, {trace.get(), "scan"});
-  const bool squares = clip_norm > 0;
-  std::fill(worker_largest.begin(), worker_largest.end(), Largest());
-  workers.run(static_cast<int64_t>(layout.blocks.size()), [&](int worker, int64_t b) {
-    const onebit_block& block = layout.blocks[static_cast<size_t>(b)];
-    const GradientScan found = scan_gradient(block.gradient, block.count, squares);
-    worker_largest[static_cast<size_t>(worker)].note(found.finite ? found.largest : std::numeric_limits<float>::infinity(), b);
-    block_squares[static_cast<size_t>(b)] = found.squares;
-  });
+  if (!is_ahead) scanner.begin(clip_norm > 0);
+  workers.run(blocks, [&](int worker, int64_t b) { scanner.scan(worker, b); });
+}
+
+Ballot Session::Impl::scanned() {
   Ballot own = said();
-  Largest all;
-  for (const Largest& largest : worker_largest) all.note(largest.magnitude, largest.block);
-  own.largest = all.magnitude;
-  if (all.block >= 0) own.flags |= tensor_flags(layout.blocks[static_cast<size_t>(all.block)].tensor);
-  if (std::isinf(own.largest)) own.flags |= ballot_not_finite;
-  own.squares = sum_by_lanes(block_squares.data(), static_cast<int64_t>(block_squares.size()));
+  scanner.tell(own);
   return own;
 }
 
@@ -289,7 +292,8 @@ uint64_t Session::Impl::plan_hash() const {
     const int32_t words[] = {static_cast<int32_t>(round.kind), static_cast<int32_t>(round.of), round.retain ? 1 : 0};
     hash = XXH64(words, sizeof words, hash);
   }
-  const int32_t words[] = {plan.apply ? 1 : 0, plan.reset_error ? 1 : 0, plan.freezes ? 1 : 0, sync_of_step ? 1 : 0};
+  const int32_t words[] = {plan.apply ? 1 : 0, plan.reset_error ? 1 : 0, plan.freezes ? 1 : 0, sync_of_step ? 1 : 0,
+                           is_ahead ? 1 : 0};
   hash = XXH64(words, sizeof words, hash);
   const uint64_t before[] = {static_cast<uint64_t>(local_steps), local_hash};
   return local_steps > 0 ? XXH64(before, sizeof before, hash) : hash;

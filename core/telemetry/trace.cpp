@@ -69,11 +69,11 @@ Trace::~Trace() {
 }
 
 void Trace::own(std::string_view name, int64_t begin_ns, int64_t end_ns, int64_t bucket) {
-  keep({begin_ns, end_ns, step_, bucket, true, {}}, name);
+  keep({begin_ns, end_ns, step_, bucket, std::this_thread::get_id() == exchanging_.load() ? 1 : 0, {}}, name);
 }
 
 void Trace::plugin(std::string_view name, int64_t begin_ns, int64_t end_ns) {
-  keep({begin_ns, std::max(begin_ns, end_ns), 0, -1, false, {}}, name);
+  keep({begin_ns, std::max(begin_ns, end_ns), 0, -1, -1, {}}, name);
 }
 
 void Trace::keep(Span span, std::string_view name) {
@@ -97,22 +97,25 @@ void Trace::put(const std::string& text) {
 void Trace::write() {
   put("[\n" + text_of(label("process_name", rank_, 0, "name", "rank " + std::to_string(rank_))));
   put(",\n" + text_of(label("thread_name", rank_, 0, "name", "steps")));
+  const std::vector<Span> spans = in_order();
+  if (std::any_of(spans.begin(), spans.end(), [](const Span& span) { return span.lane == 1; }))
+    put(",\n" + text_of(label("thread_name", rank_, 1, "name", "exchange")));
   if (count_ > ring_.size())
     put(",\n" + text_of(label("process_labels", rank_, 0, "labels",
                               "the last " + std::to_string(ring_.size()) + " of " + std::to_string(count_) + " spans")));
   std::vector<int64_t> lane_ends;
-  for (const Span& span : in_order()) {
-    if (span.own) {
-      write_span(span, 0);
+  for (const Span& span : spans) {
+    if (span.lane >= 0) {
+      write_span(span, span.lane);
       continue;
     }
     const auto free = std::find_if(lane_ends.begin(), lane_ends.end(), [&](int64_t end) { return end <= span.begin; });
-    const auto lane = free - lane_ends.begin() + 1;
+    const auto lane = free - lane_ends.begin() + 2;
     if (free == lane_ends.end()) {
       lane_ends.push_back(0);
-      put(",\n" + text_of(label("thread_name", rank_, lane, "name", "plugins " + std::to_string(lane))));
+      put(",\n" + text_of(label("thread_name", rank_, lane, "name", "plugins " + std::to_string(lane - 1))));
     }
-    lane_ends[static_cast<size_t>(lane - 1)] = span.end;
+    lane_ends[static_cast<size_t>(lane - 2)] = span.end;
     write_span(span, lane);
   }
   put("\n]\n");
@@ -120,12 +123,12 @@ void Trace::write() {
 }
 
 void Trace::write_span(const Span& span, int64_t lane) {
-  nlohmann::ordered_json event = {{"ph", "X"}, {"name", span.name}, {"cat", span.own ? "session" : "plugin"}};
+  nlohmann::ordered_json event = {{"ph", "X"}, {"name", span.name}, {"cat", span.lane >= 0 ? "session" : "plugin"}};
   event["pid"] = rank_;
   event["tid"] = lane;
   event["ts"] = static_cast<double>(span.begin) / 1e3;
   event["dur"] = static_cast<double>(span.end - span.begin) / 1e3;
-  if (span.own) event["args"]["step"] = span.step;
+  if (span.lane >= 0) event["args"]["step"] = span.step;
   if (span.bucket >= 0) event["args"]["bucket"] = span.bucket;
   put(",\n" + text_of(event));
 }

@@ -6,6 +6,7 @@
 // Plugins report to the process: where several ranks live in one, each of their traces has what any plugin reported.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -13,6 +14,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 namespace spdlog {
@@ -48,9 +50,11 @@ class Trace {
 
   static std::filesystem::path file_of(const std::filesystem::path& file, int rank);
 
-  // The step that what follows belongs to. The session's thread.
+  // The step that what follows belongs to.
   void enter(int64_t step) { step_ = step; }
-  // Nanoseconds of the steady clock; bucket < 0: none. The session's thread.
+  // What this thread tells from now on has a lane of its own.
+  void exchange_here() { exchanging_ = std::this_thread::get_id(); }
+  // Nanoseconds of the steady clock; bucket < 0: none. One thread of the session at a time.
   void own(std::string_view name, int64_t begin_ns, int64_t end_ns, int64_t bucket);
   // Any thread.
   void plugin(std::string_view name, int64_t begin_ns, int64_t end_ns);
@@ -58,7 +62,7 @@ class Trace {
  private:
   struct Span {
     int64_t begin, end, step, bucket;
-    bool own;
+    int64_t lane;   // 0: of whoever steps, 1: of the session's own thread, which exchanges ahead; -1: of plugins
     char name[63];  // cut off where longer
   };
   void keep(Span span, std::string_view name);
@@ -72,6 +76,7 @@ class Trace {
   const std::shared_ptr<spdlog::logger> logger_;  // NULL: nobody is told
   const int rank_;
   int64_t step_ = 0;
+  std::atomic<std::thread::id> exchanging_{};  // none
   std::ofstream out_;
   int trouble_ = 0;  // errno of the first write that failed
   std::mutex mutex_;

@@ -8,8 +8,8 @@
 
 #include "command/loading.hpp"
 #include "command/output.hpp"
+#include "models/models.hpp"
 #include "training/checkpoint_schema.hpp"
-#include "training/models.hpp"
 #include "training/summary.hpp"
 #include "training/train_schema.hpp"
 
@@ -30,6 +30,9 @@ std::string cost_text(const Cost& cost, const std::string& model, int64_t ranks)
           cost.compressed_local_traffic);
   if (cost.has_compressed_stage && !compressed) text += fmt::format("#   nothing is compressed: {}\n", kWhyNothingCompressed);
   text += fmt::format("#   {:<18} state {:>6.2f} bytes a parameter\n", "at the most:", cost.peak_state);
+  if (cost.overlap_state > 0)
+    text += fmt::format("#   {:<18} state {:>6.2f} bytes a parameter more, and a second agreement (session.overlap)\n",
+                        "sent in backward:", cost.overlap_state);
   text += fmt::format("#   {:<18} {} bytes a step and rank\n", "agreement:", cost.agreement_traffic);
   return text + fmt::format("#   {:<18} {} bytes, of which a rank writes, and copies with checkpoint.async, at most {}\n",
                             "a checkpoint:", cost.checkpoint, cost.checkpoint_of_rank);

@@ -182,7 +182,7 @@ Table comparison_of(const std::vector<RunFigures>& runs) {
   rows.add("  fewer than fp32 in that stage",
            [](const auto& r) { return r.compressed_bits ? ratio_text(kDenseBits / *r.compressed_bits) : kNone; });
   add_rates(rows);
-  rows.add("ms a step: compute + codec + waiting", [](const auto&) { return std::string(); });
+  rows.add("ms a step: compute + codec + waiting, partly at a time", [](const auto&) { return std::string(); });
   rows.add("  in the dense stage", [](const auto& r) { return step_text(r.dense_step); });
   rows.add("  in the compressed stage", [](const auto& r) { return step_text(r.compressed_step); });
   rows.add_if([](const auto& r) { return r.local_step.has_value(); }, "  in local steps",

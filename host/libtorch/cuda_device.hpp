@@ -13,8 +13,8 @@
 #endif
 
 #include "libtorch/telling.hpp"
+#include "models/models.hpp"
 #include "onebit/error.hpp"
-#include "training/models.hpp"
 
 namespace onebit::host {
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "libtorch/nets.hpp"
-#include "training/model_sizes.hpp"
+#include "models/model_sizes.hpp"
 
 namespace onebit::host::gpt {
 

@@ -6,9 +6,9 @@
 #include <filesystem>
 #include <string>
 
+#include "models/models.hpp"
 #include "onebit/error.hpp"
 #include "onebit/registry.hpp"
-#include "training/models.hpp"
 
 namespace onebit::host {
 namespace {

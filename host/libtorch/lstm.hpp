@@ -8,7 +8,7 @@
 #include <tuple>
 
 #include "libtorch/nets.hpp"
-#include "training/model_sizes.hpp"
+#include "models/model_sizes.hpp"
 
 namespace onebit::host::lstm {
 

@@ -5,6 +5,11 @@
 
 #include <torch/torch.h>
 
+#include <string>
+#include <vector>
+
+#include "models/model_sizes.hpp"
+
 namespace onebit::host {
 
 struct Net : torch::nn::Module {
@@ -44,6 +49,24 @@ struct Mlp final : Net {
   torch::nn::Linear fc1{28 * 28, 4096};
   torch::nn::Linear fc2{4096, 5200};
   torch::nn::Linear fc3{5200, 10};
+};
+
+// 24.9 million parameters in 14 layers, none of which has more than a twelfth of them: gradients come bit by bit.
+struct MlpDeep final : Net {
+  MlpDeep() {
+    int64_t from = 28 * 28;
+    for (int layer = 1; layer <= mlp_deep::kLayers; ++layer) {
+      const int64_t to = layer < mlp_deep::kLayers ? mlp_deep::kWidth : 10;
+      layers.emplace_back(register_module("fc" + std::to_string(layer), torch::nn::Linear(from, to)));
+      from = to;
+    }
+  }
+  torch::Tensor forward(const torch::Tensor& images) override {
+    torch::Tensor x = layers.front()(images.flatten(1));
+    for (size_t k = 1; k < layers.size(); ++k) x = layers[k](torch::relu(x));
+    return x;
+  }
+  std::vector<torch::nn::Linear> layers;
 };
 
 }  // namespace onebit::host

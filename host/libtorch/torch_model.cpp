@@ -13,15 +13,17 @@
 #include "libtorch/nets.hpp"
 #include "libtorch/resnet.hpp"
 #include "libtorch/telling.hpp"
+#include "models/models.hpp"
+#include "onebit/data_parallel.hpp"
 #include "onebit/error.hpp"
 #include "onebit/torch.hpp"
-#include "training/models.hpp"
 
 namespace onebit::host {
 namespace {
 
 std::unique_ptr<Net> net_of(const std::string& model) {
   if (model == "mlp") return std::make_unique<Mlp>();
+  if (model == "mlp_deep") return std::make_unique<MlpDeep>();
   if (model == "gpt") return std::make_unique<gpt::Gpt>();
   if (model == "lstm") return std::make_unique<lstm::Lstm>();
   if (model == "resnet") return std::make_unique<resnet::Resnet>();
@@ -61,8 +63,21 @@ class TorchModel final : public Model {
     telling([&] { tensor(index).copy_(on_cpu(const_cast<float*>(values), index)); });
   }
   void set_label_smoothing(double share) override { label_smoothing_ = share; }
-  double learn(const Batch& batch, bool add) override {
+  std::shared_ptr<void> attach(Session& session) override {
+    const auto made = telling([&] { return std::make_shared<DataParallel>(*net_, session); });
+    parallel_ = made;
+    return made;
+  }
+  StepReport step(Session& session) override {
+    if (parallel_.expired()) return Model::step(session);
     const auto working = work();
+    return telling([&] { return session.step(); });
+  }
+  double learn(const Batch& batch, bool add, bool more) override {
+    const auto working = work();
+    const std::shared_ptr<DataParallel> parallel = parallel_.lock();
+    std::optional<DataParallel::NoSync> held_back;
+    if (parallel && more) held_back.emplace(*parallel);
     return telling([&] {
       if (!add) net_->zero_grad();
       const torch::Tensor loss = loss_of(net_->forward(inputs(batch)), targets(batch));
@@ -124,6 +139,7 @@ class TorchModel final : public Model {
   void* stream_ = nullptr;
   std::unique_ptr<Net> net_;
   double label_smoothing_ = 0;
+  std::weak_ptr<DataParallel> parallel_;
   std::optional<ModelGradients> gradients_;  // of the last pass
 };
 

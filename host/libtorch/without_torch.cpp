@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What `onebit train` says in a build without libtorch.
+#include "models/models.hpp"
 #include "onebit/error.hpp"
-#include "training/models.hpp"
 
 namespace onebit::host {
 

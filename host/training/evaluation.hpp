@@ -8,8 +8,8 @@
 #include <string>
 
 #include "data_sets/data_set.hpp"
+#include "models/models.hpp"
 #include "onebit/session.hpp"
-#include "training/models.hpp"
 
 namespace onebit::host {
 

@@ -5,7 +5,7 @@
 
 #include <filesystem>
 
-#include "training/models.hpp"
+#include "models/models.hpp"
 
 namespace onebit::host {
 

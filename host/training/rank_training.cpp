@@ -30,6 +30,7 @@ RankTraining::RankTraining(const TrainSettings& settings, const CheckpointPlan& 
       model_(model),
       session_(session),
       log_(log),
+      attached_(model.attach(session)),
       feed_(data.train->feed()),
       evaluation_(data, model, session),
       checkpoints_(checkpoints, session, log),
@@ -163,9 +164,6 @@ void RankTraining::end_early(bool told) {
 }
 
 void RankTraining::step(int64_t step_of_epoch) {
-  const Stopwatch::Clock::time_point began = Stopwatch::Clock::now();
-  const double loss = learn(step_of_epoch);
-  const Stopwatch::Clock::time_point learned = Stopwatch::Clock::now();
   // By the data that lies behind: a skipped step has used its data, and its place in the schedule. Part of a run may have been
   // steps on another number of ranks.
   const int64_t all = dealing_.steps_per_epoch() * settings_.epochs,
@@ -173,7 +171,10 @@ void RankTraining::step(int64_t step_of_epoch) {
   session_.set_learning_rate_factor(learning_rate_share(settings_.schedule, behind, all));
   // What local steps have learnt becomes part of the outcome.
   if (run_.epoch + 1 == settings_.epochs && step_of_epoch + 1 == dealing_.steps_left()) session_.request_sync();
-  session_.step(model_.gradients(), model_.stream());
+  const Stopwatch::Clock::time_point began = Stopwatch::Clock::now();
+  const double loss = learn(step_of_epoch);
+  const Stopwatch::Clock::time_point learned = Stopwatch::Clock::now();
+  model_.step(session_);
   const StepReport report = session_.settle();
   timings_.add(report, Stopwatch::between(began, learned), Stopwatch::between(began, Stopwatch::Clock::now()),
                session_.timings());
@@ -185,7 +186,8 @@ void RankTraining::step(int64_t step_of_epoch) {
 double RankTraining::learn(int64_t step_of_epoch) {
   double sum = 0;
   for (int64_t micro = 0; micro < settings_.accumulate; ++micro)
-    sum += model_.learn(feed_->take(dealing_.micro_batch(step_of_epoch, micro, session_.rank())), micro > 0);
+    sum += model_.learn(feed_->take(dealing_.micro_batch(step_of_epoch, micro, session_.rank())), micro > 0,
+                        micro + 1 < settings_.accumulate);
   return sum / static_cast<double>(settings_.accumulate);
 }
 

@@ -8,10 +8,10 @@
 #include <string>
 
 #include "data_sets/data_set.hpp"
+#include "models/models.hpp"
 #include "onebit/session.hpp"
 #include "training/dealing.hpp"
 #include "training/evaluation.hpp"
-#include "training/models.hpp"
 #include "training/run_checkpoints.hpp"
 #include "training/run_place.hpp"
 #include "training/stage_timings.hpp"
@@ -71,6 +71,7 @@ class RankTraining {
   Model& model_;
   Session& session_;
   TrainLog* log_;
+  const std::shared_ptr<void> attached_;  // the model to the session
   const std::unique_ptr<Feed> feed_;
   Evaluation evaluation_;
   RunCheckpoints checkpoints_;

@@ -15,7 +15,7 @@ inline constexpr const char *kDense = "dense", *kCompressed = "compressed", *kLo
 struct StageTimings {
   int64_t steps = 0;
   double compute = 0;  // batches, forward and backward
-  Timings session;     // what the session did with the gradients
+  Timings session;     // what the session did with the gradients; with session.overlap partly during backward
   double step = 0;     // all of it, by the clock on the wall
 
   double codec() const { return session.scan + session.send + session.serve + session.receive; }

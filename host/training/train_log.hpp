@@ -8,8 +8,8 @@
 #include <optional>
 #include <string>
 
+#include "models/models.hpp"
 #include "training/evaluation.hpp"
-#include "training/models.hpp"
 #include "training/progress.hpp"
 #include "training/run_folder.hpp"
 #include "training/run_place.hpp"

@@ -6,9 +6,9 @@
 #include <string_view>
 
 #include "launch/ranks.hpp"
+#include "models/models.hpp"
 #include "onebit/error.hpp"
 #include "onebit/options.hpp"
-#include "training/models.hpp"
 
 namespace onebit::host {
 namespace {
@@ -27,14 +27,16 @@ Schedule schedule_of(const Options& options) {
 std::vector<const onebit_schema*> train_schema() {
   static const onebit_schema schemas[] = {
       text_option(
-          "model", "\"cnn\"", "cnn|mlp|resnet|gpt|lstm",
+          "model", "\"cnn\"", "cnn|mlp|mlp_deep|resnet|gpt|lstm",
           "model. cnn: two 3x3 convolutions (16 and 32 channels), two linear layers (64 and 10 outputs); mlp: multilayer "
-          "perceptron, 784-4096-5200-10 with ReLU, 24.6 million parameters; resnet: residual network with batch normalisation, "
+          "perceptron, 784-4096-5200-10 with ReLU, 24.6 million parameters; mlp_deep: 784, 13 layers of 1408, 10, 24.9 million "
+          "parameters; resnet: residual network with batch normalisation, "
           "9 convolutions, 78 thousand parameters; gpt: character-level transformer, 4 layers of width 256, 3.2 million "
           "parameters; lstm: word-level recurrent network, 16,384 words, 2.1 million parameters"),
-      text_option("data", "\"fashion_mnist\"", "fashion_mnist|fortunes|fortunes_late",
-                  "data set: fashion_mnist, images, for cnn, mlp and resnet; fortunes, English text, for gpt and lstm; "
-                  "fortunes_late, the same with capital letters in the second half of the epochs alone, for gpt"),
+      text_option(
+          "data", "\"fashion_mnist\"", "fashion_mnist|fortunes|fortunes_late",
+          "data set: fashion_mnist, images, for cnn, mlp, mlp_deep and resnet; fortunes, English text, for gpt and lstm; "
+          "fortunes_late, the same with capital letters in the second half of the epochs alone, for gpt"),
       text_option("data_folder", "\"\"", "",
                   "folder with the files of the data set, relative to this file; \"\": that of the Debian package"),
       integer_option(

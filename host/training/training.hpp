@@ -9,9 +9,9 @@
 
 #include "data_sets/data_set.hpp"
 #include "launch/ranks.hpp"
+#include "models/models.hpp"
 #include "onebit/configuration.hpp"
 #include "onebit/registry.hpp"
-#include "training/models.hpp"
 #include "training/run_checkpoints.hpp"
 #include "training/summary.hpp"
 #include "training/train_log.hpp"

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "onebit/manifest.hpp"
+#include "onebit/parameter.hpp"
 #include "onebit/registry.hpp"
 
 namespace onebit {
@@ -60,5 +61,17 @@ struct Configuration {
   // The whole, as a manifest that gives the same configuration wherever it lies. with_help: each option's meaning above it.
   std::string to_toml(bool with_help = false) const;
 };
+
+// What `dense` and the groups of [optimizer] make of a tensor.
+struct TensorRole {
+  int64_t group = 0;    // counted from 1 as in the manifest; 0: the optimizer's own lr and weight_decay
+  bool exempt = false;  // from compression
+};
+// By tensor. Throws Error(invalid_argument) for a pattern that matches none of them, with the names that are nearest.
+std::vector<TensorRole> roles_of(const Configuration& configuration, const std::vector<Parameter>& parameters);
+
+// The schemas of the tables [session] and [exchange]; that of [plugins] is in registry.hpp.
+std::vector<const onebit_schema*> session_schema();
+std::vector<const onebit_schema*> exchange_schema();
 
 }  // namespace onebit

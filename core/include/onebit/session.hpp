@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -20,48 +21,11 @@
 #include "onebit/checkpoint.hpp"
 #include "onebit/communicator.hpp"
 #include "onebit/configuration.hpp"
+#include "onebit/parameter.hpp"
 #include "onebit/registry.hpp"
 #include "onebit/timings.hpp"
 
 namespace onebit {
-
-// A tensor of the model: fp32 in the memory of session.device, owned by the embedder, alive and in place as long as the
-// session, unless every step is told where it is (ModelGradients). Memory belongs to one parameter of one session: overlaps are
-// refused.
-struct Parameter {
-  std::string name;
-  std::vector<int64_t> shape;
-  float* data = nullptr;
-  // In elements; empty: row by row. Other strides must leave neither gap nor overlap: such a tensor (channels last, transposed)
-  // is taken in the order of its memory, which is the same on every rank, and so are its gradients.
-  std::vector<int64_t> strides = {};
-  onebit_device device = {0, 0};   // where data is; type 0: the embedder vouches for it
-  const void* identity = nullptr;  // the object that stays where its memory changes; NULL: the name will do
-  // Keeps data, and what identity points at, as long as the session uses them; NULL: the embedder does.
-  std::shared_ptr<const void> memory = {};
-};
-
-// A gradient, and which parameter it is of, as that is now.
-struct Gradient {
-  const float* data = nullptr;  // in the order of the parameter's memory, read-only; NULL: there is none
-  Parameter parameter;
-  std::shared_ptr<const void> memory = {};  // keeps data alive as long as this lives; NULL: the embedder does
-  // NOLINTNEXTLINE(google-explicit-constructor): it stands for its data
-  operator const float*() const { return data; }
-};
-
-// Of all parameters, in their order: what onebit/torch.hpp makes of a module at every step. Converts to bare pointers.
-class ModelGradients : public std::vector<Gradient> {
- public:
-  explicit ModelGradients(std::vector<Gradient> gradients) : vector(std::move(gradients)) {}
-  // They are good as long as this lives, which keeps sums of gradients of tensors that share memory.
-  // NOLINTNEXTLINE(google-explicit-constructor): it stands for bare pointers
-  operator std::vector<const float*>() const& { return std::vector<const float*>(begin(), end()); }
-  operator std::vector<const float*>() && = delete;
-  friend bool operator==(const ModelGradients& a, const std::vector<const float*>& b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end());
-  }
-};
 
 struct StepReport {
   int64_t number = 0;         // this step's; a skipped step's number is used again
@@ -78,7 +42,8 @@ struct StepReport {
 };
 
 // Bytes this rank handed to the communicator for other ranks, and the steps they belong to. All bytes of a step that has a
-// compressed round are compressed_bytes, also those of a dense round beside it (optimizer.refresh).
+// compressed round are compressed_bytes, also those of a dense round beside it (optimizer.refresh). What was sent of a step
+// before ranks found that they must skip it (session.overlap) is other_bytes.
 struct Traffic {
   uint64_t dense_bytes = 0, compressed_bytes = 0, agreement_bytes = 0, other_bytes = 0;
   int sharers = 1;           // ranks of a machine, which share what it sends, with "hierarchical"; 1 with "flat"
@@ -137,6 +102,32 @@ class Session {
   // names it. Another name, shape, order or device is an error that names it, and so is another object at another address.
   StepReport step(const ModelGradients& gradients, void* stream = nullptr);
   StepReport settle();
+
+  // A step in parts, by which gradients travel while others are still being computed (session.overlap):
+  //
+  //   session.begin();
+  //   for each parameter, in any order, from any thread:  session.ready(index, gradient);
+  //   session.step();
+  //
+  // gradient: as for step(gradients); it stays as it is until step() returns, and the session keeps `memory` as long. What is
+  // not announced, this rank has no gradient of. step() waits for the rest of the exchange, and then the step is the same, to
+  // the bit, as by step(gradients). Between begin() and step() a thread of the session runs the exchange: nothing else may be
+  // asked of the session, and no collective run on its communicator; what is asked all the same throws Error(invalid_argument),
+  // and the step goes on. Where that cannot be (clip_norm, one rank, one bucket, CUDA, hierarchical topology, scales of whole
+  // buckets), the exchange begins in step(), and with several ranks the log says so once. Collective as step(gradients) is: all
+  // ranks begin a step, or none. Errors are step()'s. An exception thrown between begin() and step() that is not from here
+  // leaves the step begun: end the session then, which ends it on all ranks.
+  void begin(void* stream = nullptr);
+  // Compares the parameters with what the session knows, as step(ModelGradients) does; gradients in it are not looked at.
+  void begin(const ModelGradients& parameters, void* stream = nullptr);
+  // Throws Error(invalid_argument) that names the parameter where it was announced before in this step: the step can't be
+  // finished then.
+  void ready(size_t parameter, const float* gradient, std::shared_ptr<const void> memory = nullptr);
+  StepReport step();
+  bool begun() const;  // between begin() and step(); any thread
+  // From now on step() calls this first, which may begin the step, and announces what has not been; NULL: nothing. For whoever
+  // is told of gradients by hooks. Throws Error(invalid_argument) where somebody else's is there.
+  void on_step(std::function<void()> announce);
 
   int rank() const;
   int size() const;
@@ -197,14 +188,6 @@ class Session {
   std::unique_ptr<Impl> impl_;
 };
 
-// What `dense` and the groups of [optimizer] make of a tensor.
-struct TensorRole {
-  int64_t group = 0;    // counted from 1 as in the manifest; 0: the optimizer's own lr and weight_decay
-  bool exempt = false;  // from compression
-};
-// By tensor. Throws Error(invalid_argument) for a pattern that matches none of them, with the names that are nearest.
-std::vector<TensorRole> roles_of(const Configuration& configuration, const std::vector<Parameter>& parameters);
-
 // What a configuration costs for a model, without running it: bytes of state a parameter by stage, bytes sent a step and rank.
 struct Cost {
   int64_t parameters = 0;
@@ -212,6 +195,10 @@ struct Cost {
   double dense_state = 0, compressed_state = 0, peak_state = 0;    // bytes a parameter, worst rank
   uint64_t dense_traffic = 0, compressed_traffic = 0;              // bytes a step and rank; agreement apart
   uint64_t dense_local_traffic = 0, compressed_local_traffic = 0;  // the part inside a machine, with "hierarchical"
+  // Bytes a parameter that steps by begin() hold beside these, at most: errors in two places, and means that wait for the
+  // agreement. Such a step has two agreements. 0: no step can begin before its gradients are there, or session.overlap is
+  // false.
+  double overlap_state = 0;
   uint64_t agreement_traffic = 0;
   // Bytes of a checkpoint, in the stage in which it has more, but for headers and the record; and what of these the rank writes
   // that writes most.
@@ -221,9 +208,5 @@ struct Cost {
 // machines: that the ranks are spread over, where exchange.topology is "hierarchical"; 0: each rank has its own.
 Cost cost_of(const Registry& registry, const Configuration& configuration, const std::vector<Parameter>& parameters, int ranks,
              int machines = 0);
-
-// The schemas of the tables [session] and [exchange]; that of [plugins] is in registry.hpp.
-std::vector<const onebit_schema*> session_schema();
-std::vector<const onebit_schema*> exchange_schema();
 
 }  // namespace onebit

@@ -118,22 +118,25 @@ inline torch::Tensor gradient_of(const torch::Tensor& parameter, const std::stri
   return gradient;
 }
 
-// Of a tied parameter: the sum of what its tensors have.
-inline Gradient gradient_of(const Trainable& trainable) {
-  Gradient made;
-  const torch::Tensor& first = trainable.tensors.front();
-  made.parameter = parameter_of(first, trainable.name, first.device());
+// The gradient; of a tied parameter the sum of what its tensors have. Undefined where there is none.
+inline torch::Tensor sum_of(const Trainable& trainable) {
   torch::Tensor sum;
-  bool added = false;
   for (const torch::Tensor& tensor : trainable.tensors) {
     const torch::Tensor gradient = gradient_of(tensor, trainable.name);
     if (!gradient.defined()) continue;
     const torch::NoGradGuard no_gradients;
-    added = added || sum.defined();
     sum = sum.defined() ? sum + gradient : gradient;
   }
+  return sum;
+}
+
+inline Gradient gradient_of(const Trainable& trainable) {
+  Gradient made;
+  const torch::Tensor& first = trainable.tensors.front();
+  made.parameter = parameter_of(first, trainable.name, first.device());
+  const torch::Tensor sum = sum_of(trainable);
   if (sum.defined()) made.data = sum.data_ptr<float>();
-  if (added) made.memory = std::make_shared<const torch::Tensor>(sum);
+  if (sum.defined() && trainable.tensors.size() > 1) made.memory = std::make_shared<const torch::Tensor>(sum);
   return made;
 }
 

@@ -118,6 +118,8 @@ inline void send_buffers(const Buffers& buffers, Communicator& communicator) {
 // pass, as DDP's broadcast_buffers does. Throws Error(state_mismatch) by name where ranks have other buffers; the session has
 // ended then.
 inline void broadcast_buffers(const torch::nn::Module& module, Session& session) {
+  if (session.begun())
+    throw Error(Code::invalid_argument, "broadcast_buffers() came between backward() and step(), while gradients are sent");
   Communicator& communicator = session.communicator();
   try {
     const detail::Buffers buffers = detail::buffers_of(module);

@@ -392,7 +392,9 @@ enum { ONEBIT_PLAN_FREEZES = 1 };
    ABSENT (since 1.1): of this step only, in blocks and totals: no rank has a gradient of it (in a local step: this rank has
    none), so that everything of it stays as it is. Consume and apply do not get its blocks (on CUDA their count is 0 in
    device_blocks), except where the plan freezes; nor does produce, except where this round's mean is the first to be kept, when
-   the message is what that mean would be without this step. Combine leaves its numbers as they are. */
+   the message is what that mean would be without this step, and where messages are sent before ranks agree which tensors are
+   absent (session.overlap): produce then gets blocks of such tensors without the flag, with zeros for a gradient, and nobody
+   uses the message. Combine leaves its numbers as they are. */
 enum { ONEBIT_TENSOR_DENSE = 1, ONEBIT_TENSOR_ABSENT = 2 };
 typedef struct onebit_tensor_info {
   uint64_t struct_size;

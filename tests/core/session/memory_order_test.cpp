@@ -2,7 +2,7 @@
 // Tensors that are not row by row in memory: dense ones are taken in the order of their memory, which ranks must share.
 #include <doctest/doctest.h>
 
-#include "session/dense_order.hpp"
+#include "configuration/dense_order.hpp"
 #include "support/gradients.hpp"
 #include "support/sessions.hpp"
 

@@ -150,9 +150,30 @@ TEST_CASE("what plugins report is laid in lanes, so that spans at the same time 
   for (const json& span : spans_of(json::parse(contents_of(folder / "t.rank7.json"))))
     found.push_back(span["name"].get<std::string>() + " " + span["cat"].get<std::string>() + " " + span["tid"].dump() + " " +
                     span["ts"].dump() + " " + span["dur"].dump());
-  CHECK(found == std::vector<std::string>{"send session 0 1.0 4.0", "to rank 1 plugin 1 2.0 7.0",
-                                          "to rank \"2\" \xef\xbf\xbd plugin 2 3.0 1.0", "to rank 3 plugin 2 4.0 4.0",
-                                          "to rank 1 plugin 1 9.0 0.5"});
+  CHECK(found == std::vector<std::string>{"send session 0 1.0 4.0", "to rank 1 plugin 2 2.0 7.0",
+                                          "to rank \"2\" \xef\xbf\xbd plugin 3 3.0 1.0", "to rank 3 plugin 3 4.0 4.0",
+                                          "to rank 1 plugin 2 9.0 0.5"});
+}
+
+TEST_CASE("what is exchanged while gradients are computed has a lane of its own") {
+  const ScratchFolder folder;
+  run_sessions(2, with_trace(folder), model, [](Rank rank) {
+    for (int64_t step = 1; step <= 4; ++step) {
+      const Tensors gradients = noisy(model, step, rank.number);
+      rank.session.begin();
+      for (size_t t = 0; t < gradients.size(); ++t) rank.session.ready(t, gradients[t].data());
+      rank.session.step();
+    }
+  });
+  for (const int rank : {0, 1}) {
+    const json events = traced(folder, rank);
+    CHECK(events[2]["args"]["name"] == "exchange");
+    std::map<std::string, int64_t> lanes;  // of the last step
+    for (const json& span : spans_of(events))
+      if (span["args"]["step"] == 4) lanes[span["name"]] = span["tid"];
+    for (const char* name : {"backward", "step"}) CHECK(lanes[name] == 0);
+    for (const char* name : {"send", "serve", "receive"}) CHECK(lanes[name] == 1);
+  }
 }
 
 TEST_CASE("a trace that can't be written whole is told, with the reason") {

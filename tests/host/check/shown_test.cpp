@@ -13,13 +13,13 @@
 
 #include "manifest/name_pattern.hpp"
 #include "manifest/toml_reader.hpp"
+#include "models/models.hpp"
 #include "onebit/configuration.hpp"
 #include "onebit/session.hpp"
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/sessions.hpp"
 #include "training/checkpoint_schema.hpp"
-#include "training/models.hpp"
 #include "training/train_schema.hpp"
 
 namespace {

@@ -7,12 +7,12 @@
 
 #include "data_sets/text.hpp"
 #include "doctest_beside_torch.hpp"
+#include "models/models.hpp"
 #include "onebit/error.hpp"
 #include "onebit/torch.hpp"
 #include "support/running.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/sessions.hpp"
-#include "training/models.hpp"
 
 using onebit::Error;
 using onebit::host::Batch;
@@ -137,7 +137,8 @@ TEST_CASE("there is a stream for what can compute in one") {
 }
 
 TEST_CASE("a model that can't be on CUDA says why, and what to do") {
-  CHECK_THROWS_WITH_AS(make_model("rnn", 1, kCuda), "unknown model 'rnn'; there are: cnn, mlp, resnet, gpt, lstm", Error);
+  CHECK_THROWS_WITH_AS(make_model("rnn", 1, kCuda), "unknown model 'rnn'; there are: cnn, mlp, mlp_deep, resnet, gpt, lstm",
+                       Error);
   if (missing().empty()) {
     MESSAGE("SKIPPED: there is a CUDA device, and libtorch finds it");
     return;

@@ -2,8 +2,7 @@
 // The embedding that the README shows: Session in somebody's own libtorch loop. The part between the marks is quoted there; it
 // comes before all other headers, for it needs none.
 // [embed]
-#include <onebit/rendezvous.hpp>
-#include <onebit/torch.hpp>
+#include <onebit/data_parallel.hpp>
 // [embed]
 
 namespace {
@@ -29,10 +28,11 @@ void train(Model& model, const std::string& config, const onebit_rendezvous& ren
   registry.load(manifest);  // the plugins that the manifest names, and the built-in ones
   onebit::Configuration configuration(registry, manifest);
   onebit::Session session(registry, configuration, rendezvous, onebit::parameters_of(model));
+  onebit::DataParallel parallel(model, session);
   for (int step = 0; step < steps; ++step) {
     model.zero_grad();
-    loss_of(model, session.rank(), step).backward();
-    session.step(onebit::gradients_of(model));  // in place of optimizer.step()
+    loss_of(model, session.rank(), step).backward();  // sends gradients as they come
+    session.step();                                   // in place of optimizer.step()
   }
 }
 // [embed]
@@ -47,6 +47,7 @@ void train(Model& model, const std::string& config, const onebit_rendezvous& ren
 #include <vector>
 
 #include "launch/ranks.hpp"
+#include "onebit/rendezvous.hpp"
 #include "support/scratch_folder.hpp"
 
 namespace {

@@ -8,9 +8,9 @@
 #include "data_sets/words.hpp"
 #include "doctest_beside_torch.hpp"
 #include "libtorch/gpt.hpp"
+#include "models/models.hpp"
 #include "onebit/torch.hpp"
 #include "support/sessions.hpp"
-#include "training/models.hpp"
 
 using onebit::host::Batch;
 using onebit::host::make_model;
@@ -98,6 +98,7 @@ TEST_CASE("adam equals torch::optim::AdamW within 1e-6 over 50 steps") {
 TEST_CASE("a model has the tensors that tensors_of promises, with the initial values of its seed") {
   for (const auto& [known, parameters] : {std::pair<const char*, int64_t>{"cnn", 56714},
                                           {"mlp", 24571770},
+                                          {"mlp_deep", 24925834},
                                           {"resnet", 77754},
                                           {"gpt", 3226112},
                                           {"lstm", 2146816}}) {
@@ -122,14 +123,14 @@ TEST_CASE("a model has the tensors that tensors_of promises, with the initial va
     CHECK(all == parameters);
   }
   for (const auto& make : {+[] { tensors_of("rnn"); }, +[] { make_model("rnn", 1); }})
-    CHECK_THROWS_WITH_AS(make(), "unknown model 'rnn'; there are: cnn, mlp, resnet, gpt, lstm", onebit::Error);
+    CHECK_THROWS_WITH_AS(make(), "unknown model 'rnn'; there are: cnn, mlp, mlp_deep, resnet, gpt, lstm", onebit::Error);
 }
 
 TEST_CASE("every model takes images and gives every parameter a gradient") {
   std::vector<float> pixels(3 * 28 * 28);
   for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = std::sin(0.1f * static_cast<float>(i));
   const std::vector<int64_t> labels = {0, 9, 4};
-  for (const char* name : {"cnn", "mlp", "resnet"}) {
+  for (const char* name : {"cnn", "mlp", "mlp_deep", "resnet"}) {
     CAPTURE(name);
     const auto model = make_model(name, 1);
     const Batch batch = {3, 1, labels.data(), pixels.data(), nullptr, 28, 28};

@@ -22,7 +22,7 @@ class Reader final : public Model {
  public:
   std::vector<onebit::Parameter> parameters() override { return {}; }
   void set_label_smoothing(double) override {}
-  double learn(const Batch&, bool) override { return 0; }
+  double learn(const Batch&, bool, bool) override { return 0; }
   std::vector<const float*> gradients() override { return {}; }
   Judgement judge(const Batch& batch) override {
     Judgement judgement;

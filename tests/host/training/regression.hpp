@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "training/models.hpp"
+#include "models/models.hpp"
 
 namespace onebit::test {
 
@@ -23,7 +23,7 @@ class Regression : public host::Model {
   explicit Regression(Hook hook) : weights_(kElements), gradient_(kElements), hook_(std::move(hook)) {}
 
   std::vector<Parameter> parameters() override { return {{"weights", {kClasses, kPixels}, weights_.data()}}; }
-  double learn(const host::Batch& batch, bool add) override {
+  double learn(const host::Batch& batch, bool add, bool /*more*/) override {
     if (!add) std::fill(gradient_.begin(), gradient_.end(), 0.0f);
     double loss = 0;
     for (int64_t i = 0; i < batch.count; ++i) {

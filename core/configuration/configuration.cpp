@@ -5,13 +5,12 @@
 #include <spdlog/logger.h>
 #include <xxhash.h>
 
+#include "configuration/optimizer_keys.hpp"
 #include "loading/pins.hpp"
 #include "loading/plugin_paths.hpp"
 #include "manifest/nearest.hpp"
 #include "manifest/refuse.hpp"
 #include "manifest/toml_reader.hpp"
-#include "onebit/session.hpp"
-#include "session/optimizer_keys.hpp"
 
 namespace onebit {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Exempt tensors and parameter groups: read from the manifest, and found in a model by name.
-#include "session/optimizer_keys.hpp"
+#include "configuration/optimizer_keys.hpp"
 
 #include <algorithm>
 
@@ -8,7 +8,6 @@
 #include "manifest/name_pattern.hpp"
 #include "manifest/refuse.hpp"
 #include "manifest/toml_reader.hpp"
-#include "onebit/session.hpp"
 
 namespace onebit {
 namespace {

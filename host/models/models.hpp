@@ -47,10 +47,16 @@ class Model {
   // Of what learn() takes the gradient: of 1 - share times the cross entropy with the target, plus share times that with all
   // classes alike (Szegedy et al., arXiv 1512.00567, section 7). 0 until it is set.
   virtual void set_label_smoothing(double share) = 0;
+  // From now on, and as long as the answer lives, gradients go to the session while others are still being computed, where this
+  // model can do so. The answer does not outlive the session.
+  virtual std::shared_ptr<void> attach(Session& /*session*/) { return nullptr; }
   // Forward and backward; tells the mean loss of the batch's answers. gradients() then belong to this batch, until the next
-  // call; with `add` they are added to those of the calls before.
-  virtual double learn(const Batch& batch, bool add) = 0;
+  // call; with `add` they are added to those of the calls before. more: a call with `add` follows before the step.
+  virtual double learn(const Batch& batch, bool add, bool more) = 0;
+  double learn(const Batch& batch, bool add) { return learn(batch, add, false); }
   virtual std::vector<const float*> gradients() = 0;
+  // With these gradients. session: the one that it is attached to, if it is to any.
+  virtual StepReport step(Session& session) { return session.step(gradients(), stream()); }
   // The cudaStream_t in which gradients are made and parameters are used, of this model alone; NULL on the CPU.
   virtual void* stream() const { return nullptr; }
   // Forward alone.

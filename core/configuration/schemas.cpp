@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The options of the tables [session] and [exchange].
-#include "onebit/session.hpp"
+#include "onebit/configuration.hpp"
 
 namespace onebit {
 namespace {
@@ -19,6 +19,8 @@ std::vector<const onebit_schema*> session_schema() {
       text_option("device", "\"cpu\"", "cpu|cuda", "device on which tensors are kept and plugins run: cpu, or cuda for GPUs"),
       integer_option("threads", "1", 1, 256,
                      "threads of each rank that compute, its own included; results are bit-identical for any number"),
+      boolean_option("overlap", "true",
+                     "whether a step that is begun with begin() exchanges gradients while others are still being computed"),
       real_option(
           "clip_norm", "0", 0, 1e30,
           "gradient clipping: gradients are scaled down so that sqrt(mean over ranks of squared gradient norms) is at most "
@@ -50,6 +52,10 @@ std::vector<const onebit_schema*> exchange_schema() {
           "flat: all ranks exchange with all others; hierarchical: the ranks of each machine first average among themselves, "
           "dense and in fp32, and only these means are exchanged between machines, for which every machine needs the "
           "same number of ranks"),
+      integer_option("ahead_bytes", "-1", -1, 1e18,
+                     "most bytes of dense means that wait for the last gradients of a step that is begun with begin(); buckets "
+                     "beyond it are sent when all gradients are there; -1: a quarter of what a dense round sends, and at "
+                     "least one bucket"),
       text_option("dense_dtype", "\"fp32\"", "fp32|fp16|bf16",
                   "data type in which gradients are sent in dense rounds; they are summed in fp32. With fp16, each block has a "
                   "power of two of its own, so that only what is below 2^-39 of the block's largest becomes zero"),

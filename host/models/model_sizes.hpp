@@ -22,3 +22,10 @@ namespace onebit::host::lstm {  // a recurrent network on words, of which most a
 inline constexpr int64_t kEmbedding = 64, kHidden = 64;
 
 }  // namespace onebit::host::lstm
+
+namespace onebit::host::mlp_deep {  // a multilayer perceptron of many layers of one size
+
+inline constexpr int kLayers = 14;  // the last has the 10 outputs
+inline constexpr int64_t kWidth = 1408;
+
+}  // namespace onebit::host::mlp_deep

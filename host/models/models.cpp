@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tensors of the models, and their initial values.
-#include "training/models.hpp"
+#include "models/models.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -8,8 +8,8 @@
 
 #include "data_sets/data_sets.hpp"
 #include "data_sets/random.hpp"
+#include "models/model_sizes.hpp"
 #include "onebit/error.hpp"
-#include "training/model_sizes.hpp"
 
 namespace onebit::host {
 namespace {
@@ -67,6 +67,19 @@ std::vector<Parameter> resnet_tensors() {
   return tensors;
 }
 
+std::vector<Parameter> mlp_deep_tensors() {
+  std::vector<Parameter> tensors;
+  int64_t from = 28 * 28;
+  for (int layer = 1; layer <= mlp_deep::kLayers; ++layer) {
+    const int64_t to = layer < mlp_deep::kLayers ? mlp_deep::kWidth : 10;
+    const std::string name = "fc" + std::to_string(layer);
+    tensors.push_back({name + ".weight", {to, from}});
+    tensors.push_back({name + ".bias", {to}});
+    from = to;
+  }
+  return tensors;
+}
+
 bool has(const Parameter& tensor, const char* part) { return tensor.name.find(part) != std::string::npos; }
 bool is_weight(const Parameter& tensor) { return has(tensor, ".weight"); }
 
@@ -112,10 +125,11 @@ std::vector<Parameter> tensors_of(const std::string& model) {
   if (model == "mlp")
     return {{"fc1.weight", {4096, 28 * 28}}, {"fc1.bias", {4096}}, {"fc2.weight", {5200, 4096}}, {"fc2.bias", {5200}},
             {"fc3.weight", {10, 5200}},      {"fc3.bias", {10}}};
+  if (model == "mlp_deep") return mlp_deep_tensors();
   if (model == "resnet") return resnet_tensors();
   if (model == "gpt") return gpt_tensors();
   if (model == "lstm") return lstm_tensors();
-  throw Error(Code::invalid_argument, "unknown model '" + model + "'; there are: cnn, mlp, resnet, gpt, lstm");
+  throw Error(Code::invalid_argument, "unknown model '" + model + "'; there are: cnn, mlp, mlp_deep, resnet, gpt, lstm");
 }
 
 SampleKind kind_of_model(const std::string& model) {
@@ -129,10 +143,11 @@ void require_fit(const std::string& model, const std::string& data) {
   const std::string taken = kind == SampleKind::images       ? "images"
                             : kind == SampleKind::characters ? "text by characters"
                                                              : "text by words";
-  throw Error(Code::invalid_argument,
-              "train.model = \"" + model + "\" takes " + taken + ", which train.data = \"" + data +
-                  "\" has not; what fits: cnn, mlp or resnet with fashion_mnist, gpt with fortunes or fortunes_late, lstm "
-                  "with fortunes");
+  throw Error(
+      Code::invalid_argument,
+      "train.model = \"" + model + "\" takes " + taken + ", which train.data = \"" + data +
+          "\" has not; what fits: cnn, mlp, mlp_deep or resnet with fashion_mnist, gpt with fortunes or fortunes_late, lstm "
+          "with fortunes");
 }
 
 void Model::read(size_t index, float* out) {

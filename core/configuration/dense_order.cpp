@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "session/dense_order.hpp"
+#include "configuration/dense_order.hpp"
 
 #include <algorithm>
 

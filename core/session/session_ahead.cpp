@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// A step that begins before its gradients are all there: begin(), ready(), and step() without gradients.
+#include <spdlog/logger.h>
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+#include "session/session_impl.hpp"
+
+namespace onebit {
+
+void Session::Impl::begin(void* stream) {
+  try {
+    open_step(stream);
+    came.assign(layout.elements.size(), 0);
+    announced.assign(layout.elements.size(), nullptr);
+    kept.resize(layout.elements.size());
+    fault.clear();
+    closed = false;
+    is_ahead = overlap && !(clip_norm > 0) && exchange->can_begin_ahead(plan);
+    if (is_ahead) start_ahead();
+  } catch (const Error& e) {
+    throw in_step(e);
+  }
+  begun = true;
+  tell_why_not();
+  backward.emplace(between, Mark{trace.get(), "backward"});
+}
+
+void Session::Impl::start_ahead() {
+  if (!runner) {
+    try {
+      runner = std::make_unique<StepThread>(
+          layout, [this] { run_ahead(); }, [this](const std::string& why) { communicator.abort(why); });
+    } catch (const std::system_error& e) {
+      throw Error(Code::unavailable,
+                  std::string("there is no thread to exchange gradients: ") + e.what() + "; session.overlap = false needs none",
+                  e.code().value());
+    }
+  }
+  open = true;
+  show_absent(nullptr);
+  scanner.begin(false);
+  scale_of_step = static_cast<float>(gradient_scale);
+  opening = {&scale_of_step};
+  state.forget_partial_sums();
+  runner->begin();
+}
+
+void Session::Impl::ready(size_t tensor, const float* gradient, std::shared_ptr<const void> memory) {
+  require_own_process();
+  const std::lock_guard lock(arriving);
+  if (!ended.empty()) throw Error(Code::aborted, "this session ended with an earlier error: " + ended);
+  if (!begun || closed)
+    throw Error(Code::invalid_argument, std::string("ready() was called ") + (begun ? "after step()" : "before begin()"));
+  if (tensor >= came.size())
+    throw Error(Code::invalid_argument, "ready() was told of parameter " + std::to_string(tensor) + ", but there are " +
+                                            std::to_string(came.size()) + ", numbered from 0");
+  if (came[tensor] != 0) {
+    fault = "the gradient of '" + replicas.parameters()[tensor].name +
+            "' was announced twice in one step: it may have been sent already; to sum the gradients of several backward "
+            "passes, announce it in the last of them (with a DataParallel: let a no_sync() guard live in the others, and call "
+            "step() after the last)";
+    throw Error(Code::invalid_argument, fault);
+  }
+  came[tensor] = 1;
+  announced[tensor] = gradient;
+  kept[tensor] = std::move(memory);
+  if (!is_ahead) return;
+  point_at(tensor, gradient);
+  try {
+    runner->came(tensor);
+  } catch (const Error& e) {
+    throw in_step(e);
+  }
+}
+
+StepReport Session::Impl::finish() {
+  if (announce) announce();
+  if (!begun) throw Error(Code::invalid_argument, "step() was called without gradients, and without begin() before it");
+  {
+    const std::lock_guard lock(arriving);
+    closed = true;
+  }
+  backward.reset();
+  if (!fault.empty()) throw Error(Code::invalid_argument, fault);  // whoever has caught it then
+  const StepReport done = timed([&] {
+    if (!is_ahead) return take_step(announced);
+    for (size_t t = 0; t < came.size(); ++t)
+      if (came[t] == 0) point_at(t, nullptr);
+    {
+      const Lap lap(blocked);
+      runner->finish();
+    }
+    conclude();
+  });
+  begun = false;
+  std::fill(kept.begin(), kept.end(), nullptr);
+  return done;
+}
+
+// The step will not be finished: its thread ends, and reads no gradient any more.
+void Session::Impl::end_begun() {
+  if (!begun) return;
+  {
+    const std::lock_guard lock(arriving);
+    begun = false;
+  }
+  backward.reset();
+  if (runner) runner->stop();
+}
+
+void Session::Impl::run_ahead() {
+  if (trace) trace->exchange_here();
+  ballots = vote_begun();
+  if (!same(ballots)) tell_apart();
+  if (exchange->run_ahead(now, plan, opening, *this)) second_pass(totals(), true);
+}
+
+// The first vote: what must be the same, before messages of different sizes could meet.
+Ballots Session::Impl::vote_begun() {
+  const Lap lap(timings.wait, {trace.get(), "agreement"});
+  return agreement.vote(said());
+}
+
+const Opening* Session::Impl::agree(size_t scanned) {
+  runner->wait_for_all();
+  {
+    const Lap lap(timings.checks);
+    given.note(announced);
+  }
+  const size_t left = layout.buckets.size() - scanned;
+  scan(left == layout.buckets.size() ? static_cast<int64_t>(layout.blocks.size()) : layout.buckets[left].first_block);
+  const Verdict verdict = agreed();
+  return verdict.skip == 0 ? &opening : nullptr;
+}
+
+void Session::Impl::require_not_begun(const char* what) const {
+  if (begun) throw Error(Code::invalid_argument, std::string(what) + " came between begin() and step(): finish the step first");
+}
+
+// Once, and where anything could be gained.
+void Session::Impl::tell_why_not() {
+  if (told_why_not || !overlap || layout.options().ranks == 1) return;  // a single rank sends nothing
+  const std::string reason =
+      clip_norm > 0 ? "session.clip_norm needs the norm of all gradients first" : exchange->why_never_ahead();
+  told_why_not = true;
+  if (reason.empty() || communicator.rank() != 0 || !registry.logger()) return;
+  registry.logger()->info("step {}: gradients are sent once all of them are there: {}", report.number, reason);
+}
+
+}  // namespace onebit
