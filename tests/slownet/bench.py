@@ -26,6 +26,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="two hosts, few steps, no training to an accuracy: to see that it works")
     parser.add_argument("--out", type=pathlib.Path, default=bench_cells.SOURCE / "build/slownet", help="folder for all figures")
     parser.add_argument("--onebit", type=pathlib.Path, default=bench_cells.SOURCE / "build/release/bin/onebit", help="the command")
+    parser.add_argument("--pytorch", type=pathlib.Path, help="a Python with PyTorch 2, whose DistributedDataParallel is then measured, too")
     return parser.parse_args()
 
 
@@ -36,7 +37,7 @@ def machine():
     return f"{os.cpu_count()} processors ({processor}), which all hosts share; Linux {platform.release()}"
 
 
-def report(steps, accuracies):
+def report(steps, pairs, ddp, accuracies):
     parts = [
         f"Measured on {machine()}.\n",
         f"An MLP of {steps[0]['summary']['parameters'] / 1e6:.1f} million parameters, {cells.BATCH} samples a rank and step:\n",
@@ -45,7 +46,11 @@ def report(steps, accuracies):
         tables.step_table(steps),
         "A compressed step against its parts, each alone; the wire's is bytes / rate:\n",
         tables.alone_table(steps),
+        "Milliseconds a step, by whether gradients are sent when all are there, or while backward computes (session.overlap):\n",
+        tables.overlap_table(pairs),
     ]
+    if ddp:
+        parts += [f"PyTorch {ddp[0]['torch']}'s DistributedDataParallel over gloo, with its fp16 hook, on mlp_deep:\n", tables.ddp_table(ddp, pairs)]
     if accuracies:
         network = f"{accuracies[0]['summary']['parameters'] / 1e3:.1f} thousand parameters"
         parts += [f"Time to a test accuracy of {ACCURACY}, run to the end; the convolutional network of {network}:\n", tables.accuracy_table(accuracies, ACCURACY)]
@@ -59,12 +64,14 @@ def main():
     runner = cells.Runner(options.onebit.resolve(), options.out.resolve())
     try:
         steps = [runner.result(cell) for cell in cells.grid(options.quick)]
+        pairs = [runner.result(cell) for cell in cells.overlap(options.quick)]
+        ddp = [runner.ddp(options.pytorch, rate) for rate in cells.DDP_RATES] if options.pytorch and not options.quick else []
         accuracies = [] if options.quick else [runner.result(cell) for cell in cells.to_accuracy()]
     except bench_cells.Failure as failure:
         sys.exit(f"bench: {failure}")
     except KeyboardInterrupt:
         sys.exit("bench: interrupted; what is done is kept, and the same command goes on from there")
-    text = report(steps, accuracies)
+    text = report(steps, pairs, ddp, accuracies)
     bench_cells.write_whole(runner.out / "tables.md", text)
     picture.draw(steps, runner.out / "slownet.svg")
     print(f"\n{text}\n==> {runner.out / 'tables.md'}, {runner.out / 'slownet.svg'}")

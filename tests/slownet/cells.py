@@ -49,13 +49,31 @@ def configurations(freeze_step):
 
 def grid(quick):
     """Every configuration at every rate, on two and on four hosts. Few steps will do: they are all alike."""
-    model = ("train.model=mlp", "optimizer.lr=1e-3", f"train.log_every={LOG_EVERY}")
+    # without overlap, so that the parts of a step can be added up
+    model = ("train.model=mlp", "optimizer.lr=1e-3", f"train.log_every={LOG_EVERY}", "session.overlap=false")
     for hosts in (2,) if quick else (2, 4):
         for rate in ("100mbit", "1gbit", "unlimited"):
             measured = 2 if quick else 4 if rate == "100mbit" else 8
             for name, config, settings in configurations(freeze_step=LOG_EVERY):
                 steps = LOG_EVERY + (measured if config == "adam" else LOG_EVERY + 2 * measured)
                 yield Cell(name, config, model + settings, rate, hosts, steps)
+
+
+def overlap(quick):
+    """Steps whose gradients are sent when all of them are there, and those sent while backward still computes others. mlp_deep
+    has 14 layers; in mlp one layer has 87 % of the parameters, and its gradient is the last but one to come."""
+    for model in ("mlp_deep",) if quick else ("mlp_deep", "mlp"):
+        for rate in ("1gbit",) if quick else ("100mbit", "1gbit"):
+            measured = 2 if quick else 4 if rate == "100mbit" else 8
+            for name, config, settings in configurations(freeze_step=LOG_EVERY):
+                steps = LOG_EVERY + (measured if config == "adam" else LOG_EVERY + 2 * measured)
+                settings += (f"train.model={model}", "optimizer.lr=1e-3", f"train.log_every={LOG_EVERY}")
+                for on in (False, True):
+                    how = "with" if on else "without"
+                    yield Cell(f"{model} {name} {how} overlap", config, settings + (f"session.overlap={str(on).lower()}",), rate, 2, steps)
+
+
+DDP_RATES = {"100mbit": 4, "1gbit": 12}  # steps of PyTorch's DistributedDataParallel, on two hosts (ddp.py)
 
 
 def to_accuracy():
@@ -80,6 +98,23 @@ class Runner:
         print(f"==> {cell.name}, {cell.hosts} hosts, {cell.rate}: {cell.epochs * cell.steps} steps", flush=True)
         result = {**identity, **self.run(cell, folder)}
         result["seconds"] = time.monotonic() - began
+        keep(folder, result)
+        return result
+
+    def ddp(self, python, rate):
+        """The same for PyTorch, by this Python, which has it."""
+        folder = self.out / f"pytorch_ddp-{rate}"
+        script = HERE / "ddp.py"
+        identity = {"ddp": [str(python), script.read_text(encoding="utf-8"), rate, DDP_RATES[rate], BATCH]}
+        result = kept(folder, identity)
+        if result:
+            return result
+        print(f"==> PyTorch's DistributedDataParallel, 2 hosts, {rate}: {DDP_RATES[rate]} steps", flush=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / "log.txt"
+        run([HERE / "rig.sh", "--hosts", 2, "--rate", rate, "--", python, script, DDP_RATES[rate], BATCH], log)
+        told = next(line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith('{"torch"'))
+        result = {**identity, "rate": rate, **json.loads(told)}
         keep(folder, result)
         return result
 

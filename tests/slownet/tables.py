@@ -77,6 +77,32 @@ def alone_table(results):
     return markdown(header, alone_rows(results), names=1)
 
 
+def overlap_rows(results):
+    """Cells come in pairs, first without overlap."""
+    for without, with_it in zip(results[::2], results[1::2]):
+        before, now = main_step(without), main_step(with_it)
+        name = without["cell"]["name"].removesuffix(" without overlap")
+        yield [where(without), name, *map(milliseconds, (before.compute, before.seconds, now.seconds)), times(now.seconds / before.seconds)]
+
+
+def overlap_table(results):
+    header = ["network", "model and configuration", "computing", "sent at the end", "sent in backward", "ratio"]
+    return markdown(header, overlap_rows(results))
+
+
+def ddp_rows(ddp, pairs):
+    ours = {(r["cell"]["rate"], r["cell"]["name"]): main_step(r).seconds for r in pairs}
+    for result in ddp:
+        seconds, rate = result["seconds"], result["rate"]
+        found = [ours[rate, f"mlp_deep {name} with overlap"] for name in ("adam fp16", "onebit_adam")]
+        yield [f"{RATE_NAMES[rate]}, 2 hosts", milliseconds(seconds), *map(milliseconds, found), times(seconds / found[1])]
+
+
+def ddp_table(ddp, pairs):
+    header = ["network", "DistributedDataParallel, fp16", "adam fp16 with overlap", "1-bit Adam with overlap", "faster"]
+    return markdown(header, ddp_rows(ddp, pairs), names=1)
+
+
 def accuracy_rows(results, accuracy):
     reached = {result["cell"]["name"]: time_to(result, accuracy) for result in results}
     for result in results:
