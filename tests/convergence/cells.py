@@ -64,10 +64,11 @@ class Cell:
         return None
 
     def key(self):
-        """A hash of all that the run is asked to do. Comments in its manifest do not count."""
+        """A hash of all that the run is asked to do. Comments in its manifest do not count, nor what changes no bit."""
         manifest = self.config.read_text(encoding="utf-8") if self.config.exists() else ""
         lines = [re.sub(r"\s*(^|\s)#.*", "", line) for line in manifest.splitlines()]
-        text = json.dumps([[line for line in lines if line], self.arguments()])
+        asked = [line for line in lines if line and not line.startswith(settings.CHANGE_NO_BIT)]
+        text = json.dumps([asked, self.arguments()])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -11,6 +11,7 @@ WARM_UP = 50  # steps in which the learning rate rises
 FACTOR = 3  # for the stress cells: times the learning rate ...
 EARLY = 5  # ... and % of the steps before the freeze
 PAPER_FREEZE = 20  # % of the steps, in the papers' forms
+CHANGE_NO_BIT = ("overlap =", "ahead_bytes =")  # lines of a manifest: runs with and without them are the same
 
 
 @dataclass(frozen=True)
