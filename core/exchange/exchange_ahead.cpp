@@ -32,14 +32,9 @@ bool Exchange::can_begin_ahead(const Plan& plan) const {
 
 // How many may wait for the agreement. Compressed means are small, and retained ones have their place.
 size_t Exchange::buckets_ahead(const Plan& plan) const {
-  int64_t waiting = 0;
-  size_t count = 0;
-  for (; count < layout_.buckets.size(); ++count) {
-    for (const Plan::Round& round : plan.rounds())
-      if (!round.retain && round.kind == RoundKind::dense) waiting += layout_.buckets[bucket_at(count)].dense.bytes;
-    if (waiting > ahead_bytes_) break;
-  }
-  return count;
+  int64_t waiting = 0;  // dense means of a bucket
+  for (const Plan::Round& round : plan.rounds()) waiting += !round.retain && round.kind == RoundKind::dense ? 1 : 0;
+  return waiting == 0 ? layout_.buckets.size() : layout_.last_dense_within(ahead_bytes_ / waiting);
 }
 
 bool Exchange::run_ahead(const Step& step, const Plan& plan, const Opening& opening, Arrivals& arrivals) {

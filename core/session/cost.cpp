@@ -69,12 +69,10 @@ uint64_t payload(const Layout& layout) {
 
 // Dense means of the last buckets, as many as there is room for.
 uint64_t waiting(const Layout& layout, int64_t ahead_bytes) {
-  int64_t bytes = 0;
-  for (size_t b = layout.buckets.size(); b-- > 0;) {
-    if (bytes + layout.buckets[b].dense.bytes > ahead_bytes) break;
-    bytes += layout.buckets[b].dense.bytes;
-  }
-  return static_cast<uint64_t>(bytes);
+  uint64_t bytes = 0;
+  for (size_t k = layout.last_dense_within(ahead_bytes); k > 0; --k)
+    bytes += static_cast<uint64_t>(layout.buckets[layout.buckets.size() - k].dense.bytes);
+  return bytes;
 }
 
 // A checkpoint of one stage, in which a rank holds so many bytes of state, `local` of them for itself, and of errors.

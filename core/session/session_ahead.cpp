@@ -95,7 +95,7 @@ StepReport Session::Impl::finish() {
     }
     conclude();
   });
-  begun = false;
+  begun = is_ahead = false;
   std::fill(kept.begin(), kept.end(), nullptr);
   return done;
 }

@@ -56,7 +56,7 @@ struct MlpDeep final : Net {
   MlpDeep() {
     int64_t from = 28 * 28;
     for (int layer = 1; layer <= mlp_deep::kLayers; ++layer) {
-      const int64_t to = layer < mlp_deep::kLayers ? mlp_deep::kWidth : 10;
+      const int64_t to = mlp_deep::outputs_of(layer);
       layers.emplace_back(register_module("fc" + std::to_string(layer), torch::nn::Linear(from, to)));
       from = to;
     }

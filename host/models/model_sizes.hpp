@@ -27,5 +27,6 @@ namespace onebit::host::mlp_deep {  // a multilayer perceptron of many layers of
 
 inline constexpr int kLayers = 14;  // the last has the 10 outputs
 inline constexpr int64_t kWidth = 1408;
+constexpr int64_t outputs_of(int layer) { return layer < kLayers ? kWidth : 10; }  // layers from 1
 
 }  // namespace onebit::host::mlp_deep

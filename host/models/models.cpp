@@ -71,7 +71,7 @@ std::vector<Parameter> mlp_deep_tensors() {
   std::vector<Parameter> tensors;
   int64_t from = 28 * 28;
   for (int layer = 1; layer <= mlp_deep::kLayers; ++layer) {
-    const int64_t to = layer < mlp_deep::kLayers ? mlp_deep::kWidth : 10;
+    const int64_t to = mlp_deep::outputs_of(layer);
     const std::string name = "fc" + std::to_string(layer);
     tensors.push_back({name + ".weight", {to, from}});
     tensors.push_back({name + ".bias", {to}});

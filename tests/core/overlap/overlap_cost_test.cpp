@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <thread>
 
 #include "support/allocation_counter.hpp"
 #include "support/gradients.hpp"
@@ -150,4 +152,19 @@ TEST_CASE("overlap: what a step has sent that is then skipped belongs to no stag
   CHECK(found[1].dense_bytes == found[0].dense_bytes);
   CHECK(found[1].compressed_bytes == found[0].compressed_bytes);
   CHECK(found[1].other_bytes > found[0].other_bytes);
+}
+
+TEST_CASE("overlap: a step's waiting is its own, also where steps of both kinds follow each other") {
+  const auto seconds = [](const std::string& name) {
+    for (const MetricSnapshot& metric : plugins().metrics().snapshot())
+      if (metric.name == name) return metric.value;
+    return 0.0;
+  };
+  const double waited = seconds("session.wait_seconds"), took = seconds("session.step_seconds");
+  run_sessions(2, onebit_adam("freeze_step = 3\n", small_buckets), three_tensors, [&](Rank rank) {
+    if (rank.number == 1) std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the other waits, once
+    for (int64_t step = 1; step <= 40; ++step)
+      take_step(rank.session, pointers(noisy(three_tensors, step, rank.number)), step % 2 == 0);
+  });
+  CHECK(seconds("session.wait_seconds") - waited <= seconds("session.step_seconds") - took);
 }
