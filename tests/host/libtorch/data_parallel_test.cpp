@@ -97,6 +97,21 @@ void check_same_steps(const Pass& pass) {
   }
 }
 
+// One rank, and its DataParallel. before: what is done to the model before there is a session.
+struct Alone {
+  explicit Alone(const std::function<void(Mixed&)>& before = nullptr)
+      : session(onebit::test::plugins(), onebit::test::configure(kParallelToml), rendezvous.at(0), parameters(before)),
+        parallel(model, session) {}
+  std::vector<onebit::Parameter> parameters(const std::function<void(Mixed&)>& before) {
+    if (before) before(model);
+    return onebit::parameters_of(model);
+  }
+  onebit::LocalRendezvous rendezvous{1};
+  Mixed model;
+  Session session;
+  const DataParallel parallel;
+};
+
 }  // namespace
 
 TEST_CASE("DataParallel: the same steps, with a head that is used now and then, or on one rank") {
@@ -160,11 +175,9 @@ TEST_CASE("DataParallel: parameters that are loaded or converted between steps")
 }
 
 TEST_CASE("DataParallel: hooks are there again after a module was loaded") {
-  onebit::LocalRendezvous rendezvous(1);
-  Mixed model;
-  Session session(onebit::test::plugins(), onebit::test::configure(kParallelToml), rendezvous.at(0),
-                  onebit::parameters_of(model));
-  const DataParallel parallel(model, session);
+  Alone alone;
+  Mixed& model = alone.model;
+  Session& session = alone.session;
   for (int step = 1; step <= 3; ++step) {
     if (step == 2) {
       model.to(torch::kFloat64);
@@ -205,11 +218,9 @@ TEST_CASE("DataParallel: gradients that share memory, as autograd makes them of 
 }
 
 TEST_CASE("DataParallel: gradients that are clipped by hand, after they may have been sent, are an error") {
-  onebit::LocalRendezvous rendezvous(1);
-  Mixed model;
-  Session session(onebit::test::plugins(), onebit::test::configure(kParallelToml), rendezvous.at(0),
-                  onebit::parameters_of(model));
-  const DataParallel parallel(model, session);
+  Alone alone;
+  Mixed& model = alone.model;
+  Session& session = alone.session;
   model.loss(pixels(0, 1), true).backward();
   torch::nn::utils::clip_grad_norm_(model.parameters(), 1e9);  // leaves them as they are
   session.step();
@@ -222,11 +233,8 @@ TEST_CASE("DataParallel: gradients that are clipped by hand, after they may have
 }
 
 TEST_CASE("DataParallel: a second pass to the same parameter is an error that names it, from backward()") {
-  onebit::LocalRendezvous rendezvous(1);
-  Mixed model;
-  Session session(onebit::test::plugins(), onebit::test::configure(kParallelToml), rendezvous.at(0),
-                  onebit::parameters_of(model));
-  const DataParallel parallel(model, session);
+  Alone alone;
+  Mixed& model = alone.model;
   model.loss(pixels(0, 1), false).backward();
   const std::string error = error_of([&] { model.loss(pixels(0, 2), false).backward(); });
   CHECK_MESSAGE(error.find("' was announced twice in one step") != std::string::npos, error);
@@ -256,11 +264,9 @@ TEST_CASE("DataParallel: without it gradients go nowhere, and a module may die b
 }
 
 TEST_CASE("DataParallel: what may not happen between backward() and step(), and two at a time") {
-  onebit::LocalRendezvous rendezvous(1);
-  Mixed model;
-  Session session(onebit::test::plugins(), onebit::test::configure(kParallelToml), rendezvous.at(0),
-                  onebit::parameters_of(model));
-  const DataParallel parallel(model, session);
+  Alone alone;
+  Mixed& model = alone.model;
+  Session& session = alone.session;
   CHECK(error_of([&] { const DataParallel another(model, session); }).find("announced by somebody else") != std::string::npos);
   model.loss(pixels(0, 1), false).backward();
   session.step();
@@ -272,12 +278,9 @@ TEST_CASE("DataParallel: what may not happen between backward() and step(), and 
 }
 
 TEST_CASE("DataParallel: parameters that are not trainable take no part, and one that ceases to be is an error") {
-  onebit::LocalRendezvous rendezvous(1);
-  Mixed model;
-  model.conv->weight.requires_grad_(false);
-  Session session(onebit::test::plugins(), onebit::test::configure(kParallelToml), rendezvous.at(0),
-                  onebit::parameters_of(model));
-  const DataParallel parallel(model, session);
+  Alone alone([](Mixed& model) { model.conv->weight.requires_grad_(false); });
+  Mixed& model = alone.model;
+  Session& session = alone.session;
   const torch::Tensor before = model.conv->weight.clone();
   model.loss(pixels(0, 1), true).backward();
   session.step();
@@ -293,12 +296,9 @@ TEST_CASE("DataParallel: parameters that are not trainable take no part, and one
 
 TEST_CASE("DataParallel: parameters that become trainable, or are tied no longer, are an error") {
   const auto told = [](const std::function<void(Mixed&)>& before, const std::function<void(Mixed&)>& change) {
-    onebit::LocalRendezvous rendezvous(1);
-    Mixed model;
-    before(model);
-    Session session(onebit::test::plugins(), onebit::test::configure(kParallelToml), rendezvous.at(0),
-                    onebit::parameters_of(model));
-    const DataParallel parallel(model, session);
+    Alone alone(before);
+    Mixed& model = alone.model;
+    Session& session = alone.session;
     model.loss(pixels(0, 1), true).backward();
     session.step();
     model.zero_grad();
