@@ -59,6 +59,9 @@ std::vector<const onebit_schema*> exchange_schema() {
       text_option("dense_dtype", "\"fp32\"", "fp32|fp16|bf16",
                   "data type in which gradients are sent in dense rounds; they are summed in fp32. With fp16, each block has a "
                   "power of two of its own, so that only what is below 2^-39 of the block's largest becomes zero"),
+      text_option("error_dtype", "\"fp32\"", "fp32|bf16",
+                  "data type in which the errors of compressed rounds are kept; bf16 takes half the memory and is rounded to "
+                  "nearest"),
   };
   return pointers(schemas);
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tensors that no rank has a gradient of: which they are is known on the device alone while a step is under way.
+// Tensors that no rank has a gradient of: which they are is known on the device alone while a step is under way. And errors,
+// which are theirs to keep.
+#include <cuda_bf16.h>
+
 #include "by_thread.hpp"
 #include "cuda_device.hpp"
 #include "onebit/programs/program_cuda.hpp"
@@ -33,13 +36,23 @@ __global__ void mark_blocks(const uint64_t* flags, onebit_block* blocks, int64_t
   present[b] = block;
 }
 
-__global__ void take_pieces(MarkedPieces marked, const float* from, float* to, const int32_t* skip) {
+__device__ void convert(float from, float* to) { *to = from; }
+__device__ void convert(float from, __nv_bfloat16* to) { *to = __float2bfloat16_rn(from); }
+
+template <class Kept>
+__global__ void take_pieces(MarkedPieces marked, const float* from, Kept* to, const int32_t* skip) {
   if (is_skipped(skip)) return;
   const onebit_piece& piece = marked.pieces[marked.first + blockIdx.x];
-  if (is_absent(marked, piece)) return;
+  if (marked.blocks != nullptr && is_absent(marked, piece)) return;
   const float* __restrict__ in = from + piece.first;
-  float* __restrict__ out = to + piece.first;
-  on_cuda::each(piece.count, [=](int64_t i) { out[i] = in[i]; });
+  Kept* __restrict__ out = to + piece.first;
+  on_cuda::each(piece.count, [=](int64_t i) { convert(in[i], out + i); });
+}
+
+__global__ void widen(const __nv_bfloat16* from, float* to, int64_t count, const int32_t* skip) {
+  if (is_skipped(skip)) return;
+  const int64_t i = number_of_thread();
+  if (i < count) to[i] = __bfloat162float(from[i]);
 }
 
 // Payloads follow each other, and are of whole words of 4 bytes.
@@ -72,8 +85,21 @@ void CudaDevice::mark_absent(const Ballots& ballots, int64_t tensors, uint64_t* 
   cuda::launch(mark_blocks, thread_blocks(count), kThreads, stream_, flags, blocks, count, present);
 }
 
-void CudaDevice::take_errors(const MarkedPieces& pieces, const float* from, float* to, const int32_t* skip) const {
-  cuda::launch(take_pieces, pieces.count, kThreads, stream_, pieces, from, to, skip);
+void CudaDevice::read_errors(WireType type, const void* from, float* to, int64_t count, const int32_t* skip) const {
+  if (type == WireType::fp32)
+    cuda::check(cudaMemcpyAsync(to, from, static_cast<size_t>(count) * sizeof(float), cudaMemcpyDeviceToDevice, stream_),
+                "cudaMemcpyAsync");
+  else
+    cuda::launch(widen, thread_blocks(count), kThreads, stream_, static_cast<const __nv_bfloat16*>(from), to, count, skip);
+}
+
+void CudaDevice::take_errors(WireType type, const MarkedPieces& pieces, const float* from, void* to,
+                             const int32_t* skip) const {
+  if (type == WireType::fp32)
+    cuda::launch(take_pieces<float>, pieces.count, kThreads, stream_, pieces, from, static_cast<float*>(to), skip);
+  else
+    cuda::launch(take_pieces<__nv_bfloat16>, pieces.count, kThreads, stream_, pieces, from, static_cast<__nv_bfloat16*>(to),
+                 skip);
 }
 
 void CudaDevice::keep_payload(const MarkedPieces& pieces, int64_t total, int64_t bytes, const std::byte* from, std::byte* to,

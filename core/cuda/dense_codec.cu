@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The codec of what isn't compressed, on CUDA: the bits of core/exchange/dense_codec.cpp.
+// The codec of what isn't compressed, on CUDA: the bits of core/dtypes/dense_codec.cpp.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 

@@ -12,7 +12,7 @@
 #include <memory>
 
 #include "device/verdict.hpp"
-#include "device/wire_type.hpp"
+#include "dtypes/wire_type.hpp"
 #include "onebit/abi.h"
 #include "onebit/compressor.hpp"
 
@@ -23,7 +23,7 @@ struct Words {
   const uint64_t* bits = nullptr;
   int64_t count = 0;
 };
-// Pieces [first, first + count) of an array, and all blocks, flagged.
+// Pieces [first, first + count) of an array, and all blocks, flagged; NULL: none is absent.
 struct MarkedPieces {
   const onebit_piece* pieces;
   int64_t first, count;
@@ -89,9 +89,12 @@ class Device {
   // `present` becomes the same blocks, but absent ones without elements.
   virtual void mark_absent(const Ballots& ballots, int64_t tensors, uint64_t* flags, onebit_block* blocks, int64_t count,
                            onebit_block* present) const = 0;
+  // Errors as fp32, and back into what they are kept as.
+  virtual void read_errors(WireType type, const void* from, float* to, int64_t count, const int32_t* skip) const = 0;
   // What becomes of absent pieces, by the flags of their blocks: errors are taken over except theirs; the payload only theirs
   // (served: all pieces of a buffer of `bytes`, in order; of these [first, first + count)); their statistics are zeroed.
-  virtual void take_errors(const MarkedPieces& pieces, const float* from, float* to, const int32_t* skip) const = 0;
+  virtual void take_errors(WireType type, const MarkedPieces& pieces, const float* from, void* to,
+                           const int32_t* skip) const = 0;
   virtual void keep_payload(const MarkedPieces& pieces, int64_t total, int64_t bytes, const std::byte* from, std::byte* to,
                             const int32_t* skip) const = 0;
   virtual void clear_statistics(const MarkedPieces& pieces, int64_t width, double* statistics, const int32_t* skip) const = 0;

@@ -4,7 +4,7 @@
 #include "exchange/exchange.hpp"
 #include "exchange/exchange_runs.hpp"
 
-#include "exchange/dense_codec.hpp"
+#include "dtypes/dense_codec.hpp"
 
 #include <algorithm>
 #include <string>
@@ -33,6 +33,7 @@ Exchange::Exchange(const ExchangeParts& parts)
       device_blocks_(parts.device_blocks),
       scanner_(parts.scanner),
       ahead_bytes_(parts.ahead_bytes),
+      error_type_(parts.error_type),
       vanished_(parts.meter, sizeof(uint64_t)),
       dense_codec_(dense_codec(parts.device, parts.layout.options().dense_type, vanished_.as<uint64_t>())),
       raw_codec_(dense_codec(parts.device, WireType::fp32, nullptr)),
@@ -148,31 +149,6 @@ void Exchange::prepare_flights(const Round& round) {
                 "the optimizer plans a compressed round, but no compressor is configured: add [compressor]");
   prepare_errors();
   if (layout_.wide_spans() && block_statistics_.size() == 0) prepare_spans();
-}
-
-// Exempt tensors have none. A rank that speaks for a shard has the worker error of this shard only.
-void Exchange::prepare_errors() {
-  const auto [worker, server] = error_sizes();
-  if (worker == 0 || worker_error_.size() > 0) return;
-  worker_error_ = Buffer(meter_, worker);
-  server_error_ = Buffer(meter_, server);
-}
-
-std::pair<size_t, size_t> Exchange::error_sizes() const {
-  const int64_t own = inside_ == nullptr ? layout_.flat - layout_.flat_exempt : layout_.shard;
-  if (!layout_.codes() || description_.feedback == 0 || own == 0) return {0, 0};
-  return {static_cast<size_t>(own) * sizeof(float), static_cast<size_t>(layout_.served) * sizeof(float)};
-}
-
-Exchange::Errors Exchange::worker_errors(const TileRange& coded) const {
-  if (worker_error_.size() == 0) return {};
-  const int64_t place = coded.base - (inside_ == nullptr ? layout_.flat_exempt : 0);
-  return {worker_error_.as<float>() + place, (ahead_ ? next_worker_error_ : worker_error_).as<float>() + place};
-}
-
-Exchange::Errors Exchange::server_errors(const TileRange& coded) const {
-  if (server_error_.size() == 0) return {};
-  return {server_error_.as<float>() + coded.base, (ahead_ ? next_server_error_ : server_error_).as<float>() + coded.base};
 }
 
 void Exchange::prepare_spans() {

@@ -77,6 +77,7 @@ struct ExchangeParts {
   const onebit_block* device_blocks = nullptr;  // the layout's, in its memory
   GradientScanner* scanner = nullptr;           // looks at gradients of steps that begin ahead, as they are encoded
   int64_t ahead_bytes = 0;                      // most bytes of dense means that wait
+  WireType error_type = WireType::fp32;         // fp32 or bf16: what errors are kept as
 };
 
 // What a step begins with, where the tensors are: on a device the agreement is still under way when the host goes on.
@@ -134,6 +135,7 @@ class Exchange {
 
   // What goes from step to step, for whoever saves it, and, between steps, overwrites it. Errors are empty until the first
   // compressed round is planned, or somebody prepares them: then they are zeros.
+  WireType error_type() const { return error_type_; }
   const Buffer& worker_error() const { return worker_error_; }
   const Buffer& server_error() const { return server_error_; }
   void prepare_errors();
@@ -157,9 +159,10 @@ class Exchange {
     Buffer payload;  // of means that wait and are not retained
     Request* pending = nullptr;
   };
-  // Of a tile, the first element's. now: NULL where there are none. next: what they become; the same, but for steps ahead.
+  // Of a tile, the first element's, as they are kept. now: NULL where there are none. next: what they become; the same, but for
+  // steps ahead.
   struct Errors {
-    float *now = nullptr, *next = nullptr;
+    std::byte *now = nullptr, *next = nullptr;
   };
   // One bucket's messages under way inside a machine.
   struct Passage {
@@ -172,7 +175,7 @@ class Exchange {
     Buffer memory;
     float* message = nullptr;
     float* mean = nullptr;
-    float* previous = nullptr;
+    float* previous = nullptr;  // once the message is made: errors, where they are not worked on in place
     double* statistics = nullptr;
   };
   // A round of this step, resolved.
@@ -198,6 +201,11 @@ class Exchange {
                       std::byte* payload) const;
   void encode(const Round& round, const std::vector<onebit_piece>& pieces, const TileRange& run, const float* values,
               const Errors& errors, const Scratch& scratch, std::byte* payload) const;
+  const float* seen_errors(const std::vector<onebit_piece>& pieces, const TileRange& run, const Errors& errors,
+                           const Scratch& scratch) const;
+  void read_errors(const std::vector<onebit_piece>& pieces, const TileRange& run, const std::byte* from, float* to) const;
+  void keep_errors(const std::vector<onebit_piece>& pieces, const TileRange& run, bool marks, const float* from,
+                   std::byte* to) const;
   void put_back(size_t bucket);
   void put_back(const std::vector<onebit_piece>& pieces, const TileRange& tile, const Errors& errors) const;
   void clear_statistics(const std::vector<onebit_piece>& pieces, const TileRange& run, double* statistics) const;
@@ -269,6 +277,7 @@ class Exchange {
   const onebit_block* const device_blocks_;
   GradientScanner* const scanner_;
   const int64_t ahead_bytes_;
+  const WireType error_type_;
   Buffer vanished_;                                      // see DenseCodec
   std::unique_ptr<Compressor> dense_codec_, raw_codec_;  // of dense rounds; of raw tensors in compressed ones
   Mirror mirror_;

@@ -44,19 +44,6 @@ void Exchange::keep_on_device(const std::vector<onebit_piece>& pieces, const Til
   device_->keep_payload(marked(pieces, tile), static_cast<int64_t>(pieces.size()), bytes, kept, payload, opening_.skip);
 }
 
-// Where absent pieces may be among them, on a device, errors are encoded in a copy.
-void Exchange::encode(const Round& round, const std::vector<onebit_piece>& pieces, const TileRange& run, const float* values,
-                      const Errors& errors, const Scratch& scratch, std::byte* payload) const {
-  const Compressor& with = codec(round, run);
-  const onebit_batch pieces_of = batch(pieces, run);
-  const bool copied = device_ != nullptr && errors.now != nullptr && !begins(round) && may_be_absent(pieces, run);
-  const Errors own = copied ? Errors{scratch.previous, scratch.previous} : errors;
-  if (copied) device_->copy(own.now, errors.now, static_cast<size_t>(run.extent) * sizeof(float));
-  if (&with == compressor_ && !wide(round)) with.measure(pieces_of, values, own.now, scratch.statistics);
-  with.encode(pieces_of, values, own.now, own.next, scratch.statistics, payload);
-  if (copied) device_->take_errors(marked(pieces, run), own.now, errors.now, opening_.skip);
-}
-
 // Of absent pieces, so that they have no part in a scale that is wider than a block.
 void Exchange::clear_statistics(const std::vector<onebit_piece>& pieces, const TileRange& run, double* statistics) const {
   const int64_t width = description_.statistics;
@@ -70,10 +57,8 @@ void Exchange::clear_statistics(const std::vector<onebit_piece>& pieces, const T
 
 // The values of a run's pieces.
 void Exchange::divide(const std::vector<onebit_piece>& pieces, const TileRange& run, float* values, int by) const {
-  const onebit_piece &first = pieces[static_cast<size_t>(run.first)],
-                     &last = pieces[static_cast<size_t>(run.first + run.count - 1)];
-  float* const begin = values + first.first;
-  const int64_t count = last.first + last.count - first.first;
+  const auto [first, count] = extent_of(pieces, run);
+  float* const begin = values + first;
   const auto divisor = static_cast<float>(by);
   if (device_ != nullptr) return device_->divide(begin, count, divisor, opening_.skip);
   for (int64_t i = 0; i < count; ++i) begin[i] /= divisor;

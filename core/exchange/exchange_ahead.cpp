@@ -128,7 +128,8 @@ void Exchange::put_back(const std::vector<onebit_piece>& pieces, const TileRange
   if (errors.now == nullptr) return;
   for (int64_t k = tile.first; k < tile.first + tile.count; ++k) {
     const onebit_piece& piece = pieces[static_cast<size_t>(k)];
-    if (may_be_absent(piece)) std::copy_n(errors.now + piece.first, piece.count, errors.next + piece.first);
+    const int64_t each = element_bytes(error_type_), place = piece.first * each;
+    if (may_be_absent(piece)) std::copy_n(errors.now + place, piece.count * each, errors.next + place);
   }
 }
 

@@ -2,9 +2,18 @@
 // Tiles, cut where tensors that are absent from a step begin and end. For the exchange's own files.
 #pragma once
 
+#include <utility>
+
 #include "exchange/exchange.hpp"
 
 namespace onebit {
+
+// Of a run's pieces, in their tile: the first element, and how many there are up to the last one.
+inline std::pair<int64_t, int64_t> extent_of(const std::vector<onebit_piece>& pieces, const TileRange& run) {
+  const onebit_piece &first = pieces[static_cast<size_t>(run.first)],
+                     &last = pieces[static_cast<size_t>(run.first + run.count - 1)];
+  return {first.first, last.first + last.count - first.first};
+}
 
 inline bool Exchange::may_be_absent(const onebit_piece& piece) const {
   return opening_.absent != nullptr && has_bit(opening_.absent, layout_.blocks[static_cast<size_t>(block_of(piece))].tensor);

@@ -70,13 +70,13 @@ void Exchange::measure_served_spans(const Round& round, size_t b) {
     const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
     if (tile.raw) return;
     const std::vector<onebit_piece>& pieces = wire(round, bucket).served;
-    const float* error = server_errors(tile).now;
+    const Errors errors = server_errors(tile);
     const auto first = static_cast<size_t>(bucket.server_spans.ordinal[static_cast<size_t>(tile.first)]);
     double* const statistics = block_statistics_.as<double>() + first * width;
     for_runs(pieces, tile, [&](const TileRange& run, bool absent) {
       if (absent && !begins(round)) return clear_statistics(pieces, run, statistics);
       average(round, b, run, scratch.mean);
-      compressor_->measure(batch(pieces, run), scratch.mean, error, statistics);
+      compressor_->measure(batch(pieces, run), scratch.mean, seen_errors(pieces, run, errors, scratch), statistics);
     });
     if (device_ != nullptr && !begins(round)) clear_statistics(pieces, tile, statistics);
   });

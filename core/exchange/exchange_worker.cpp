@@ -65,13 +65,13 @@ void Exchange::measure_spans(const Round& round, size_t b) {
     const Scratch& scratch = scratch_[static_cast<size_t>(worker)];
     if (tile.raw) return;
     const std::vector<onebit_piece>& pieces = wire(round, bucket).pieces;
-    const float* error = worker_errors(tile).now;
+    const Errors errors = worker_errors(tile);
     const auto first = static_cast<size_t>(bucket.worker_spans.ordinal[static_cast<size_t>(tile.first)]);
     double* const statistics = block_statistics_.as<double>() + first * width;
     for_runs(pieces, tile, [&](const TileRange& run, bool absent) {
       if (absent && !begins(round)) return clear_statistics(pieces, run, statistics);
       write_message(round, b, run, scratch);
-      compressor_->measure(batch(pieces, run), scratch.message, error, statistics);
+      compressor_->measure(batch(pieces, run), scratch.message, seen_errors(pieces, run, errors, scratch), statistics);
     });
     if (device_ != nullptr && !begins(round)) clear_statistics(pieces, tile, statistics);
   });

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "device/wire_type.hpp"
+#include "dtypes/wire_type.hpp"
 #include "onebit/abi.h"
 
 namespace onebit {

@@ -4,7 +4,7 @@
 #include <iterator>
 #include <utility>
 
-#include "device/wire_type.hpp"
+#include "dtypes/wire_type.hpp"
 #include "exchange/retained.hpp"
 
 namespace onebit {
@@ -65,9 +65,12 @@ std::vector<ErrorPiece> pieces_of_chunks(const Layout& layout, int first, int la
 void add_errors(const SessionParts& parts, const char* stem, const std::vector<ErrorPiece>& pieces, const Buffer& errors,
                 std::vector<Stored>& found) {
   if (errors.size() == 0) return;
+  const WireType type = parts.exchange.error_type();
+  const int64_t each = element_bytes(type);
   for (const ErrorPiece& piece : pieces)
-    found.push_back(stored(parts, stem + parts.tensors[piece.tensor].name + "@" + std::to_string(piece.first), "F32",
-                           {piece.count}, errors.as<float>() + piece.position, static_cast<uint64_t>(piece.count) * 4));
+    found.push_back(stored(parts, stem + parts.tensors[piece.tensor].name + "@" + std::to_string(piece.first),
+                           stored_name(type), {piece.count}, errors.bytes() + piece.position * each,
+                           static_cast<uint64_t>(piece.count * each)));
 }
 
 // The blocks of each tensor; at(bucket, block of the bucket) is where one is. Neighbours in a bucket's memory are one run,

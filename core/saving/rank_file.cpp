@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "checkpoint/names.hpp"
+#include "dtypes/half_conversion.hpp"
 #include "saving/contents.hpp"
 
 namespace onebit {
@@ -25,7 +26,7 @@ RankFile::RankFile(const std::filesystem::path& folder, int rank, int ranks) : r
   for (const SafetensorsReader::Entry& entry : reader_.entries()) {
     const bool error = begins_with(entry.name, kWorkerError) || begins_with(entry.name, kServerError);
     has_errors_ = has_errors_ || error;
-    if (entry.dtype != "F32") continue;
+    if (entry.dtype != "F32" && entry.dtype != "BF16") continue;
     const size_t at = error ? entry.name.rfind('@') : std::string::npos;
     int64_t first = 0;
     if (at != std::string::npos) std::from_chars(entry.name.data() + at + 1, entry.name.data() + entry.name.size(), first);
@@ -53,11 +54,18 @@ void RankFile::over_pieces(const std::string& name, int64_t first, int64_t count
   }
 }
 
+void RankFile::read_piece(const SafetensorsReader::Entry& entry, int64_t first, int64_t count, float* out) const {
+  const auto at = static_cast<uint64_t>(first), size = static_cast<uint64_t>(count);
+  if (entry.dtype == "F32") return reader_.read_bytes(entry, at * sizeof(float), size * sizeof(float), out);
+  std::vector<uint16_t> halves(size);
+  reader_.read_bytes(entry, at * sizeof(uint16_t), size * sizeof(uint16_t), halves.data());
+  from_half(WireType::bf16, halves.data(), count, 1.0F, false, out);
+}
+
 int64_t RankFile::read(const std::string& name, int64_t first, int64_t count, float* out) const {
   int64_t found = 0;
   over_pieces(name, first, count, [&](const SafetensorsReader::Entry& entry, int64_t begins, int64_t from, int64_t to) {
-    reader_.read_bytes(entry, static_cast<uint64_t>(from - begins) * sizeof(float),
-                       static_cast<uint64_t>(to - from) * sizeof(float), out + (from - first));
+    read_piece(entry, from - begins, to - from, out + (from - first));
     found += to - from;
   });
   return found;

@@ -60,7 +60,8 @@ class Restore {
   // Whether errors of this tensor are kept here: it is compressed, with feedback.
   bool keeps_errors(size_t tensor) const { return feeds_back_ && !parts_.layout.is_raw(static_cast<int64_t>(tensor)); }
   void read_errors();
-  void read_own_errors(const std::vector<ErrorPiece>& pieces, const char* stem, float* errors);
+  void write_errors(const Buffer& errors, int64_t position, const float* values, int64_t count) const;
+  void read_own_errors(const std::vector<ErrorPiece>& pieces, const char* stem, const Buffer& errors);
   void read_worker_errors();
   void take_carried(size_t tensor);
   void take_worker_errors(size_t tensor, int64_t first, int64_t count, const float* values);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "dtypes/half_conversion.hpp"
 #include "onebit/error.hpp"
 #include "saving/contents.hpp"
 #include "saving/draft.hpp"
@@ -83,27 +84,38 @@ void Restore::read_errors() {
   if (!any_errors_ && !was_carried_) return;
   if (feeds_back_) {
     parts_.exchange.prepare_errors();
-    own_worker_errors_ ? read_own_errors(worker_, kWorkerError, parts_.exchange.worker_error().as<float>())
-                       : read_worker_errors();
+    own_worker_errors_ ? read_own_errors(worker_, kWorkerError, parts_.exchange.worker_error()) : read_worker_errors();
     for (size_t t = 0; t < parts_.tensors.size() && was_carried_; ++t) take_carried(t);
     read_server_errors();
   }
   carry_errors();
 }
 
-// What this rank had itself, to the bit; zeros where it had none. errors: on the session's device.
-void Restore::read_own_errors(const std::vector<ErrorPiece>& pieces, const char* stem, float* errors) {
+// Into their place from `position` on, as they are kept here.
+void Restore::write_errors(const Buffer& errors, int64_t position, const float* values, int64_t count) const {
+  const WireType type = parts_.exchange.error_type();
+  const auto bytes = static_cast<uint64_t>(count * element_bytes(type));
+  std::byte* const to = errors.bytes() + position * element_bytes(type);
+  if (type == WireType::fp32) return copy_in(parts_.device, to, values, bytes);
+  std::vector<uint16_t> halves(static_cast<size_t>(count));
+  to_half(type, values, 1.0F, count, halves.data());
+  copy_in(parts_.device, to, halves.data(), bytes);
+}
+
+// What this rank had itself, to the bit; zeros where it had none.
+void Restore::read_own_errors(const std::vector<ErrorPiece>& pieces, const char* stem, const Buffer& errors) {
   constexpr int64_t most = kSavedPiece / sizeof(float);
+  const bool in_place = parts_.device == nullptr && parts_.exchange.error_type() == WireType::fp32;
   std::vector<float> values;
   for (const ErrorPiece& piece : pieces) {
     const std::string name = stem + parts_.tensors[piece.tensor].name;
     for (int64_t at = 0; at < piece.count; at += most) {
       const int64_t count = std::min(most, piece.count - at);
-      float* const place = errors + piece.position + at;
-      if (parts_.device == nullptr && old_.own().read(name, piece.first + at, count, place) == count) continue;
+      const int64_t position = piece.position + at;
+      if (in_place && old_.own().read(name, piece.first + at, count, errors.as<float>() + position) == count) continue;
       values.assign(static_cast<size_t>(count), 0);
       old_.own().read(name, piece.first + at, count, values.data());
-      copy_in(parts_.device, place, values.data(), values.size() * sizeof(float));
+      write_errors(errors, position, values.data(), count);
     }
   }
 }
@@ -130,25 +142,23 @@ void Restore::take_carried(size_t tensor) {
 
 // Of elements [first, first + count) of a tensor those that this rank has a worker error of.
 void Restore::take_worker_errors(size_t tensor, int64_t first, int64_t count, const float* values) {
-  auto* const errors = parts_.exchange.worker_error().as<float>();
   for (const ErrorPiece& piece : worker_) {
     const int64_t from = std::max(first, piece.first), to = std::min(first + count, piece.first + piece.count);
     if (piece.tensor == tensor && from < to)
-      copy_in(parts_.device, errors + piece.position + (from - piece.first), values + (from - first),
-              static_cast<uint64_t>(to - from) * sizeof(float));
+      write_errors(parts_.exchange.worker_error(), piece.position + (from - piece.first), values + (from - first), to - from);
   }
 }
 
 // Each has one holder among the old ranks, perhaps this one itself.
 void Restore::read_server_errors() {
-  auto* const errors = parts_.exchange.server_error().as<float>();
+  const Buffer& errors = parts_.exchange.server_error();
   if (own_server_errors_) return read_own_errors(served_, kServerError, errors);
   std::vector<float> values;
   for (const ErrorPiece& piece : served_) {
     values.assign(static_cast<size_t>(piece.count), 0);
     for (int rank = 0; rank < old_.count(); ++rank)
       old_.file(rank).read(kServerError + parts_.tensors[piece.tensor].name, piece.first, piece.count, values.data());
-    copy_in(parts_.device, errors + piece.position, values.data(), values.size() * sizeof(float));
+    write_errors(errors, piece.position, values.data(), piece.count);
   }
 }
 

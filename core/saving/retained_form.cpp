@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "exchange/dense_codec.hpp"
+#include "dtypes/dense_codec.hpp"
 #include "exchange/retained.hpp"
 #include "onebit/error.hpp"
 #include "saving/contents.hpp"

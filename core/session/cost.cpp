@@ -54,11 +54,12 @@ uint64_t most_elements(const Layout& layout, int chunks) {
   return *std::max_element(elements.begin(), elements.end());
 }
 
-uint64_t errors(const Layout& layout) {
+uint64_t errors(const Layout& layout, WireType type) {
   const bool sharded = layout.options().locals > 1;
   const auto coded = static_cast<uint64_t>(layout.flat - layout.flat_exempt);
   if (coded == 0 && !sharded) return 0;
-  return sizeof(float) * ((sharded ? most_elements(layout, layout.machines()) : coded) + most_elements(layout, 1));
+  return static_cast<uint64_t>(element_bytes(type)) *
+         ((sharded ? most_elements(layout, layout.machines()) : coded) + most_elements(layout, 1));
 }
 
 uint64_t payload(const Layout& layout) {
@@ -77,23 +78,24 @@ uint64_t waiting(const Layout& layout, int64_t ahead_bytes) {
 
 // A checkpoint of one stage, in which a rank holds so many bytes of state, `local` of them for itself, and of errors.
 void weigh(Cost& cost, const Layout& layout, const Rehearsal& plans, uint64_t state, uint64_t local, uint64_t fed_back,
-           bool later) {
+           WireType type, bool later) {
   const auto ranks = static_cast<uint64_t>(layout.options().ranks);
   const uint64_t flat = sizeof(float) * static_cast<uint64_t>(layout.flat);
-  const uint64_t served = fed_back > 0 ? sizeof(float) * most_elements(layout, 1) : 0;
+  const auto each = static_cast<uint64_t>(element_bytes(type));  // of errors
+  const uint64_t served = fed_back > 0 ? each * most_elements(layout, 1) : 0;
   const uint64_t anchor = plans.has_anchor ? flat : 0;  // is the model, beside which ranks then have parameters of their own
   const uint64_t retained = later && plans.retains ? payload(layout) : 0;
   const uint64_t shared = sizeof(float) * static_cast<uint64_t>(layout.parameters) + state - local - anchor + retained;
   const uint64_t own = local + fed_back - served + (later ? anchor : 0);
-  const uint64_t served_by_all = fed_back > 0 ? sizeof(float) * static_cast<uint64_t>(layout.coded) : 0;
+  const uint64_t served_by_all = fed_back > 0 ? each * static_cast<uint64_t>(layout.coded) : 0;
   cost.checkpoint = std::max(cost.checkpoint, shared + ranks * own + served_by_all);
   cost.checkpoint_of_rank = std::max(cost.checkpoint_of_rank, (shared + ranks - 1) / ranks + own + served);
 }
 
 }  // namespace
 
-Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor, const Place& place,
-           int64_t ahead_bytes) {
+Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor, const Place& place, int64_t ahead_bytes,
+           WireType error_type) {
   Cost cost;
   cost.parameters = layout.parameters;
   cost.compressed_parameters = layout.coded;
@@ -101,10 +103,10 @@ Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compr
   const auto ranks = static_cast<uint64_t>(layout.options().ranks);
   uint64_t compressed = plans.compressed_state, peak = plans.dense_state;
   uint64_t overlap = waiting(layout, ahead_bytes);  // more, where steps begin ahead
-  weigh(cost, layout, plans, plans.dense_state, plans.dense_local, 0, false);
+  weigh(cost, layout, plans, plans.dense_state, plans.dense_local, 0, error_type, false);
   if (plans.first_compressed > 0) {
-    const uint64_t fed_back = layout.codes() && compressor->describe().feedback != 0 ? errors(layout) : 0;
-    weigh(cost, layout, plans, plans.compressed_state, plans.compressed_local, fed_back, true);
+    const uint64_t fed_back = layout.codes() && compressor->describe().feedback != 0 ? errors(layout, error_type) : 0;
+    weigh(cost, layout, plans, plans.compressed_state, plans.compressed_local, fed_back, error_type, true);
     const uint64_t added = fed_back + (plans.retains ? 2 * payload(layout) : 0);
     compressed += added;
     peak += added;

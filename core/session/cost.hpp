@@ -11,6 +11,7 @@
 namespace onebit {
 
 // ahead_bytes: of dense means that wait where steps begin ahead of their gradients; -1: none does.
-Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor, const Place& place, int64_t ahead_bytes);
+Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor, const Place& place, int64_t ahead_bytes,
+           WireType error_type);
 
 }  // namespace onebit

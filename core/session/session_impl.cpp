@@ -102,6 +102,10 @@ std::unique_ptr<Trace> make_trace(const Registry& registry, const Configuration&
 }
 
 // Where it is not set, a quarter of what a dense round sends, and at least one bucket.
+WireType error_type(const Configuration& configuration) {
+  return wire_type_of(configuration.exchange.options().text("error_dtype"));
+}
+
 int64_t ahead_bytes(const Configuration& configuration, const Layout& layout) {
   const int64_t set = configuration.exchange.options().integer("ahead_bytes");
   int64_t whole = 0;
@@ -189,9 +193,10 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
   for (onebit_block& block : layout.blocks) block.gradient = no_gradient.as<float>();
   state.allocate(layout, meter);
   if (device) on_device = std::make_unique<DeviceStep>(*device, layout, state, communicator, meter, groups.size());
-  exchange = std::make_unique<Exchange>(ExchangeParts{
-      layout, state, *optimizer, compressor.get(), machines.rounds(), workers, meter, machines.inside(), trace.get(),
-      device.get(), on_device ? on_device->blocks() : nullptr, &scanner, ahead_bytes(configuration, layout)});
+  exchange = std::make_unique<Exchange>(ExchangeParts{layout, state, *optimizer, compressor.get(), machines.rounds(), workers,
+                                                      meter, machines.inside(), trace.get(), device.get(),
+                                                      on_device ? on_device->blocks() : nullptr, &scanner,
+                                                      ahead_bytes(configuration, layout), error_type(configuration)});
   pointed.assign(replicas.parameters().size(), nullptr);
   facts = facts_of_run(registry, configuration, layout);
 }
@@ -281,7 +286,8 @@ Cost cost_of(const Registry& registry, const Configuration& configuration, const
   const bool overlaps =
       session.boolean("overlap") && !(session.real("clip_norm") > 0) &&
       Exchange::why_never_ahead(layout, configuration.optimizer.component->device != ONEBIT_DEVICE_CPU).empty();
-  return price(layout, plans, compressor.get(), place, overlaps ? ahead_bytes(configuration, layout) : -1);
+  return price(layout, plans, compressor.get(), place, overlaps ? ahead_bytes(configuration, layout) : -1,
+               error_type(configuration));
 }
 
 }  // namespace onebit

@@ -4,7 +4,7 @@
 
 #include "clock.hpp"
 #include "components.hpp"
-#include "exchange/dense_codec.hpp"
+#include "dtypes/dense_codec.hpp"
 #include "row.hpp"
 
 namespace onebit::bench {

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <memory>
 
-#include "exchange/dense_codec.hpp"
+#include "dtypes/dense_codec.hpp"
 #include "onebit/registry.hpp"
 
 namespace {

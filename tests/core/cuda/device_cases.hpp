@@ -98,6 +98,9 @@ inline std::vector<DeviceCase> device_cases() {
                    "local_step_scaler = 3\nlocal_step_clipper = 4\n" +
                        codec,
                    "", 20, 13});
+  for (const char* scale : {"block", "tensor"})
+    cases.push_back({std::string("errors in bf16, scales of a ") + scale, 2,
+                     onebit_adam + freeze + codec + "scale = \"" + scale + "\"\n[exchange]\nerror_dtype = \"bf16\"\n", ""});
   for (const char* scale : {"tensor", "bucket"})
     cases.push_back({std::string("scales of a ") + scale + ", small buckets, small tensors uncompressed", 2,
                      onebit_adam + "freeze_step = 2\n" + codec + "scale = \"" + scale +

@@ -6,10 +6,12 @@
 #include <atomic>
 #include <bit>
 #include <cmath>
+#include <map>
 #include <memory>
 #include <random>
 
-#include "exchange/dense_codec.hpp"
+#include "dtypes/dense_codec.hpp"
+#include "dtypes/half_conversion.hpp"
 #include "exchange/exchange.hpp"
 #include "support/sessions.hpp"
 #include "support/trace.hpp"
@@ -47,10 +49,11 @@ class MeanOptimizer final : public Optimizer {
   bool with_previous_;
 };
 
-// Passes everything on to a real compressor, and checks at every encode that decoded + new error = value + error.
+// Passes everything on to a real compressor, and checks at every encode that decoded + new error = value + error, and that the
+// error is what the last encode of the block left, in the type that errors are kept in.
 class CheckedCompressor final : public Compressor {
  public:
-  explicit CheckedCompressor(std::unique_ptr<Compressor> inner) : inner_(std::move(inner)) {}
+  CheckedCompressor(std::unique_ptr<Compressor> inner, WireType kept_as) : inner_(std::move(inner)), kept_as_(kept_as) {}
   Codec describe() const override { return inner_->describe(); }
   size_t payload_size(int64_t count) const override { return inner_->payload_size(count); }
   void measure(const Batch& b, const float* v, const float* e, double* s) const override { inner_->measure(b, v, e, s); }
@@ -63,6 +66,7 @@ class CheckedCompressor final : public Compressor {
   void encode(const Batch& batch, const float* values, const float* errors, float* new_errors, const double* statistics,
               void* payload) const override {
     std::vector<double> wanted;
+    for (size_t k = 0; k < batch.piece_count; ++k) check_kept(batch.pieces[k], errors);
     for (size_t k = 0; k < batch.piece_count; ++k)
       for (int64_t i = 0; i < batch.pieces[k].count; ++i) {
         const auto at = static_cast<size_t>(batch.pieces[k].first + i);
@@ -84,12 +88,28 @@ class CheckedCompressor final : public Compressor {
         if (!(off <= std::ldexp(std::fabs(wanted[next]) + scale, -23))) ++violations;
         ++checked;
       }
+      left_[piece.key].assign(new_errors + piece.first, new_errors + piece.first + piece.count);
     }
   }
-  mutable std::atomic<int64_t> violations{0}, checked{0};
+  mutable std::atomic<int64_t> violations{0}, checked{0}, kept{0};
 
  private:
+  void check_kept(const onebit_piece& piece, const float* errors) const {
+    std::vector<float>& left = left_[piece.key];
+    if (left.empty()) return;
+    if (kept_as_ != WireType::fp32) {
+      std::vector<uint16_t> halves(left.size());
+      to_half(kept_as_, left.data(), 1.0F, piece.count, halves.data());
+      from_half(kept_as_, halves.data(), piece.count, 1.0F, false, left.data());
+    }
+    for (size_t i = 0; i < left.size(); ++i, ++kept)
+      if (std::bit_cast<uint32_t>(left[i]) != std::bit_cast<uint32_t>(errors[static_cast<size_t>(piece.first) + i]))
+        ++violations;
+  }
+
+  mutable std::map<uint64_t, std::vector<float>> left_;  // by key: a rank's own block, or one that it serves
   std::unique_ptr<Compressor> inner_;
+  WireType kept_as_;
 };
 
 struct Wanted {
@@ -97,6 +117,7 @@ struct Wanted {
   Of of = Of::message;
   WireType type = WireType::fp32;
   bool with_previous = false;
+  WireType errors = WireType::fp32;
 };
 
 // One rank's exchange over one or more tensors.
@@ -106,13 +127,13 @@ struct Bench {
       : configuration(configure("[optimizer]\nplugin = \"adam\"\n[compressor]\nplugin = \"onebit\"\n" + compressor +
                                 "\n[communicator]\nplugin = \"threads\"\n")),
         optimizer(wanted.kind, wanted.of, wanted.with_previous),
-        codec(plugins().make_compressor(*configuration.compressor.component, configuration.compressor.options)),
+        codec(plugins().make_compressor(*configuration.compressor.component, configuration.compressor.options), wanted.errors),
         communicator(
             plugins().make_communicator(*configuration.communicator.component, configuration.communicator.options, rendezvous)),
         layout(sizes(tensors), options(bucket_bytes, wanted.type)),
         state(optimizer, {}),
         workers(1),
-        exchange({layout, state, optimizer, &codec, communicator, workers, meter}) {
+        exchange(parts(wanted.errors)) {
     for (onebit_block& block : layout.blocks) block.parameter = tensors[static_cast<size_t>(block.tensor)].data() + block.first;
     state.allocate(layout, meter);
   }
@@ -120,6 +141,11 @@ struct Bench {
     std::vector<int64_t> result;
     for (const auto& t : tensors) result.push_back(static_cast<int64_t>(t.size()));
     return result;
+  }
+  ExchangeParts parts(WireType errors) {
+    ExchangeParts made = {layout, state, optimizer, &codec, communicator, workers, meter};
+    made.error_type = errors;
+    return made;
   }
   LayoutOptions options(int64_t bucket_bytes, WireType type) {
     LayoutOptions o;
@@ -188,36 +214,40 @@ constexpr size_t kSeveralBuckets = (1 << 18) + 3;
 constexpr size_t kSeveralBuckets = (1 << 20) + 3;
 #endif
 
-TEST_CASE("decoded + new error = value + error at every encode, on both sides") {
-  for (const std::string compressor : {"scale = \"block\"", "scale = \"tensor\"", "scale = \"bucket\"", "norm = \"l1\""})
-    for (const size_t size : {size_t{1}, size_t{7}, size_t{64}, size_t{1000}, kSeveralBuckets})
-      for (const int ranks : {2, 3, 5, 8}) {
-        if (size > 1000 && (ranks == 5 || compressor != "scale = \"block\"")) continue;  // the large case once or twice
-        CAPTURE(compressor);
-        CAPTURE(size);
-        CAPTURE(ranks);
-        LocalRendezvous rendezvous(ranks);
-        std::vector<Tensors> means(static_cast<size_t>(ranks), Tensors{std::vector<float>(size), std::vector<float>(3)});
-        std::atomic<int64_t> violations{0}, checked{0}, coded{0};
-        host::run_ranks(ranks, [&](int rank) {
-          std::mt19937 random(static_cast<unsigned>(rank));
-          std::normal_distribution<float> normal(0, 1);
-          Bench bench({RoundKind::compressed}, compressor, rendezvous.at(rank), means[static_cast<size_t>(rank)], 300'000);
-          for (int64_t step = 1; step <= 3; ++step) {
-            Tensors gradients = {std::vector<float>(size), std::vector<float>(3)};
-            for (auto& tensor : gradients)
-              for (float& g : tensor) g = normal(random) * std::pow(10.0F, 3 * normal(random));
-            bench.mean(step, gradients);
-          }
-          violations += bench.codec.violations;
-          checked += bench.codec.checked;
-          coded = bench.layout.coded;  // small tensors travel as they are where their codes would be larger
-        });
-        CHECK(violations == 0);
-        CHECK(checked == 3 * coded * (ranks + 1));  // every element: by each worker, and by its server
-        CHECK((coded > 0 || size < 64));
-        for (const Tensors& mean : means) CHECK(mean == means[0]);
-      }
+TEST_CASE("decoded + new error = value + error at every encode, on both sides, and is kept for the next, in fp32 and bf16") {
+  for (const WireType errors : {WireType::fp32, WireType::bf16})
+    for (const std::string compressor : {"scale = \"block\"", "scale = \"tensor\"", "scale = \"bucket\"", "norm = \"l1\""})
+      for (const size_t size : {size_t{1}, size_t{7}, size_t{64}, size_t{1000}, kSeveralBuckets})
+        for (const int ranks : {2, 3, 5, 8}) {
+          if (size > 1000 && (ranks == 5 || compressor != "scale = \"block\"")) continue;  // the large case once or twice
+          CAPTURE(compressor);
+          CAPTURE(size);
+          CAPTURE(ranks);
+          LocalRendezvous rendezvous(ranks);
+          std::vector<Tensors> means(static_cast<size_t>(ranks), Tensors{std::vector<float>(size), std::vector<float>(3)});
+          std::atomic<int64_t> violations{0}, checked{0}, kept{0}, coded{0};
+          host::run_ranks(ranks, [&](int rank) {
+            std::mt19937 random(static_cast<unsigned>(rank));
+            std::normal_distribution<float> normal(0, 1);
+            Bench bench({RoundKind::compressed, Of::message, WireType::fp32, false, errors}, compressor, rendezvous.at(rank),
+                        means[static_cast<size_t>(rank)], 300'000);
+            for (int64_t step = 1; step <= 3; ++step) {
+              Tensors gradients = {std::vector<float>(size), std::vector<float>(3)};
+              for (auto& tensor : gradients)
+                for (float& g : tensor) g = normal(random) * std::pow(10.0F, 3 * normal(random));
+              bench.mean(step, gradients);
+            }
+            violations += bench.codec.violations;
+            checked += bench.codec.checked;
+            kept += bench.codec.kept;
+            coded = bench.layout.coded;  // small tensors travel as they are where their codes would be larger
+          });
+          CHECK(violations == 0);
+          CHECK(kept == 2 * coded * (ranks + 1));     // all but the first
+          CHECK(checked == 3 * coded * (ranks + 1));  // every element: by each worker, and by its server
+          CHECK((coded > 0 || size < 64));
+          for (const Tensors& mean : means) CHECK(mean == means[0]);
+        }
 }
 
 TEST_CASE("a dense mean is the sum over ranks in order, divided once, on every rank") {

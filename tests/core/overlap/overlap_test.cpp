@@ -199,6 +199,8 @@ TEST_CASE("overlap: the same bits with other scales and settings, and whether st
                                                 {toml + small + "dense_below = 1500\n", true},
                                                 {toml + small + "dense_dtype = \"fp16\"\n", true},
                                                 {toml + small + "dense_dtype = \"bf16\"\n", true},
+                                                {toml + small + "error_dtype = \"bf16\"\n", true},
+                                                {with("tensor") + small + "error_dtype = \"bf16\"\n", true},
                                                 {toml + small + "[session]\nclip_norm = 1.0\n", false},
                                                 {toml + small + "[session]\noverlap = false\n", false},
                                                 {toml + "[exchange]\nbucket_bytes = 200000\n", false},

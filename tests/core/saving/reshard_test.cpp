@@ -252,6 +252,39 @@ TEST_CASE("saving: on as many ranks, other buckets and another topology lose not
   }
 }
 
+TEST_CASE("saving: errors are taken over into another type, rounded once, on as many ranks and on others") {
+  const std::string halves = "error_dtype = \"bf16\"\n";
+  for (const int ranks : {3, 2}) {
+    CAPTURE(ranks);
+    const RunFolder root, in_halves, back;
+    train_and_save(3, Grid{3, 0}.toml(one_bit_adam), root.path(), {6});
+    const std::pair<std::string, std::pair<fs::path, fs::path>> turns[] = {{halves, {root.path(), in_halves.path()}},
+                                                                           {"", {in_halves.path(), back.path()}}};
+    for (const auto& turn : turns) {
+      std::vector<Tensors> models = garbage_of(ranks);
+      with_sessions(ranks, Grid{ranks, 0}.toml(one_bit_adam) + turn.first, models, [&](Session& session, Tensors&) {
+        session.load(turn.second.first);
+        session.save(turn.second.second);
+        for (int64_t step = 7; step <= 9; ++step) take_step(session, step);
+      });
+    }
+    const Sums was = left_out(at_step(root.path(), 6), 3), is = left_out(at_step(in_halves.path(), 6), ranks);
+    CHECK(norm(minus(was, is)) <= norm(was) / 256);
+    CHECK(norm(minus(was, is)) > norm(was) / 100'000);
+    CHECK(norm(minus(is, left_out(at_step(back.path(), 6), ranks))) == 0);
+    uint64_t bytes = 0, halved = 0;
+    for (const auto& [folder, sum] :
+         {std::pair{at_step(back.path(), 6), &bytes}, std::pair{at_step(in_halves.path(), 6), &halved}})
+      for (const CheckpointInfo::File& file : read_checkpoint_info(folder).files) {
+        const SafetensorsReader reader(folder / file.name);
+        for (const SafetensorsReader::Entry& entry : reader.entries())
+          if (entry.name.find("_error/") != std::string::npos) *sum += entry.bytes;
+      }
+    CHECK(halved > 0);
+    CHECK(bytes == 2 * halved);
+  }
+}
+
 TEST_CASE("saving: after local steps, other ranks begin at the mean of what each had") {
   const RunFolder root, at_once, later;
   const std::string optimizer = with_local_steps().substr(0, with_local_steps().find("[communicator]"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The runs that are saved and go on: an optimizer, a number of ranks, a topology and a dtype of dense rounds; and the stages of
-// each, in one step of which it is saved.
+// The runs that are saved and go on: an optimizer, a number of ranks, a topology, and whether dense rounds and errors have 16
+// bits; and the stages of each, in one step of which it is saved.
 #pragma once
 
 #include <cstdlib>
@@ -49,10 +49,11 @@ inline bool all_are_wanted() {
 inline SavedRun run_of(const Cell& cell, const std::string& communicator) {
   const std::string name = cell.optimizer;
   SavedRun run = {name + ", " + std::to_string(cell.ranks) + " ranks, " + (cell.machines ? "hierarchical" : "flat") +
-                      (cell.half ? ", fp16" : ", fp32"),
+                      (cell.half ? ", 16 bits" : ", fp32"),
                   cell.ranks, optimizer_table(name) + codec_table + communicator};
   run.toml += std::string("[exchange]\nbucket_bytes = 8192\ntopology = \"") + (cell.machines ? "hierarchical" : "flat") +
-              "\"\ndense_dtype = \"" + (cell.half ? "fp16" : "fp32") + "\"\n";
+              "\"\ndense_dtype = \"" + (cell.half ? "fp16" : "fp32") + "\"\nerror_dtype = \"" + (cell.half ? "bf16" : "fp32") +
+              "\"\n";
   run.stages = stages_of(name);
   run.last = name == "zeroone_adam" ? 17 : run.stages.back().back() + 1;
   return run;

@@ -38,7 +38,7 @@ TEST_CASE("a step allocates nothing, except the first of each stage, and the fir
   const std::string trace = "trace = \"" + (folder / "trace.json").string() + "\"\n";
   for (const std::string& tables : std::initializer_list<std::string>{
            "", "[session]\nthreads = 2\nclip_norm = 1.0\n" + trace,
-           "[exchange]\nbucket_bytes = 30000\ndense_dtype = \"fp16\"\n",
+           "[exchange]\nbucket_bytes = 30000\ndense_dtype = \"fp16\"\nerror_dtype = \"bf16\"\n",
            "machines = 2\n[exchange]\nbucket_bytes = 30000\ntopology = \"hierarchical\"\n"}) {  // the first of [communicator]
     CAPTURE(tables);
     const int ranks = tables.find("hierarchical") == std::string::npos ? 2 : 4;

@@ -3,7 +3,7 @@
 // round only, a two-phase mean through a codec.
 #pragma once
 
-#include "device/wire_type.hpp"
+#include "dtypes/wire_type.hpp"
 #include "onebit/compressor.hpp"
 
 namespace onebit {

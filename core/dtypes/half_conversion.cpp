@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "exchange/half_conversion.hpp"
+#include "dtypes/half_conversion.hpp"
 
 #include <algorithm>
 #include <numeric>
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "exchange/half_conversion.cpp"
+#define HWY_TARGET_INCLUDE "dtypes/half_conversion.cpp"
 #include <hwy/foreach_target.h>
 //
 #include <hwy/highway.h>

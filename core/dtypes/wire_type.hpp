@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a dense element travels as (exchange.dense_dtype).
+// What an element travels as in dense rounds (exchange.dense_dtype), and what an error is kept as (exchange.error_dtype).
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,14 @@ enum class WireType { fp32, fp16, bf16 };
 
 inline WireType wire_type_of(std::string_view name) {
   return name == "fp16" ? WireType::fp16 : name == "bf16" ? WireType::bf16 : WireType::fp32;
+}
+
+// Of one element, without what is before and behind those of a block.
+constexpr int64_t element_bytes(WireType type) { return type == WireType::fp32 ? 4 : 2; }
+
+// Its name in safetensors.
+constexpr const char* stored_name(WireType type) {
+  return type == WireType::fp32 ? "F32" : type == WireType::fp16 ? "F16" : "BF16";
 }
 
 // Before the elements of a block: the unit that fp16 is counted in, as fp32.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "exchange/dense_codec.hpp"
+#include "dtypes/dense_codec.hpp"
 
 #include <atomic>
 #include <cstring>
 
-#include "exchange/half_conversion.hpp"
+#include "dtypes/half_conversion.hpp"
 
 namespace onebit {
 

@@ -8,8 +8,8 @@
 #include <random>
 #include <vector>
 
-#include "exchange/dense_codec.hpp"
-#include "exchange/half_conversion.hpp"
+#include "dtypes/dense_codec.hpp"
+#include "dtypes/half_conversion.hpp"
 
 using namespace onebit;
 

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "device/wire_type.hpp"
+#include "dtypes/wire_type.hpp"
 
 namespace onebit {
 
