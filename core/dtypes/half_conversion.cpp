@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <numeric>
 
+#include "onebit/programs/prefetch.hpp"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "dtypes/half_conversion.cpp"
 #include <hwy/foreach_target.h>
 //
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
@@ -102,6 +105,16 @@ HWY_INLINE WordVector encode_vector(const float* values, FloatVector factor, uin
   const auto nothing = hn::Eq(hn::And(word, hn::Set(dw, 0x7fff)), hn::Zero(dw));
   return hn::IfThenElseZero(nothing, hn::VecFromMask(dw, hn::RebindMask(dw, hn::Ne(value, hn::Zero(df)))));
 }
+#if HWY_TARGET <= HWY_AVX2 && HWY_ARCH_X86  // whose processors convert as Fp16::encode does, to the bit
+template <>
+HWY_INLINE WordVector encode_vector<Fp16>(const float* values, FloatVector factor, uint16_t* out) {
+  const hn::Rebind<hwy::float16_t, Floats> dh;
+  const auto value = hn::LoadU(df, values), scaled = hn::Mul(value, factor);
+  hn::StoreU(hn::DemoteTo(dh, scaled), dh, reinterpret_cast<hwy::float16_t*>(out));
+  const auto nothing = hn::Le(hn::Abs(scaled), hn::Set(df, 0x1p-25F));
+  return hn::VecFromMask(dw, hn::RebindMask(dw, hn::And(nothing, hn::Ne(value, hn::Zero(df)))));
+}
+#endif
 template <class Half, bool add>
 HWY_INLINE void decode_vector(const uint16_t* halves, FloatVector weight, float* out) {
   const auto value = hn::Mul(weight, Half::decode(hn::PromoteTo(dw, hn::LoadU(Halves(), halves))));
@@ -158,6 +171,59 @@ void decode(const uint16_t* halves, int64_t count, float weight, float* out) {
   std::copy_n(values, count - i, out + i);
 }
 
+HWY_INLINE void narrow_vector(const float* values, uint16_t* out) {
+  const auto word = round_off<16>(hn::BitCast(dw, hn::LoadU(df, values)));
+  hn::StoreU(hn::TruncateTo(Halves(), word), Halves(), out);
+}
+HWY_INLINE void widen_vector(const uint16_t* halves, float* out) {
+  hn::StoreU(hn::BitCast(df, hn::ShiftLeft<16>(hn::PromoteTo(dw, hn::LoadU(Halves(), halves)))), df, out);
+}
+
+// Around the caches, into memory that is aligned to a vector and was not read before.
+int64_t stream_bf16(const float* values, int64_t count, uint16_t* out) {
+  int64_t i = 0;
+  for (; i + width <= count; i += width) {
+    const auto word = round_off<16>(hn::BitCast(dw, hn::LoadU(df, values + i)));
+    hn::Stream(hn::TruncateTo(Halves(), word), Halves(), out + i);
+  }
+  return i;
+}
+
+void narrow_bf16(const float* values, int64_t count, uint16_t* out, bool streamed) {
+  int64_t i = 0;
+  constexpr size_t bytes = width * sizeof(uint16_t);  // half a vector of the smallest targets, which can't be streamed
+  if (streamed && bytes >= 16 && reinterpret_cast<uintptr_t>(out) % bytes == 0) {
+    i = stream_bf16(values, count, out);
+    hwy::FlushStream();
+  }
+  for (; i + 2 * width <= count; i += 2 * width) {
+    narrow_vector(values + i, out + i);
+    narrow_vector(values + i + width, out + i + width);
+  }
+  for (; i + width <= count; i += width) narrow_vector(values + i, out + i);
+  if (i == count) return;
+  HWY_ALIGN float rest[width] = {};
+  HWY_ALIGN uint16_t halves[width];
+  std::copy(values + i, values + count, rest);
+  narrow_vector(rest, halves);
+  std::copy_n(halves, count - i, out + i);
+}
+
+void widen_bf16(const uint16_t* halves, int64_t count, float* out) {
+  int64_t i = 0;
+  for (; i + prefetch_run <= count; i += prefetch_run) {
+    prefetch(halves + i);
+    for (int64_t j = i; j < i + prefetch_run; j += width) widen_vector(halves + j, out + j);
+  }
+  for (; i + width <= count; i += width) widen_vector(halves + i, out + i);
+  if (i == count) return;
+  HWY_ALIGN uint16_t rest[width] = {};
+  HWY_ALIGN float values[width];
+  std::copy(halves + i, halves + count, rest);
+  widen_vector(rest, values);
+  std::copy_n(values, count - i, out + i);
+}
+
 uint64_t encode_fp16(const float* values, float factor, int64_t count, uint16_t* out) {
   return encode<Fp16>(values, factor, count, out);
 }
@@ -182,6 +248,8 @@ HWY_EXPORT(encode_fp16);
 HWY_EXPORT(encode_bf16);
 HWY_EXPORT(decode_fp16);
 HWY_EXPORT(decode_bf16);
+HWY_EXPORT(narrow_bf16);
+HWY_EXPORT(widen_bf16);
 
 uint32_t largest_magnitude(const float* values, int64_t count) { return HWY_DYNAMIC_DISPATCH(largest)(values, count); }
 
@@ -194,6 +262,11 @@ void from_half(WireType type, const uint16_t* halves, int64_t count, float weigh
   type == WireType::fp16 ? HWY_DYNAMIC_DISPATCH(decode_fp16)(halves, count, weight, add, out)
                          : HWY_DYNAMIC_DISPATCH(decode_bf16)(halves, count, weight, add, out);
 }
+
+void narrow(const float* values, int64_t count, uint16_t* out, bool streamed) {
+  HWY_DYNAMIC_DISPATCH(narrow_bf16)(values, count, out, streamed);
+}
+void widen(const uint16_t* halves, int64_t count, float* out) { HWY_DYNAMIC_DISPATCH(widen_bf16)(halves, count, out); }
 
 }  // namespace onebit
 #endif

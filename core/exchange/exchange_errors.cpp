@@ -63,7 +63,7 @@ void Exchange::read_errors(const std::vector<onebit_piece>& pieces, const TileRa
                            float* to) const {
   if (device_ != nullptr) return device_->read_errors(error_type_, from, to, run.extent, opening_.skip);
   const auto [first, count] = extent_of(pieces, run);
-  from_half(error_type_, reinterpret_cast<const uint16_t*>(from) + first, count, 1.0F, false, to + first);
+  widen(reinterpret_cast<const uint16_t*>(from) + first, count, to + first);
 }
 
 // marks: on a device, absent pieces' errors stay as they were.
@@ -75,7 +75,7 @@ void Exchange::keep_errors(const std::vector<onebit_piece>& pieces, const TileRa
     return device_->take_errors(error_type_, taken, from, to, opening_.skip);
   }
   const auto [first, count] = extent_of(pieces, run);
-  to_half(error_type_, from + first, 1.0F, count, reinterpret_cast<uint16_t*>(to) + first);
+  narrow(from + first, count, reinterpret_cast<uint16_t*>(to) + first, ahead_);
 }
 
 }  // namespace onebit

@@ -4,10 +4,18 @@
 #include <algorithm>
 
 namespace onebit {
+namespace {
+
+// The address that element 0 of the flat space would have, where memory is only of what comes after the exempt tensors.
+void* before(std::byte* memory, int64_t bytes) {
+  return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(memory) - static_cast<uintptr_t>(bytes));
+}
+
+}  // namespace
 
 StateStore::StateStore(Optimizer& optimizer, const std::vector<const onebit_tensor_info*>& tensors) {
   const onebit_state state = {sizeof(onebit_state), this, declare,
-                              [](void* self) { static_cast<StateStore*>(self)->whole_tensors_ = true; }};
+                              [](void* self) { static_cast<StateStore*>(self)->whole_tensors_ = true; }, begins_later};
   StateDeclarer declarer(&state);
   try {
     optimizer.declare({tensors.data(), tensors.size()}, declarer);
@@ -15,6 +23,7 @@ StateStore::StateStore(Optimizer& optimizer, const std::vector<const onebit_tens
     if (refusal_.empty()) throw;
     throw Error(e.code(), std::string(e.what()) + ": " + refusal_);
   }
+  if (!later_refusal_.empty()) throw Error(Code::invalid_argument, later_refusal_);
   pointers_.assign(slots_.size(), nullptr);
   totals_pointers_.assign(slots_.size(), nullptr);
 }
@@ -28,9 +37,24 @@ int32_t StateStore::declare(void* self, const onebit_state_desc* desc) noexcept 
   }
 }
 
+void StateStore::begins_later(void* self, int32_t slot) noexcept {
+  auto& store = *static_cast<StateStore*>(self);
+  StateSlot* const found =
+      slot >= 0 && static_cast<size_t>(slot) < store.slots_.size() ? &store.slots_[static_cast<size_t>(slot)] : nullptr;
+  if (found != nullptr && found->extent == ONEBIT_PER_ELEMENT && found->initial == 0 && found->role == ONEBIT_ROLE_NONE)
+    found->later = found->released = true;
+  else
+    store.later_refusal_ = "the optimizer declares that slot " + std::to_string(slot) +
+                           " begins later, but that is for per-element state which it declared, of zeros, and no anchor";
+}
+
 int32_t StateStore::add(const onebit_state_desc& desc) {
   const std::string name(view(desc.name));
   const bool element = desc.extent == ONEBIT_PER_ELEMENT;
+  const auto is = [&](uint8_t code, uint8_t bits) {
+    return element && desc.dtype.code == code && desc.dtype.bits == bits && desc.dtype.lanes == 1;
+  };
+  const bool is_fp32 = is(ONEBIT_DTYPE_FLOAT, 32), is_bf16 = is(ONEBIT_DTYPE_BFLOAT, 16);
   if (name.empty())
     refusal_ = "state needs a name";
   else if (desc.scope < ONEBIT_REPLICATED || desc.scope > ONEBIT_RANK_LOCAL)
@@ -41,8 +65,12 @@ int32_t StateStore::add(const onebit_state_desc& desc) {
     refusal_ = "unknown extent " + std::to_string(desc.extent);
   else if (desc.count < 1 || desc.count > 4096 || (element && desc.count != 1))
     refusal_ = "count " + std::to_string(desc.count) + (element ? ", expected 1 per element" : ", expected 1 to 4096");
-  else if (element && (desc.dtype.code != ONEBIT_DTYPE_FLOAT || desc.dtype.bits != 32 || desc.dtype.lanes != 1))
-    refusal_ = "per-element state is float 32";
+  else if (element && !is_fp32 && !is_bf16)
+    refusal_ = "per-element state is float 32 or bfloat 16";
+  else if (is_bf16 && desc.role == ONEBIT_ROLE_ANCHOR)
+    refusal_ = "an anchor is float 32";
+  else if (is_bf16 && desc.initial != 0)
+    refusal_ = "state of bfloat 16 begins with zeros";
   else if (std::any_of(slots_.begin(), slots_.end(), [&](const StateSlot& slot) { return slot.name == name; }))
     refusal_ = "declared twice";
   else if (desc.role == ONEBIT_ROLE_ANCHOR && (!element || desc.scope != ONEBIT_REPLICATED))
@@ -53,7 +81,18 @@ int32_t StateStore::add(const onebit_state_desc& desc) {
     refusal_ = "unknown role " + std::to_string(desc.role);
   if (!refusal_.empty()) return -1;
   if (desc.role == ONEBIT_ROLE_ANCHOR) anchor_ = static_cast<int>(slots_.size());
-  slots_.push_back({name, desc.extent, desc.count, desc.scope, desc.reshard, desc.role, desc.initial, {}, 0, false});
+  slots_.push_back({name,
+                    desc.extent,
+                    desc.count,
+                    desc.scope,
+                    desc.reshard,
+                    desc.role,
+                    is_bf16 ? WireType::bf16 : WireType::fp32,
+                    desc.initial,
+                    {},
+                    0,
+                    false,
+                    false});
   return static_cast<int32_t>(slots_.size()) - 1;
 }
 
@@ -67,7 +106,7 @@ uint64_t StateStore::bytes_of(const StateSlot& slot, const Layout& layout) {
   const auto doubles = sizeof(double) * static_cast<uint64_t>(slot.count);
   switch (slot.extent) {
     case ONEBIT_PER_ELEMENT:
-      return sizeof(float) * static_cast<uint64_t>(layout.flat);
+      return static_cast<uint64_t>(element_bytes(slot.type) * (slot.later ? layout.flat - layout.flat_exempt : layout.flat));
     case ONEBIT_PER_BLOCK:
       return doubles * layout.blocks.size();
     case ONEBIT_PER_TENSOR:
@@ -78,7 +117,8 @@ uint64_t StateStore::bytes_of(const StateSlot& slot, const Layout& layout) {
 }
 
 uint64_t StateStore::bytes_kept(const StateSlot& slot, const Layout& layout) {
-  return slot.extent == ONEBIT_PER_ELEMENT ? sizeof(float) * static_cast<uint64_t>(layout.flat_exempt) : 0;
+  if (slot.extent != ONEBIT_PER_ELEMENT || slot.later) return 0;
+  return static_cast<uint64_t>(element_bytes(slot.type) * layout.flat_exempt);
 }
 
 std::vector<double> StateStore::initial_model() const {
@@ -109,6 +149,7 @@ void StateStore::allocate_slot(size_t index, const Layout& layout, MemoryMeter& 
   slot.memory = Buffer(meter, bytes);
   slot.kept = bytes_kept(slot, layout);
   pointers_[index] = slot.memory.bytes();
+  if (slot.later) pointers_[index] = before(slot.memory.bytes(), element_bytes(slot.type) * layout.flat_exempt);
   if (slot.extent != ONEBIT_PER_ELEMENT) totals_pointers_[index] = slot.memory.bytes();
   if (slot.initial == 0) return;
   if (slot.extent == ONEBIT_PER_ELEMENT)
@@ -120,13 +161,23 @@ void StateStore::allocate_slot(size_t index, const Layout& layout, MemoryMeter& 
 void StateStore::allocate(const Layout& layout, MemoryMeter& meter) {
   allocate_model(meter);
   for (size_t i = 0; i < slots_.size(); ++i)
-    if (slots_[i].extent != ONEBIT_PER_MODEL) allocate_slot(i, layout, meter);
+    if (slots_[i].extent != ONEBIT_PER_MODEL && !slots_[i].later) allocate_slot(i, layout, meter);
 }
 
 void StateStore::allocate_totals(const Layout& layout, MemoryMeter& meter) {
   allocate_model(meter);
   for (size_t i = 0; i < slots_.size(); ++i)
     if (slots_[i].extent == ONEBIT_PER_BLOCK || slots_[i].extent == ONEBIT_PER_TENSOR) allocate_slot(i, layout, meter);
+}
+
+void StateStore::acquire(int slot, const Layout& layout, MemoryMeter& meter) {
+  const auto index = static_cast<size_t>(slot);
+  if (slot < 0 || index >= slots_.size() || !slots_[index].later)
+    throw Error(Code::invalid_argument,
+                "the optimizer's plan acquires slot " + std::to_string(slot) + ", which it did not declare to begin later");
+  if (!slots_[index].released) return;
+  allocate_slot(index, layout, meter);
+  slots_[index].released = false;
 }
 
 void StateStore::release(int slot) {
@@ -149,8 +200,11 @@ void StateStore::begin_anew(const Layout& layout, MemoryMeter& meter) {
     if (slots_[i].role == ONEBIT_ROLE_ANCHOR) anchor_ = static_cast<int>(i);
     if (slots_[i].extent == ONEBIT_PER_MODEL) continue;
     slots_[i].memory = Buffer();  // first, for both at once may be too much
-    slots_[i].released = false;
-    allocate_slot(i, layout, meter);
+    slots_[i].released = slots_[i].later;
+    if (slots_[i].later)
+      pointers_[i] = nullptr;
+    else
+      allocate_slot(i, layout, meter);
   }
 }
 

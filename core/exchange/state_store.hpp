@@ -15,10 +15,12 @@ struct StateSlot {
   std::string name;
   int32_t extent = 0, count = 0, scope = 0, reshard = 0;
   uint32_t role = ONEBIT_ROLE_NONE;
+  WireType type = WireType::fp32;  // of per-element state: fp32 or bf16
   double initial = 0;
   Buffer memory;
-  uint64_t kept = 0;  // bytes at its begin that stay when it is released
-  bool released = false;
+  uint64_t kept = 0;      // bytes at its begin that stay when it is released
+  bool later = false;     // it is not there before it is acquired, and never for exempt tensors
+  bool released = false;  // or, of one that begins later, not acquired yet
 };
 
 class StateStore {
@@ -39,6 +41,8 @@ class StateStore {
 
   void allocate(const Layout& layout, MemoryMeter& meter);
   void allocate_totals(const Layout& layout, MemoryMeter& meter);  // all but per-element state: what plan and combine see
+  // Does nothing where it is there.
+  void acquire(int slot, const Layout& layout, MemoryMeter& meter);
   void release(int slot);
   // All state is as it was before the first step, released or not.
   void begin_anew(const Layout& layout, MemoryMeter& meter);
@@ -53,6 +57,7 @@ class StateStore {
 
  private:
   static int32_t declare(void* self, const onebit_state_desc* desc) noexcept;
+  static void begins_later(void* self, int32_t slot) noexcept;
   int32_t add(const onebit_state_desc& desc);
   void allocate_model(MemoryMeter& meter);
   std::vector<double> initial_model() const;
@@ -63,7 +68,7 @@ class StateStore {
   Buffer model_;
   size_t model_bytes_ = 0;
   std::vector<size_t> model_offsets_;
-  std::string refusal_;
+  std::string refusal_, later_refusal_;
   int anchor_ = -1;
   bool whole_tensors_ = false;
 };

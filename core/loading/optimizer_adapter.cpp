@@ -2,7 +2,9 @@
 // An optimizer behind its table.
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <optional>
+#include <vector>
 
 #include "loading/adapters.hpp"
 #include "loading/first_sizes.hpp"
@@ -18,7 +20,9 @@ class OptimizerAdapter final : public Optimizer {
 
   void declare(Slice<const TensorInfo* const> tensors, StateDeclarer& state) override {
     Declared declared{state.table()};
-    const onebit_state counted = {sizeof(onebit_state), &declared, Declared::declare, Declared::whole_tensors};
+    const bool knows_later = ONEBIT_CAN(state.table(), onebit_state, begins_later);
+    const onebit_state counted = {sizeof(onebit_state), &declared, Declared::declare, Declared::whole_tensors,
+                                  knows_later ? Declared::begins_later : nullptr};
     try {
       boundary_.configure([&](onebit_error* err) { return api_.declare(self(), tensors.data, tensors.size, &counted, err); });
     } catch (const Error& e) {
@@ -27,14 +31,16 @@ class OptimizerAdapter final : public Optimizer {
                                         *declared.too_small, FirstSize<onebit_state_desc>::value));
     }
     slots_ = declared.slots;
+    later_ = std::move(declared.later);
   }
 
   void plan(const Step& step, const Totals& totals, Plan& plan) override {
-    onebit_plan answer = {sizeof(onebit_plan), nullptr, 0, nullptr, 0, 0, 0, 0, 0, 0};
+    onebit_plan answer = {sizeof(onebit_plan), nullptr, 0, nullptr, 0, 0, 0, 0, 0, 0, nullptr, 0};
     boundary_.call([&](onebit_error* err) { return api_.plan(self(), &step, &totals, &answer, err); });
     plan.clear();
     copy_rounds(answer, plan);
     copy_releases(answer, plan);
+    copy_acquires(answer, plan);
     plan.reset_error = answer.reset_error != 0;
     plan.apply = answer.apply != 0;
     plan.previous_in_consume = answer.previous_in_consume != 0;
@@ -60,6 +66,7 @@ class OptimizerAdapter final : public Optimizer {
   struct Declared {
     const onebit_state* target;
     int32_t slots = 0;
+    std::vector<int32_t> later = {};         // of these, the ones that begin later
     std::optional<uint64_t> too_small = {};  // the struct_size of such a one
 
     static int32_t declare(void* ctx, const onebit_state_desc* desc) noexcept {
@@ -75,6 +82,11 @@ class OptimizerAdapter final : public Optimizer {
     static void whole_tensors(void* ctx) noexcept {
       const onebit_state& target = *static_cast<Declared*>(ctx)->target;
       target.whole_tensors(target.ctx);
+    }
+    static void begins_later(void* ctx, int32_t slot) noexcept {
+      Declared& self = *static_cast<Declared*>(ctx);
+      self.later.push_back(slot);
+      self.target->begins_later(self.target->ctx, slot);
     }
   };
 
@@ -107,12 +119,24 @@ class OptimizerAdapter final : public Optimizer {
     }
   }
 
+  void copy_acquires(const onebit_plan& answer, Plan& plan) const {
+    if (answer.acquire_count > 16)
+      boundary_.refuse(fmt::format("acquired {} slots in one step, at most 16 are possible", answer.acquire_count));
+    if (answer.acquire_count > 0 && answer.acquire == nullptr) boundary_.refuse("acquired slots but gave none");
+    for (size_t i = 0; i < answer.acquire_count; ++i) {
+      if (std::find(later_.begin(), later_.end(), answer.acquire[i]) == later_.end())
+        boundary_.refuse(fmt::format("acquired slot {}, which it did not declare to begin later", answer.acquire[i]));
+      plan.acquire(answer.acquire[i]);
+    }
+  }
+
   onebit_optimizer* self() const { return self_.get(); }
 
   Boundary boundary_;
   const onebit_optimizer_api& api_;
   Owned<onebit_optimizer> self_;
   int32_t slots_ = 0;
+  std::vector<int32_t> later_;
 };
 
 }  // namespace

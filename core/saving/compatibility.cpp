@@ -51,16 +51,17 @@ void require_same_component(const std::vector<SettingLine>& before, const std::v
 }
 
 void require_same_slots(const SessionParts& parts, const SavedSession& saved, const fs::path& folder) {
-  const auto text = [](const std::string& name, int64_t extent, int64_t count, int64_t scope) {
+  const auto text = [](const std::string& name, int64_t extent, int64_t count, int64_t scope, WireType type) {
     static constexpr const char* extents[] = {"?", "element", "block", "tensor", "model"};
     return "'" + name + "' (" + std::to_string(count) + " per " + extents[extent >= 1 && extent <= 4 ? extent : 0] +
-           (scope == ONEBIT_RANK_LOCAL ? ", rank-local)" : ")");
+           (type == WireType::fp32 ? "" : ", bf16") + (scope == ONEBIT_RANK_LOCAL ? ", rank-local)" : ")");
   };
   for (size_t i = 0; i < std::max(parts.state.slots().size(), saved.slots.size()); ++i) {
     const StateSlot* now = i < parts.state.slots().size() ? &parts.state.slots()[i] : nullptr;
     const SavedSlot* before = i < saved.slots.size() ? &saved.slots[i] : nullptr;
-    const std::string is = now == nullptr ? "nothing" : text(now->name, now->extent, now->count, now->scope);
-    const std::string was = before == nullptr ? "nothing" : text(before->name, before->extent, before->count, before->scope);
+    const std::string is = now == nullptr ? "nothing" : text(now->name, now->extent, now->count, now->scope, now->type);
+    const std::string was =
+        before == nullptr ? "nothing" : text(before->name, before->extent, before->count, before->scope, before->type);
     if (was != is)
       refuse_fit(folder, "state " + std::to_string(i) + " of the optimizer was " + was + " when it was saved and is " + is +
                              " here: the plugin or its options have other state" + parameters_alone);
@@ -69,7 +70,9 @@ void require_same_slots(const SessionParts& parts, const SavedSession& saved, co
 
 // Tensors that are exempt from compression have no errors, and from the freeze on other state than the rest.
 void require_same_exempt(const SessionParts& parts, const SavedSession& saved, const fs::path& folder) {
-  const bool begun = std::any_of(saved.slots.begin(), saved.slots.end(), [](const SavedSlot& slot) { return slot.released; });
+  bool begun = false;
+  for (size_t i = 0; i < saved.slots.size(); ++i)
+    begun = begun || saved.slots[i].released != parts.state.slots()[i].later;  // what begins later is not there before
   if (!begun && saved.progress.frozen_at == 0 && !saved.errors && !saved.retained && !saved.restored) return;
   const auto told = [](bool exempt) { return exempt ? "exempt from compression" : "compressed"; };
   for (size_t t = 0; t < parts.tensors.size(); ++t) {

@@ -15,13 +15,16 @@ Stored stored(const SessionParts& parts, std::string name, const char* dtype, st
   return {{std::move(name), dtype, std::move(shape)}, parts.device, {{static_cast<std::byte*>(at), bytes}}, {}};
 }
 
-uint64_t fp32_bytes(const ModelTensor& tensor) { return static_cast<uint64_t>(tensor.elements) * sizeof(float); }
+uint64_t bytes_of(const ModelTensor& tensor, WireType type) {
+  return static_cast<uint64_t>(tensor.elements * element_bytes(type));
+}
 
 // Elements in the order of memory: where that is row by row, they have the parameter's shape.
-Stored in_order_of_memory(const SessionParts& parts, const std::string& stem, size_t t, float* at) {
+Stored in_order_of_memory(const SessionParts& parts, const std::string& stem, size_t t, void* at,
+                          WireType type = WireType::fp32) {
   const ModelTensor& tensor = parts.tensors[t];
-  return stored(parts, stem + tensor.name, "F32", tensor.order.empty() ? tensor.shape : std::vector<int64_t>{tensor.elements},
-                at, fp32_bytes(tensor));
+  return stored(parts, stem + tensor.name, stored_name(type),
+                tensor.order.empty() ? tensor.shape : std::vector<int64_t>{tensor.elements}, at, bytes_of(tensor, type));
 }
 
 std::vector<Stored> element_contents(const SessionParts& parts, size_t slot) {
@@ -29,8 +32,8 @@ std::vector<Stored> element_contents(const SessionParts& parts, size_t slot) {
   std::vector<Stored> found;
   for (size_t t = 0; t < parts.tensors.size(); ++t) {
     const bool exempt = (parts.layout.flags[t] & ONEBIT_TENSOR_DENSE) != 0;
-    if (declared.released && !exempt) continue;
-    found.push_back(in_order_of_memory(parts, "elements:" + declared.name + "/", t, parts.element(slot, t)));
+    if (declared.released ? declared.later || !exempt : declared.later && exempt) continue;
+    found.push_back(in_order_of_memory(parts, "elements:" + declared.name + "/", t, parts.element(slot, t), declared.type));
   }
   return found;
 }
@@ -109,7 +112,7 @@ std::vector<Stored> model_contents(const SessionParts& parts) {
   std::vector<Stored> found;
   for (size_t t = 0; t < parts.tensors.size(); ++t) {
     const ModelTensor& tensor = parts.tensors[t];
-    found.push_back(stored(parts, tensor.name, "F32", tensor.shape, parts.shared(t), fp32_bytes(tensor)));
+    found.push_back(stored(parts, tensor.name, "F32", tensor.shape, parts.shared(t), bytes_of(tensor, WireType::fp32)));
     if (tensor.elements > 0) found.back().order = tensor.order;
   }
   return found;

@@ -45,6 +45,8 @@ json slots_told(const StateStore& state) {
                    {"scope", slot.scope},
                    {"role", slot.role},
                    {"released", slot.released}});
+  for (size_t i = 0; i < all.size(); ++i)
+    if (state.slots()[i].type != WireType::fp32) all[i]["dtype"] = stored_name(state.slots()[i].type);
   return all;
 }
 
@@ -186,7 +188,8 @@ SavedSession read_description(const json& session, const std::filesystem::path& 
     saved.configuration = session.at("configuration").get<std::string>();
     for (const json& slot : session.at("slots"))
       saved.slots.push_back({slot.at("name").get<std::string>(), number(slot, "extent", 0, 100), number(slot, "count", 1, 4096),
-                             number(slot, "scope", 0, 100), slot.at("released").get<bool>()});
+                             number(slot, "scope", 0, 100), slot.at("released").get<bool>(),
+                             slot.contains("dtype") ? WireType::bf16 : WireType::fp32});
     saved.layout = layout_of(session.at("layout"), saved.tensors.size());
     saved.codes = session.at("layout").at("codes").get<bool>();
     saved.errors = session.at("errors").get<bool>();

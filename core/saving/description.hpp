@@ -27,6 +27,7 @@ struct SavedSlot {
   std::string name;
   int64_t extent = 0, count = 0, scope = 0;
   bool released = false;
+  WireType type = WireType::fp32;
 };
 struct SavedSession {
   std::vector<ModelTensor> tensors;  // without data

@@ -84,11 +84,11 @@ struct SessionParts {
     return layout.first_block[tensor] == layout.first_block[tensor + 1] ? 0 : layout.blocks[block].flat;
   }
   // Without elements NULL would do, too.
-  float* element(size_t slot, size_t tensor) const {
-    auto* const elements = static_cast<float*>(state.tile_slots()[slot]);
-    return elements == nullptr ? nullptr : elements + flat(tensor);
+  std::byte* element(size_t slot, size_t tensor) const {
+    auto* const elements = static_cast<std::byte*>(state.tile_slots()[slot]);
+    return elements == nullptr ? nullptr : elements + flat(tensor) * element_bytes(state.slots()[slot].type);
   }
-  float* anchor(size_t tensor) const { return element(static_cast<size_t>(state.anchor()), tensor); }
+  float* anchor(size_t tensor) const { return reinterpret_cast<float*>(element(static_cast<size_t>(state.anchor()), tensor)); }
   // What all ranks share, and what this one has.
   float* shared(size_t tensor) const { return apart && !swapped ? anchor(tensor) : tensors[tensor].data; }
   float* own(size_t tensor) const { return apart && swapped ? anchor(tensor) : tensors[tensor].data; }

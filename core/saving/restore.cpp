@@ -119,7 +119,8 @@ void copy_stored(const SafetensorsReader& reader, const Stored& stored) {
 std::vector<size_t> buffers_to_fill(const SessionParts& parts, const LoadOptions& options) {
   if (options.ignore_state || parts.progress.next_step > 1) return {};
   std::vector<size_t> sizes;
-  for (const StateSlot& slot : parts.state.slots()) sizes.push_back(StateStore::bytes_of(slot, parts.layout));
+  for (const StateSlot& slot : parts.state.slots())
+    if (!slot.later) sizes.push_back(StateStore::bytes_of(slot, parts.layout));
   const auto [worker, server] = parts.exchange.error_sizes();
   sizes.insert(sizes.end(), {worker, server});
   return sizes;
@@ -165,7 +166,10 @@ void Restore::begin_anew() {
   parts_.state.begin_anew(parts_.layout, parts_.meter);
   parts_.exchange.begin_anew();
   for (size_t slot = 0; slot < saved_.slots.size() && with_state_; ++slot)
-    if (saved_.slots[slot].released) parts_.state.release(static_cast<int>(slot));
+    if (saved_.slots[slot].released)
+      parts_.state.release(static_cast<int>(slot));
+    else if (parts_.state.slots()[slot].later)
+      parts_.state.acquire(static_cast<int>(slot), parts_.layout, parts_.meter);
 }
 
 // An anchor is what ranks share, too.

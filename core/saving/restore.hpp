@@ -55,6 +55,7 @@ class Restore {
   void read_model();
   void read_slots();
   void read_local(const Stored& stored, int reshard);
+  void read_local_mean(const Stored& stored);
   void read_own_parameters();
   bool own_errors(const std::vector<ErrorPiece>& pieces, const char* stem);
   // Whether errors of this tensor are kept here: it is compressed, with feedback.

@@ -60,13 +60,7 @@ void Restore::read_local(const Stored& stored, int reshard) {
     const std::vector<std::byte> zeros(stored.bytes());
     return stored.write(0, zeros.size(), zeros.data());
   }
-  if (stored.tensor.dtype == "F32")
-    return old_.mean(stored.tensor.name, static_cast<int64_t>(stored.bytes() / sizeof(float)), old_.count(),
-                     [&](int64_t first, int64_t count, const float* values) {
-                       stored.write(static_cast<uint64_t>(first) * sizeof(float),
-                                    static_cast<uint64_t>(first + count) * sizeof(float),
-                                    reinterpret_cast<const std::byte*>(values));
-                     });
+  if (stored.tensor.dtype != "F64") return read_local_mean(stored);
   std::vector<double> mean(stored.bytes() / sizeof(double)), one(mean.size());
   for (int rank = 0; rank < old_.count(); ++rank) {
     const SafetensorsReader& reader = old_.file(rank).reader();
@@ -74,6 +68,23 @@ void Restore::read_local(const Stored& stored, int reshard) {
     for (size_t i = 0; i < mean.size(); ++i) mean[i] += one[i] / old_.count();
   }
   stored.write(0, stored.bytes(), reinterpret_cast<const std::byte*>(mean.data()));
+}
+
+void Restore::read_local_mean(const Stored& stored) {
+  const WireType type = stored.tensor.dtype == stored_name(WireType::fp32) ? WireType::fp32 : WireType::bf16;
+  const int64_t each = element_bytes(type);
+  std::vector<uint16_t> halves;
+  old_.mean(stored.tensor.name, static_cast<int64_t>(stored.bytes()) / each, old_.count(),
+            [&](int64_t first, int64_t count, const float* values) {
+              const void* from = values;
+              if (type != WireType::fp32) {
+                halves.resize(static_cast<size_t>(count));
+                to_half(type, values, 1.0F, count, halves.data());
+                from = halves.data();
+              }
+              stored.write(static_cast<uint64_t>(first * each), static_cast<uint64_t>((first + count) * each),
+                           static_cast<const std::byte*>(from));
+            });
 }
 
 void Restore::read_own_parameters() {

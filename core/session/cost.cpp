@@ -101,7 +101,7 @@ Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compr
   cost.compressed_parameters = layout.coded;
   const double each = layout.parameters > 0 ? 1.0 / static_cast<double>(layout.parameters) : 0;
   const auto ranks = static_cast<uint64_t>(layout.options().ranks);
-  uint64_t compressed = plans.compressed_state, peak = plans.dense_state;
+  uint64_t compressed = plans.compressed_state, peak = plans.most_dense;
   uint64_t overlap = waiting(layout, ahead_bytes);  // more, where steps begin ahead
   weigh(cost, layout, plans, plans.dense_state, plans.dense_local, 0, error_type, false);
   if (plans.first_compressed > 0) {
@@ -109,7 +109,7 @@ Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compr
     weigh(cost, layout, plans, plans.compressed_state, plans.compressed_local, fed_back, error_type, true);
     const uint64_t added = fed_back + (plans.retains ? 2 * payload(layout) : 0);
     compressed += added;
-    peak += added;
+    peak = std::max(peak, plans.most_compressed + added);
     overlap += fed_back + (plans.retains ? 0 : payload(layout));
     cost.has_compressed_stage = true;
     cost.compressed_traffic = most_sent(layout, &Bucket::compressed);

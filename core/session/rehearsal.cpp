@@ -92,21 +92,33 @@ uint64_t held(const StateStore& state, const Layout& layout, const std::vector<b
 
 Rehearsal rehearse(Optimizer& optimizer, const Layout& layout) {
   Ahead ahead(optimizer, layout);
-  std::vector<bool> released(ahead.state().slots().size());
+  std::vector<bool> released;
+  for (const StateSlot& slot : ahead.state().slots()) released.push_back(slot.later);
+  auto waiting = static_cast<size_t>(std::count(released.begin(), released.end(), true));  // slots that begin later
+  const auto mark = [&](Slice<const int32_t> slots, bool gone) {
+    for (const int32_t slot : slots)
+      if (slot >= 0 && static_cast<size_t>(slot) < released.size()) released[static_cast<size_t>(slot)] = gone;
+  };
   Rehearsal result;
   result.dense_state = held(ahead.state(), layout, released);
   result.dense_local = held(ahead.state(), layout, released, true);
   result.has_anchor = ahead.state().anchor() >= 0;
-  for (int64_t number = 1; number <= most_steps && result.first_compressed == 0; ++number) {
+  uint64_t now = result.most_dense = result.dense_state;
+  for (int64_t number = 1; number <= most_steps && (result.first_compressed == 0 || waiting > 0); ++number) {
     // A model in which nothing changes any more: whatever waits for that comes to an end.
     const Plan& plan = ahead.step(number, 1);
-    for (const int32_t slot : plan.releases())
-      if (slot >= 0 && static_cast<size_t>(slot) < released.size()) released[static_cast<size_t>(slot)] = true;
+    mark(plan.acquires(), false);
+    waiting -= std::min(waiting, plan.acquires().size);
+    if (plan.acquires().size > 0) now = held(ahead.state(), layout, released);
     for (const Plan::Round& round : plan.rounds())
-      if (round.kind == RoundKind::compressed) {
+      if (round.kind == RoundKind::compressed && result.first_compressed == 0) {
         result.first_compressed = number;
         result.retains = round.retain;
       }
+    uint64_t& most = result.first_compressed > 0 ? result.most_compressed : result.most_dense;
+    most = std::max(most, now);
+    mark(plan.releases(), true);
+    if (plan.releases().size > 0) now = held(ahead.state(), layout, released);
   }
   result.compressed_state = held(ahead.state(), layout, released);
   result.compressed_local = held(ahead.state(), layout, released, true);

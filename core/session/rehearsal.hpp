@@ -15,7 +15,8 @@ namespace onebit {
 
 struct Rehearsal {
   int64_t first_compressed = 0;                    // step number; 0: none within the steps rehearsed
-  uint64_t dense_state = 0, compressed_state = 0;  // bytes declared and not released, before and after the change
+  uint64_t dense_state = 0, compressed_state = 0;  // bytes that are there, before and after the change
+  uint64_t most_dense = 0, most_compressed = 0;    // the most before it, and from the first compressed step on
   uint64_t dense_local = 0, compressed_local = 0;  // of these, the ones of a rank alone
   bool has_anchor = false;                         // which is among what ranks have in common
   bool retains = false;                            // the compressed stage keeps its mean

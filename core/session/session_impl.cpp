@@ -101,11 +101,11 @@ std::unique_ptr<Trace> make_trace(const Registry& registry, const Configuration&
   return std::make_unique<Trace>(registry.traces(), std::filesystem::path(file), rank, Trace::kMost, registry.logger());
 }
 
-// Where it is not set, a quarter of what a dense round sends, and at least one bucket.
 WireType error_type(const Configuration& configuration) {
   return wire_type_of(configuration.exchange.options().text("error_dtype"));
 }
 
+// Where it is not set, a quarter of what a dense round sends, and at least one bucket.
 int64_t ahead_bytes(const Configuration& configuration, const Layout& layout) {
   const int64_t set = configuration.exchange.options().integer("ahead_bytes");
   int64_t whole = 0;

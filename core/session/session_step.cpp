@@ -38,6 +38,7 @@ void Session::Impl::open_step(void* stream) {
   now = step_now();
   plan.clear();
   optimizer->plan(now, on_device ? on_device->host_totals() : totals(), plan);
+  for (const int32_t slot : plan.acquires()) state.acquire(slot, layout, meter);
   report = {};
   report.number = next_step;
   report.compressed = has_round(plan, RoundKind::compressed) && compresses();

@@ -25,7 +25,7 @@ struct Pass {
   AdamAges ages;
   float limit = 0;
   double variance_floor = 0;
-  int momentum = -1, variance = -1;  // after the freeze the variance is r
+  int momentum = -1, variance = -1, reciprocal = -1;  // after the freeze r takes the variance's place
   int frozen = -1, dense_updates = -1, compressed_updates = -1;
   VarianceSums sums;
   ClampedShare clamped_share;
@@ -33,7 +33,7 @@ struct Pass {
   FreezeWatch freeze;
 };
 
-// For this machine, and for messages of updates or of the momentum.
-const Passes<Pass>& passes(bool of_updates);
+// For this machine, for messages of updates or of the momentum, and for what the reciprocal is kept as.
+const Passes<Pass>& passes(bool of_updates, ElementType reciprocal);
 
 }  // namespace onebit::kernels

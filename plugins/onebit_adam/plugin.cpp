@@ -26,12 +26,13 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
                                  "last dense step, after which the variance is frozen and messages are compressed; "
                                  "\"auto\": as soon as the variance is stable"),
          FreezeRule::threshold_option(), FreezeRule::window_option(), RefreshRule::option(), BoundedMessages::message_option(),
-         BoundedMessages::floor_option(), BoundedMessages::clamp_option()});
+         BoundedMessages::floor_option(), BoundedMessages::clamp_option(), BoundedMessages::reciprocal_option()});
     return {schema.data(), schema.size()};
   }
 
   OneBitAdam(const Services& services, const Options& options)
-      : ProgramOptimizer(kernels::passes(BoundedMessages(options).of_updates)),
+      : ProgramOptimizer(kernels::passes(BoundedMessages(options).of_updates, BoundedMessages(options).reciprocal)),
+        reciprocal_(BoundedMessages(options).reciprocal),
         adam_(options),
         freeze_rule_(services, "onebit_adam", "freeze_step", options, adam_.betas),
         refresh_rule_(options, adam_.betas, BoundedMessages(options).of_updates) {
@@ -43,7 +44,8 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
 
   void declare_state(Slice<const TensorInfo* const>, StateDeclarer& state) override {
     pass.momentum = state.per_element("momentum");
-    pass.variance = state.per_element("variance");  // after the freeze: r
+    pass.variance = state.per_element("variance");  // until the freeze
+    pass.reciprocal = state.per_element_later("reciprocal", reciprocal_);
     pass.sums.declare(state);
     pass.clamped_share.declare(state);
     refresh_rule_.declare(state, pass.refresh);
@@ -72,6 +74,7 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
     } else {
       plan.add_round(RoundKind::dense, Of::gradient);
       plan.apply = plan.freezes = pass.stage == Stage::freeze;
+      if (plan.freezes) plan.acquire(pass.reciprocal), plan.release(pass.variance);
     }
   }
 
@@ -84,6 +87,7 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
   }
 
  private:
+  const ElementType reciprocal_;
   const AdamOptions adam_;
   FreezeRule freeze_rule_;
   const RefreshRule refresh_rule_;

@@ -32,34 +32,37 @@ ONEBIT_LOOP const float* mean_before(const Pass& pass, const View& view, const B
   return pass.first ? floats(view, block, pass.momentum) : view.previous + block.packed;
 }
 
-template <bool of_updates>
+// R: what the reciprocal is kept as.
+template <bool of_updates, class R>
 struct Produce {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
     const Input gradient = block.gradient;
     const Output message = view.message + block.packed;
     const float scale_by = *view.gradient_scale;
     if (is_dense(block)) return scale(scale_by, block.count, gradient, message);
-    const Input before = mean_before(pass, view, block), reciprocal = floats(view, block, pass.variance);
+    const Input before = mean_before(pass, view, block);
+    const InputOf<R> reciprocal = elements_of<R>(view, block, pass.reciprocal);
     if (is_absent(block)) return each(block.count, [=](int64_t i) ONEBIT_BODY { message[i] = before[i]; });
     const AdamScalars s = pass.scalars;
     const Scaling scaling = scaling_of(pass, view, block);
     const float limit = pass.limit;
     each(block.count, [=](int64_t i) ONEBIT_BODY {
       const float g = gradient[i] * scale_by;
-      message[i] = of_updates ? adam_momentum(s, before[i], preconditioned(reciprocal[i], g, limit))
+      message[i] = of_updates ? adam_momentum(s, before[i], preconditioned(as_float(reciprocal[i]), g, limit))
                               : adam_momentum(s, before[i] * scaling.inverse, g) * scaling.factor;
     });
   }
 };
 
-template <bool of_updates>
+template <bool of_updates, class R>
 struct Consume {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
     if (pass.refresh.is_round(view)) return refresh(pass, view, block, view.mean + block.packed);
     if (!as_lamb(pass, is_dense(block))) {
-      const Input reciprocal = floats(view, block, pass.variance);
+      const InputOf<R> reciprocal = elements_of<R>(view, block, pass.reciprocal);
       if (of_updates && !pass.refresh.is_due())
-        add_clamped(pass.clamped_share, view, block, pass.limit, [=](int64_t i) ONEBIT_BODY { return reciprocal[i]; });
+        add_clamped(pass.clamped_share, view, block, pass.limit,
+                    [=](int64_t i) ONEBIT_BODY { return as_float(reciprocal[i]); });
       return follow(pass, view, block, view.mean + block.packed, mean_before(pass, view, block), reciprocal,
                     floats(view, block, pass.fresh), block.parameter);
     }
@@ -77,10 +80,10 @@ struct Consume {
   // The variance that ratios follow takes the gradient itself, which it has to guess in other steps.
   static ONEBIT_LOOP void refresh(const Pass& pass, const View& view, const Block& block, Input gradient) {
     if (is_dense(block) || is_absent(block)) return;
-    const Output reciprocal = floats(view, block, pass.variance), fresh = floats(view, block, pass.fresh);
+    const Output fresh = floats(view, block, pass.fresh);
     const AdamScalars s = pass.scalars;
-    refresh_reciprocal(pass.refresh, pass.sums, view, block, pass.sums.floor(view, block.tensor, pass.variance_floor), s.eps,
-                       gradient, reciprocal);
+    refresh_reciprocal<R>(pass.refresh, pass.sums, view, block, pass.sums.floor(view, block.tensor, pass.variance_floor), s.eps,
+                          gradient, elements_of<R>(view, block, pass.reciprocal));
     each(block.count, [=](int64_t i) ONEBIT_BODY { fresh[i] = adam_variance(s, fresh[i], gradient[i]); });
   }
 
@@ -88,14 +91,14 @@ struct Consume {
   // Dead elements are multiplied away: with more than one choice in it the loop would not be vectorised. The ratio of the roots
   // of frozen and fresh variance is taken as its inverse, which costs no division and is never 0.
   static ONEBIT_LOOP void follow(const Pass& pass, const View& view, const Block& block, Input mean, Input before,
-                                 Input reciprocal, Output fresh, Input parameter) {
+                                 InputOf<R> reciprocal, Output fresh, Input parameter) {
     AdamScalars s = scalars_of(pass.scalars, pass.ages, view, block);
     if (pass.refresh.is_due()) s.beta2 = 1.0f, s.rest2 = 0.0f;  // it has this gradient already
     const float inverse = of_updates ? 1.0f : scaling_of(pass, view, block).inverse, inverse_rest = 1.0f / s.rest1;
     const float floor = pass.sums.floor(view, block.tensor, pass.variance_floor);
     const float weight_decay = rates_of(view, block).weight_decay;
     const Sums<4> found = sums_and_least<3>(block.count, [=](int64_t i) ONEBIT_BODY {
-      const float r = reciprocal[i];
+      const float r = as_float(reciprocal[i]);
       const float alive = r > 0.0f ? 1.0f : 0.0f, dead = 1.0f - alive;
       const float m = mean[i] * inverse;
       const float entry = (m - s.beta1 * (before[i] * inverse)) * inverse_rest;
@@ -192,13 +195,13 @@ inline void combine(const Pass& pass, const View& view, const Totals& totals) {
 }
 
 // The second pass.
-template <bool of_updates>
+template <bool of_updates, class R>
 struct Apply {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
     const Rates rates = scaled_rates(view, block, doubles(view, pass.coefficient)[block.tensor]);
-    const Output variance = floats(view, block, pass.variance), parameter = block.parameter;
-    if (!as_lamb(pass, is_dense(block))) return step(pass, view, block, rates, view.mean + block.packed, variance, parameter);
-    const Output momentum = floats(view, block, pass.momentum);
+    const Output parameter = block.parameter;
+    if (!as_lamb(pass, is_dense(block))) return step(pass, view, block, rates, view.mean + block.packed, parameter);
+    const Output momentum = floats(view, block, pass.momentum), variance = floats(view, block, pass.variance);
     if (!is_absent(block))
       step_by_moments(scalars_of(pass.scalars, pass.ages, view, block), rates, block.count, momentum, variance, parameter);
     if (pass.stage == Stage::freeze && !is_dense(block))
@@ -206,39 +209,47 @@ struct Apply {
   }
 
   static ONEBIT_LOOP void step(const Pass& pass, const View& view, const Block& block, Rates rates, Input mean,
-                               Input reciprocal, Output parameter) {
+                               Output parameter) {
+    const InputOf<R> reciprocal = elements_of<R>(view, block, pass.reciprocal);
     const float correct = scalars_of(pass.scalars, pass.ages, view, block).correct1,
                 inverse = scaling_of(pass, view, block).inverse;
     each(block.count, [=](int64_t i) ONEBIT_BODY {
-      const float direction = of_updates ? mean[i] * correct : reciprocal[i] * (mean[i] * inverse * correct);
-      parameter[i] = stepped_if_alive(parameter[i], direction, rates.learning_rate, rates.weight_decay, reciprocal[i]);
+      const float r = as_float(reciprocal[i]);
+      const float direction = of_updates ? mean[i] * correct : r * (mean[i] * inverse * correct);
+      parameter[i] = stepped_if_alive(parameter[i], direction, rates.learning_rate, rates.weight_decay, r);
     });
   }
 
-  // variance -> r, in place; and the momentum becomes what messages are of.
-  static ONEBIT_LOOP void freeze_all(const Pass& pass, const View& view, const Block& block, Output momentum, Output variance,
+  // variance -> r, and the momentum becomes what messages are of.
+  static ONEBIT_LOOP void freeze_all(const Pass& pass, const View& view, const Block& block, Output momentum, Input variance,
                                      Output fresh) {
+    const OutputOf<R> reciprocal = elements_of<R>(view, block, pass.reciprocal);
     const AdamScalars s = scalars_of(pass.scalars, pass.ages, view, block);
     const float correct = s.correct2, factor = scaling_of(pass, view, block).factor;
     each(block.count, [=](int64_t i) ONEBIT_BODY { fresh[i] = variance[i] * correct; });
-    freeze(s, pass.sums.floor(view, block.tensor, pass.variance_floor), block.count, variance);
-    each(block.count, [=](int64_t i) ONEBIT_BODY { momentum[i] *= of_updates ? variance[i] : factor; });
+    freeze<R>(s, pass.sums.floor(view, block.tensor, pass.variance_floor), block.count, variance, reciprocal);
+    each(block.count, [=](int64_t i) ONEBIT_BODY { momentum[i] *= of_updates ? as_float(reciprocal[i]) : factor; });
   }
 };
 
-template <bool of_updates>
+template <bool of_updates, class R>
 const Passes<Pass>* passes_of() {
-  static constexpr Passes<Pass> passes = {over_blocks<Produce<of_updates>, Pass>, over_blocks<Consume<of_updates>, Pass>,
-                                          combine, over_blocks<Apply<of_updates>, Pass>};
+  static constexpr Passes<Pass> passes = {over_blocks<Produce<of_updates, R>, Pass>, over_blocks<Consume<of_updates, R>, Pass>,
+                                          combine, over_blocks<Apply<of_updates, R>, Pass>};
   return &passes;
 }
-inline const Passes<Pass>* table(bool of_updates) { return of_updates ? passes_of<true>() : passes_of<false>(); }
+inline const Passes<Pass>* table(bool of_updates, ElementType reciprocal) {
+  if (reciprocal == ElementType::bf16) return of_updates ? passes_of<true, Bf16>() : passes_of<false, Bf16>();
+  return of_updates ? passes_of<true, float>() : passes_of<false, float>();
+}
 
 ONEBIT_END_PROGRAMS
 
 #if ONEBIT_ONCE
 namespace onebit {
 ONEBIT_TARGETS_OF(table)
-const Passes<kernels::Pass>& kernels::passes(bool of_updates) { return *ONEBIT_BEST(table)(of_updates); }
+const Passes<kernels::Pass>& kernels::passes(bool of_updates, ElementType reciprocal) {
+  return *ONEBIT_BEST(table)(of_updates, reciprocal);
+}
 }  // namespace onebit
 #endif

@@ -25,7 +25,7 @@ struct Pass {
   AdamAges ages;
   float limit = 0;
   double variance_floor = 0;
-  int momentum = -1, variance = -1, fresh = -1;  // after the freeze the variance is r
+  int momentum = -1, variance = -1, fresh = -1, reciprocal = -1;  // after the freeze r takes the variance's place
   int momentum_squares = -1, momentum_size = -1;
   int coefficient = -1;  // what this step multiplies a tensor's learning rate by
   int scaling = -1;      // of a tensor's messages
@@ -38,7 +38,7 @@ struct Pass {
   FreezeWatch freeze;
 };
 
-// For this machine, and for messages of updates or of the momentum.
-const Passes<Pass>& passes(bool of_updates);
+// For this machine, for messages of updates or of the momentum, and for what the reciprocal is kept as.
+const Passes<Pass>& passes(bool of_updates, ElementType reciprocal);
 
 }  // namespace onebit::kernels

@@ -36,12 +36,13 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
              "last dense step, after which variance and trust ratios are frozen and messages are compressed; "
              "\"auto\": as soon as both are stable"),
          FreezeRule::threshold_option(), FreezeRule::window_option(), RefreshRule::option(), BoundedMessages::message_option(),
-         BoundedMessages::floor_option(), BoundedMessages::clamp_option()});
+         BoundedMessages::floor_option(), BoundedMessages::clamp_option(), BoundedMessages::reciprocal_option()});
     return {schema.data(), schema.size()};
   }
 
   OneBitLamb(const Services& services, const Options& options)
-      : ProgramOptimizer(kernels::passes(BoundedMessages(options).of_updates)),
+      : ProgramOptimizer(kernels::passes(BoundedMessages(options).of_updates, BoundedMessages(options).reciprocal)),
+        reciprocal_(BoundedMessages(options).reciprocal),
         adam_(options),
         freeze_rule_(services, "onebit_lamb", "freeze_step", options, adam_.betas),
         refresh_rule_(options, adam_.betas, BoundedMessages(options).of_updates) {
@@ -55,7 +56,8 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
 
   void declare_state(Slice<const TensorInfo* const>, StateDeclarer& state) override {
     pass.momentum = state.per_element("momentum");  // after the freeze step, as messages have it; then gone
-    pass.variance = state.per_element("variance");  // after the freeze: r
+    pass.variance = state.per_element("variance");  // until the freeze
+    pass.reciprocal = state.per_element_later("reciprocal", reciprocal_);
     pass.fresh = state.per_element("fresh_variance");
     pass.sums.declare(state);
     pass.clamped_share.declare(state);
@@ -84,6 +86,7 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
     plan.apply = true;
     pass.refresh.weight = 0;
     plan.freezes = pass.stage == Stage::freeze;
+    if (plan.freezes) plan.acquire(pass.reciprocal), plan.release(pass.variance);
     if (!frozen) return plan.add_round(RoundKind::dense, Of::gradient);
     if (!pass.first)
       refresh_rule_.plan(totals, *doubles(totals, pass.dense_updates), static_cast<double>(update), pass.refresh);
@@ -103,6 +106,7 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
   }
 
  private:
+  const ElementType reciprocal_;
   const AdamOptions adam_;
   FreezeRule freeze_rule_;
   const RefreshRule refresh_rule_;

@@ -53,23 +53,25 @@ ONEBIT_LOOP AdamScalars early_scalars(const Pass& pass, const View& view, const 
   return early_scalars(pass, view, block.tensor, is_absent(block));
 }
 
-template <bool of_updates, bool momentum_travels>
+// R: what the reciprocal is kept as after the freeze.
+template <bool of_updates, bool momentum_travels, class R>
 struct Produce {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
     const Input gradient = block.gradient, momentum = floats(view, block, pass.momentum);
-    const Input variance = floats(view, block, pass.variance), u = floats(view, block, pass.u);
+    const Input u = floats(view, block, pass.u);
     const Output message = view.message + block.packed;
     const float scale_by = *view.gradient_scale;
     if (pass.stage != Stage::early) {
       const Sync sync = pass.local_steps.sync(view, block.group);
       if (!is_dense(block))
-        return of_sync(pass.scalars, pass.limit, sync, scale_by, block.count, gradient, momentum, variance, u, message);
+        return of_sync(pass.scalars, pass.limit, sync, scale_by, block.count, gradient, momentum,
+                       elements_of<R>(view, block, pass.reciprocal), u, message);
       const float share = sync.share;
       return each(block.count, [=](int64_t i) ONEBIT_BODY { message[i] = (u[i] + gradient[i] * scale_by) * share; });
     }
     if (is_dense(block)) return scale(scale_by, block.count, gradient, message);
     early(early_scalars(pass, view, block), pass.limit, floor_of(pass, view, block), scale_by, block.count, gradient, momentum,
-          variance, message);
+          floats(view, block, pass.variance), message);
   }
   static ONEBIT_LOOP void early(const AdamScalars& scalars, float limit, float floor, float scale_by, int64_t count,
                                 Input gradient, Input momentum, Input variance, Output message) {
@@ -82,29 +84,31 @@ struct Produce {
     });
   }
   static ONEBIT_LOOP void of_sync(const AdamScalars& scalars, float limit, Sync sync, float scale_by, int64_t count,
-                                  Input gradient, Input momentum, Input reciprocal, Input u, Output message) {
+                                  Input gradient, Input momentum, InputOf<R> reciprocal, Input u, Output message) {
     const AdamScalars s = scalars;
     each(
         count,
         [=](int64_t i) ONEBIT_BODY {
-          const float x = later<of_updates>(s, limit, momentum[i], reciprocal[i], gradient[i] * scale_by);
+          const float x = later<of_updates>(s, limit, momentum[i], as_float(reciprocal[i]), gradient[i] * scale_by);
           message[i] = u[i] * sync.weight + x * sync.own;
         },
         gradient, momentum, reciprocal, u);
   }
 };
 
-template <bool of_updates, bool momentum_travels>
+template <bool of_updates, bool momentum_travels, class R>
 struct Consume {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
     if (is_absent(block)) return;  // the freeze is all that it takes part in
     if (pass.refresh.is_round(view)) return refresh(pass, view, block, view.mean + block.packed);
     if (is_dense(block)) return consume_dense(pass, view, block);
     const Output momentum = floats(view, block, pass.momentum), variance = floats(view, block, pass.variance);
+    const InputOf<R> reciprocal = elements_of<R>(view, block, pass.reciprocal);
     const Output u = floats(view, block, pass.u), parameter = block.parameter;
     const Input mean = view.mean == nullptr ? nullptr : view.mean + block.packed;  // a local step has none
     const Rates rates = rates_of(view, block);
-    if (of_updates && pass.stage != Stage::variance && !pass.refresh.is_due()) note_clamped(pass, view, block, variance);
+    if (of_updates && pass.stage != Stage::variance && !pass.refresh.is_due())
+      note_clamped(pass, view, block, variance, reciprocal);
     switch (pass.stage) {
       case Stage::variance:
         update_variance(early_scalars(pass, view, block), dense_floor_of(pass, view, block), rates, block.count, mean, momentum,
@@ -114,25 +118,28 @@ struct Consume {
         return early(early_scalars(pass, view, block), floor_of(pass, view, block), rates, block.count, mean, variance,
                      momentum, parameter);
       case Stage::local:
-        return step_locally(pass.scalars, pass.limit, rates, *view.gradient_scale, block.count, block.gradient, variance,
+        return step_locally(pass.scalars, pass.limit, rates, *view.gradient_scale, block.count, block.gradient, reciprocal,
                             momentum, u, parameter);
       case Stage::sync:
-        return come_together(pass.local_steps.sync(view, block.group), block.count, mean, variance, momentum, u,
+        return come_together(pass.local_steps.sync(view, block.group), block.count, mean, reciprocal, momentum, u,
                              floats(view, block, pass.anchor), parameter);
     }
   }
 
   static ONEBIT_LOOP void refresh(const Pass& pass, const View& view, const Block& block, Input gradient) {
     if (is_dense(block)) return;
-    refresh_reciprocal(pass.refresh, pass.sums, view, block, floor_of(pass, view, block), pass.scalars.eps, gradient,
-                       floats(view, block, pass.variance));
+    refresh_reciprocal<R>(pass.refresh, pass.sums, view, block, floor_of(pass, view, block), pass.scalars.eps, gradient,
+                          elements_of<R>(view, block, pass.reciprocal));
   }
-  static ONEBIT_LOOP void note_clamped(const Pass& pass, const View& view, const Block& block, Input variance) {
+  static ONEBIT_LOOP void note_clamped(const Pass& pass, const View& view, const Block& block, Input variance,
+                                       InputOf<R> reciprocal) {
+    if (pass.stage != Stage::early)
+      return add_clamped(pass.clamped_share, view, block, pass.limit,
+                         [=](int64_t i) ONEBIT_BODY { return as_float(reciprocal[i]); });
     const AdamScalars s = early_scalars(pass, view, block);
-    const bool early = pass.stage == Stage::early;
-    const float floor = early ? floor_of(pass, view, block) : 0.0f;
+    const float floor = floor_of(pass, view, block);
     add_clamped(pass.clamped_share, view, block, pass.limit,
-                [=](int64_t i) ONEBIT_BODY { return early ? frozen_reciprocal(s, variance[i], floor) : variance[i]; });
+                [=](int64_t i) ONEBIT_BODY { return frozen_reciprocal(s, variance[i], floor); });
   }
 
   // Between syncs, gradients are summed up.
@@ -183,27 +190,28 @@ struct Consume {
   }
 
   static ONEBIT_LOOP void step_locally(const AdamScalars& scalars, float limit, Rates rates, float scale_by, int64_t count,
-                                       Input gradient, Input reciprocal, Output momentum, Output u, Output parameter) {
+                                       Input gradient, InputOf<R> reciprocal, Output momentum, Output u, Output parameter) {
     const AdamScalars s = scalars;
     each(
         count,
         [=](int64_t i) ONEBIT_BODY {
-          const float x = later<of_updates>(s, limit, momentum[i], reciprocal[i], gradient[i] * scale_by);
+          const float r = as_float(reciprocal[i]), x = later<of_updates>(s, limit, momentum[i], r, gradient[i] * scale_by);
           momentum[i] = x;
           u[i] += rates.learning_rate * x;
-          parameter[i] = stepped_if_alive(parameter[i], direction<of_updates>(x, reciprocal[i]), rates.learning_rate,
-                                          rates.weight_decay, reciprocal[i]);
+          parameter[i] =
+              stepped_if_alive(parameter[i], direction<of_updates>(x, r), rates.learning_rate, rates.weight_decay, r);
         },
         gradient, reciprocal, momentum, u, parameter);
   }
 
-  static ONEBIT_LOOP void come_together(Sync sync, int64_t count, Input mean, Input reciprocal, Output momentum, Output u,
+  static ONEBIT_LOOP void come_together(Sync sync, int64_t count, Input mean, InputOf<R> reciprocal, Output momentum, Output u,
                                         Output anchor, Output parameter) {
     each(
         count,
         [=](int64_t i) ONEBIT_BODY {
-          const float moved = anchor[i] * sync.keep - sync.rate * direction<of_updates>(mean[i], reciprocal[i]);
-          const float p = reciprocal[i] > 0.0f ? moved : anchor[i];
+          const float r = as_float(reciprocal[i]);
+          const float moved = anchor[i] * sync.keep - sync.rate * direction<of_updates>(mean[i], r);
+          const float p = r > 0.0f ? moved : anchor[i];
           momentum[i] = mean[i] * sync.share;
           u[i] = 0.0f;
           anchor[i] = p;
@@ -256,34 +264,39 @@ inline void combine(const Pass& pass, const View& view, const Totals& totals) {
 }
 
 // variance -> r, momentum -> x, anchor = parameter.
-template <bool of_updates>
+template <bool of_updates, class R>
 struct Freeze {
   static ONEBIT_LOOP void run(const Pass& pass, const View& view, const Block& block) {
-    const Output momentum = floats(view, block, pass.momentum), variance = floats(view, block, pass.variance);
-    const Output anchor = floats(view, block, pass.anchor);
+    const Output momentum = floats(view, block, pass.momentum), anchor = floats(view, block, pass.anchor);
+    const Input variance = floats(view, block, pass.variance);
+    const OutputOf<R> reciprocal = elements_of<R>(view, block, pass.reciprocal);
     const Input parameter = block.parameter;
     if (is_dense(block)) return each(block.count, [=](int64_t i) ONEBIT_BODY { anchor[i] = parameter[i]; });
     const AdamScalars s = early_scalars(pass, view, block);
     const float floor = floor_of(pass, view, block);
     each(block.count, [=](int64_t i) ONEBIT_BODY {
-      const float r = frozen_reciprocal(s, variance[i], floor), corrected = momentum[i] * s.correct1;
-      variance[i] = r;
+      const float r = kept(frozen_reciprocal(s, variance[i], floor), reciprocal[i]), corrected = momentum[i] * s.correct1;
       momentum[i] = of_updates ? corrected * r : corrected;
       anchor[i] = parameter[i];
     });
   }
 };
 
-template <bool of_updates, bool momentum_travels>
+template <bool of_updates, bool momentum_travels, class R>
 const Passes<Pass>* passes_of() {
-  static constexpr Passes<Pass> passes = {over_blocks<Produce<of_updates, momentum_travels>, Pass>,
-                                          over_blocks<Consume<of_updates, momentum_travels>, Pass>, combine,
-                                          over_blocks<Freeze<of_updates>, Pass>};
+  static constexpr Passes<Pass> passes = {over_blocks<Produce<of_updates, momentum_travels, R>, Pass>,
+                                          over_blocks<Consume<of_updates, momentum_travels, R>, Pass>, combine,
+                                          over_blocks<Freeze<of_updates, R>, Pass>};
   return &passes;
 }
-inline const Passes<Pass>* table(bool of_updates, bool momentum_travels) {
-  if (of_updates) return momentum_travels ? passes_of<true, true>() : passes_of<true, false>();
-  return momentum_travels ? passes_of<false, true>() : passes_of<false, false>();
+template <class R>
+const Passes<Pass>* table_of(bool of_updates, bool momentum_travels) {
+  if (of_updates) return momentum_travels ? passes_of<true, true, R>() : passes_of<true, false, R>();
+  return momentum_travels ? passes_of<false, true, R>() : passes_of<false, false, R>();
+}
+inline const Passes<Pass>* table(bool of_updates, bool momentum_travels, ElementType reciprocal) {
+  return reciprocal == ElementType::bf16 ? table_of<Bf16>(of_updates, momentum_travels)
+                                         : table_of<float>(of_updates, momentum_travels);
 }
 
 ONEBIT_END_PROGRAMS
@@ -291,8 +304,8 @@ ONEBIT_END_PROGRAMS
 #if ONEBIT_ONCE
 namespace onebit {
 ONEBIT_TARGETS_OF(table)
-const Passes<kernels::Pass>& kernels::passes(bool of_updates, bool momentum_travels) {
-  return *ONEBIT_BEST(table)(of_updates, momentum_travels);
+const Passes<kernels::Pass>& kernels::passes(bool of_updates, bool momentum_travels, ElementType reciprocal) {
+  return *ONEBIT_BEST(table)(of_updates, momentum_travels, reciprocal);
 }
 }  // namespace onebit
 #endif

@@ -24,7 +24,8 @@ struct Pass {
   int64_t variance_steps = 0;  // that a variance update of this step stands for
   float limit = 0;
   double variance_floor = 0;
-  int momentum = -1, variance = -1, u = -1, anchor = -1;  // after the freeze the variance is r, and the momentum x
+  int momentum = -1, variance = -1, u = -1, anchor = -1;  // after the freeze the momentum is x,
+  int reciprocal = -1;                                    // and r takes the variance's place
   int frozen = -1, updates = -1, rounds = -1, frozen_steps = -1;
   bool exact = false;                            // every step so far updated the variance, so the momentum has no noise
   bool holds = false;                            // the interval between variance updates stays as it is
@@ -39,7 +40,7 @@ struct Pass {
 };
 
 // For this machine; for messages of updates or of plain entries; for a variance stage in which the momentum travels, or the
-// gradient.
-const Passes<Pass>& passes(bool of_updates, bool momentum_travels);
+// gradient; and for what the reciprocal is kept as.
+const Passes<Pass>& passes(bool of_updates, bool momentum_travels, ElementType reciprocal);
 
 }  // namespace onebit::kernels

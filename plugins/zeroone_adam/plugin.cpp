@@ -52,12 +52,13 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
                      "what is sent in compressed steps before the freeze. gradient: as in the reference implementation; "
                      "momentum: as in the paper"),
          RefreshRule::option(), BoundedMessages::message_option(), BoundedMessages::floor_option(),
-         BoundedMessages::clamp_option()});
+         BoundedMessages::clamp_option(), BoundedMessages::reciprocal_option()});
     return {schema.data(), schema.size()};
   }
 
   ZeroOneAdam(const Services& services, const Options& options)
-      : ProgramOptimizer(kernels::passes(BoundedMessages(options).of_updates, options.text("variance_stage") == "momentum")),
+      : ProgramOptimizer(kernels::passes(BoundedMessages(options).of_updates, options.text("variance_stage") == "momentum",
+                                         BoundedMessages(options).reciprocal)),
         adam_(options),
         messages_(options),
         variance_updates_to_double_(options.integer("var_update_scaler")),
@@ -73,7 +74,8 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
 
   void declare_state(Slice<const TensorInfo* const> tensors, StateDeclarer& state) override {
     pass.momentum = state.per_element("momentum", Scope::rank_local, Reshard::mean);
-    pass.variance = state.per_element("variance");  // after the freeze: r
+    pass.variance = state.per_element("variance");  // until the freeze
+    pass.reciprocal = state.per_element_later("reciprocal", messages_.reciprocal);
     pass.u = state.per_element("local_update", Scope::rank_local, Reshard::mean);
     pass.anchor = state.anchor("anchor");
     pass.sums.declare(state);
@@ -114,6 +116,7 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
     if (pass.refresh.is_due()) plan.add_round(RoundKind::dense, Of::gradient);
     if (pass.stage == Stage::early || pass.stage == Stage::sync) plan.add_round(RoundKind::compressed, Of::message);
     plan.apply = plan.freezes = pass.freezes;
+    if (plan.freezes) plan.acquire(pass.reciprocal), plan.release(pass.variance);
     plan.reset_error = frozen && counter(totals, pass.frozen_steps) == 0;
   }
 

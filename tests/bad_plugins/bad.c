@@ -56,6 +56,7 @@ enum Defect {
   UNKNOWN_VECTOR,
   ROUNDS_NULL,
   SLOT_UNKNOWN,
+  SLOT_THERE,
   CODEC_BLOCK,
   CODEC_STATISTICS,
   CODEC_SPAN,
@@ -65,7 +66,9 @@ enum Defect {
   PAYLOAD_HUGE,
   STATE_SIZE_3,
   STATE_SCOPE,
-  STATE_RESHARD
+  STATE_RESHARD,
+  STATE_DTYPE,
+  STATE_LATER
 };
 #define IS(defect) (DEFECT == (defect))
 #define TEXT(s) \
@@ -110,10 +113,12 @@ static onebit_code declare(onebit_optimizer* self, const onebit_tensor_info* con
                                   1,
                                   IS(STATE_SCOPE) ? 7 : ONEBIT_REPLICATED,
                                   IS(STATE_RESHARD) ? 7 : ONEBIT_RESHARD_MEAN,
-                                  0,
-                                  {ONEBIT_DTYPE_FLOAT, 32, 1},
+                                  IS(STATE_LATER) ? 1 : 0,
+                                  {ONEBIT_DTYPE_FLOAT, IS(STATE_DTYPE) ? 16 : 32, 1},
                                   0};
-  return state->declare(state->ctx, &desc) == 0 ? ONEBIT_OK : say(err, ONEBIT_INTERNAL, "expected slot 0");
+  const int32_t slot = state->declare(state->ctx, &desc);
+  if (IS(STATE_LATER)) state->begins_later(state->ctx, slot);
+  return slot == 0 ? ONEBIT_OK : say(err, ONEBIT_INTERNAL, "expected slot 0");
 }
 static onebit_code plan(onebit_optimizer* self, const onebit_step* step, const onebit_totals* totals, onebit_plan* out,
                         onebit_error* err) {
@@ -127,6 +132,7 @@ static onebit_code plan(onebit_optimizer* self, const onebit_step* step, const o
   out->round_count = IS(THREE_ROUNDS) ? 3 : 2;
   out->release = release;
   out->release_count = 1;
+  if (IS(SLOT_THERE)) out->acquire = release, out->acquire_count = 1;
   out->apply = step->number == 2;
   return ONEBIT_OK;
 }

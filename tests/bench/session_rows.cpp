@@ -16,11 +16,13 @@ namespace {
 
 constexpr int64_t model = 64 * mega;
 
-// One rank of two, the other its mirror image, past the freeze.
+// One rank of two, the other its mirror image, past the freeze. early: steps begin before their gradients are there, which here
+// all come at once; errors then have two buffers, and gradients are read once.
 class LocalWork {
  public:
-  explicit LocalWork(const std::string& optimizer)
-      : manifest_(Manifest::parse(optimizer + "[compressor]\nplugin = \"onebit\"\n[communicator]\nplugin = \"mirror\"\n",
+  LocalWork(const std::string& optimizer, bool early)
+      : early_(early),
+        manifest_(Manifest::parse(optimizer + "[compressor]\nplugin = \"onebit\"\n[communicator]\nplugin = \"mirror\"\n",
                                   "bench", ".")),
         parameters_(meter_, model * sizeof(float)),
         gradients_(meter_, model * sizeof(float)) {
@@ -28,7 +30,7 @@ class LocalWork {
       gradients_.as<float>()[i] = static_cast<float>((i * 2654435761U >> 8U) % 2000U) / 1000.0F - 0.9995F;  // never 0
     std::vector<Parameter> parameters = {{"model", {model}, parameters_.as<float>()}};
     session_ = std::make_unique<Session>(registry(), Configuration(registry(), manifest_), nowhere_, std::move(parameters));
-    for (int step = 0; step < 3; ++step) session_->step({gradients_.as<float>()});
+    for (int step = 0; step < 4; ++step) take_step();
   }
   // Seconds of a step in the worker's role: scan, produce and encode, decode and consume. What the mirror takes is not in it.
   double work() { return step(&Timings::scan, &Timings::send, &Timings::receive); }
@@ -38,11 +40,19 @@ class LocalWork {
   template <class... Part>
   double step(Part... part) {
     const Timings before = session_->timings();
-    session_->step({gradients_.as<float>()});
+    take_step();
     const Timings after = session_->timings();
     return ((after.*part - before.*part) + ...);
   }
 
+  void take_step() {
+    if (!early_) return static_cast<void>(session_->step({gradients_.as<float>()}));
+    session_->begin();
+    session_->ready(0, gradients_.as<float>());
+    session_->step();
+  }
+
+  const bool early_;
   onebit_rendezvous nowhere_ = {sizeof(onebit_rendezvous), 0, 2, 0, 2, nullptr, nullptr, nullptr};
   Manifest manifest_;
   MemoryMeter meter_;
@@ -50,14 +60,18 @@ class LocalWork {
   std::unique_ptr<Session> session_;
 };
 
-Maker local(const std::string& optimizer, double (LocalWork::*part)()) {
+Maker local(const std::string& optimizer, double (LocalWork::*part)(), bool early = false) {
   return [=]() -> Work {
-    auto work = std::make_shared<LocalWork>(optimizer);
+    auto work = std::make_shared<LocalWork>(optimizer, early);
     return [=] { return ((*work).*part)(); };
   };
 }
 
-const char* const onebit_adam = "[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 1\nrefresh = 0\n";
+// With errors and reciprocal in fp32 or bf16.
+std::string onebit_adam(const std::string& dtype) {
+  return "[optimizer]\nplugin = \"onebit_adam\"\nfreeze_step = 1\nrefresh = 0\nreciprocal_dtype = \"" + dtype +
+         "\"\n[exchange]\nerror_dtype = \"" + dtype + "\"\n";
+}
 
 // One rank of two with many small tensors: what a step compares and counts of them.
 class Checks {
@@ -102,9 +116,14 @@ void add_session_rows() {
                "names, shapes and places of tensors, which have a gradient; an agreement is 40 bytes a rank and 56 of bits");
   add_row({"1-bit Adam, compressed step", model, 28.4,
            "scan 4, gradient 4, reciprocal 4, worker error 4+4, parameter 4+4, bits 0.4", 1, 0.8},
-          local(onebit_adam, &LocalWork::work));
+          local(onebit_adam("fp32"), &LocalWork::work));
+  add_row({"  errors and reciprocal in bf16", model, 22.4,
+           "scan 4, gradient 4, reciprocal 2, worker error 2+2, parameter 4+4, bits 0.4", 1, 0},
+          local(onebit_adam("bf16"), &LocalWork::work));
+  add_row({"  and begun early", model, 18.4, "gradient 4, reciprocal 2, worker error 2+2, parameter 4+4, bits 0.4", 1, 0},
+          local(onebit_adam("bf16"), &LocalWork::work, true));
   add_row({"  its server's part", model, 4.3, "half the elements: server error 4+4, bits", 1, 0},
-          local(onebit_adam, &LocalWork::serve));
+          local(onebit_adam("fp32"), &LocalWork::serve));
 }
 
 }  // namespace onebit::bench

@@ -49,7 +49,7 @@ def limits(workload, curves):
 def shown(workload, variants, seeds, records):
     rows = figures.rows(workload, variants, seeds, records)
     curves = [(row.variant, curve(row, EVALUATION.index(workload.quality))) for row in rows.values()]
-    return [(variant, points) for variant, points in curves if points]
+    return [(variant, points) for variant, points in curves if points and variant.form != "bf16"]  # which lie on the others
 
 
 def label(axes, workload, curves):

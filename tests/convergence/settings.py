@@ -11,7 +11,8 @@ WARM_UP = 50  # steps in which the learning rate rises
 FACTOR = 3  # for the stress cells: times the learning rate ...
 EARLY = 5  # ... and % of the steps before the freeze
 PAPER_FREEZE = 20  # % of the steps, in the papers' forms
-CHANGE_NO_BIT = ("overlap =", "ahead_bytes =")  # lines of a manifest: runs with and without them are the same
+# Lines of a manifest: runs with and without them are the same.
+CHANGE_NO_BIT = ("overlap =", "ahead_bytes =", 'error_dtype = "fp32"', 'reciprocal_dtype = "fp32"')
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class Variant:
     name: str
     optimizer: str  # its manifest is configs/<optimizer>.toml
     parent: str = ""  # the dense optimizer that it has to match; a dense one has none
-    form: str = ""  # what differs from the optimizer's other variants: "paper", "early"; "" for the main one
+    form: str = ""  # what differs from the optimizer's other variants: "paper", "early", "bf16"; "" for the main one
     settings: tuple = ()
     seeds: int = SEEDS
 
@@ -214,7 +215,17 @@ ONEBIT_LAMB_PAPER = Variant(
     "paper",
     (("optimizer.freeze_step", Share(PAPER_FREEZE)), *PAPER, ("optimizer.trust_ratio", "frozen"), ("compressor.scale", "bucket")),
 )
+HALVES = (("exchange.error_dtype", "bf16"), ("optimizer.reciprocal_dtype", "bf16"))
+
+
+def in_halves(variant):
+    """The same with half the state."""
+    name = f"{variant.optimizer}, errors and reciprocal in bf16"
+    return replace(variant, name=name, form="bf16", settings=(*variant.settings, *HALVES), seeds=SEEDS)
+
+
 # One of each: of --quick, with other numbers of ranks, and where it is harder.
 MAIN = (ADAM, ONEBIT_ADAM, ZEROONE_ADAM, LAMB, ONEBIT_LAMB)
-VARIANTS = (*MAIN, ONEBIT_ADAM_PAPER, ZEROONE_ADAM_PAPER, ONEBIT_LAMB_PAPER)
+IN_HALVES = tuple(in_halves(variant) for variant in MAIN if variant.parent)
+VARIANTS = (*MAIN, *IN_HALVES, ONEBIT_ADAM_PAPER, ZEROONE_ADAM_PAPER, ONEBIT_LAMB_PAPER)
 STRESSED = (ONEBIT_ADAM, ONEBIT_LAMB)

@@ -156,7 +156,7 @@ typedef struct onebit_host {
 
 /* ---- state: declared by an optimizer, owned by the host, which allocates, saves, reshards, frees and reports it ------ */
 enum {
-  ONEBIT_PER_ELEMENT = 1, /* extent; this one is fp32, all others are doubles */
+  ONEBIT_PER_ELEMENT = 1, /* extent; this one is fp32, or, since 1.1, bf16; all others are doubles */
   ONEBIT_PER_BLOCK = 2,   /* scratch for partial sums: valid from consume to combine of one step, zero before */
   ONEBIT_PER_TENSOR = 3,
   ONEBIT_PER_MODEL = 4
@@ -174,7 +174,7 @@ typedef struct onebit_state_desc {
   int32_t scope;
   int32_t reshard;
   double initial;
-  onebit_dtype dtype; /* of per-element state: float 32 */
+  onebit_dtype dtype; /* of per-element state: float 32; since 1.1 also bfloat 16 */
   uint32_t role;
 } onebit_state_desc;
 typedef struct onebit_state { /* what declare talks to */
@@ -182,6 +182,9 @@ typedef struct onebit_state { /* what declare talks to */
   void* ctx;
   int32_t (*declare)(void* ctx, const onebit_state_desc* desc); /* a slot >= 0, numbered from 0 in order; -1: refused */
   void (*whole_tensors)(void* ctx);                             /* this optimizer's tiles must be whole tensors */
+  /* since 1.1. A per-element slot, declared before, with initial 0 and without a role, that has no memory until a plan acquires
+     it, and then none for tensors that are ONEBIT_TENSOR_DENSE */
+  void (*begins_later)(void* ctx, int32_t slot);
 } onebit_state;
 
 /* ---- the model as plugins see it ----------------------------------------------------------------------------------- */
@@ -226,7 +229,7 @@ typedef struct onebit_tile {
   float* message;                    /* produce: to be written; else NULL */
   const float* mean;           /* consume: this round's mean; consume in a step without a round, apply unless planned: NULL */
   const float* previous;       /* the retained mean of an earlier step, in produce, and in consume where planned; else NULL */
-  void* const* slots;          /* by slot: base of each declared state; NULL once released */
+  void* const* slots;          /* by slot: base of each declared state; NULL before it is acquired, and once released */
   const float* gradient_scale; /* one float (clipping, accumulation): every use of block.gradient multiplies by it */
   const int32_t* skip;         /* CUDA: device flag, when it is not 0 nothing is written; NULL on CPU */
   const onebit_stream* stream;
@@ -382,6 +385,8 @@ typedef struct onebit_plan { /* filled by plan, the same on every rank; its poin
   int32_t previous_in_consume; /* 1: consume reads tile.previous; produce always may */
   int32_t mean_in_apply;       /* 1: apply reads tile.mean, of this step's retained round */
   uint64_t flags;              /* since 1.1: ONEBIT_PLAN_ bits */
+  const int32_t* acquire;      /* since 1.1: slots that begin later, and are there from this step on, zeros at first */
+  size_t acquire_count;
 } onebit_plan;
 /* A flag of a plan: the last step in which statistics change; what is made of them in consume, combine and apply stays. So
    consume and apply get the blocks of absent tensors, too, make of their state what they must, and leave their parameters. */

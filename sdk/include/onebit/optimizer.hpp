@@ -11,6 +11,7 @@
 
 #include "onebit/abi.h"
 #include "onebit/arithmetic.hpp"
+#include "onebit/bfloat16.hpp"
 #include "onebit/error.hpp"
 #include "onebit/options.hpp"
 #include "onebit/services.hpp"
@@ -26,12 +27,14 @@ using TensorInfo = onebit_tensor_info;
 
 enum class Scope : int32_t { replicated = ONEBIT_REPLICATED, rank_local = ONEBIT_RANK_LOCAL };
 enum class Reshard : int32_t { mean = ONEBIT_RESHARD_MEAN, zero = ONEBIT_RESHARD_ZERO, first = ONEBIT_RESHARD_FIRST };
+enum class ElementType { fp32, bf16 };
 enum class Role : uint32_t { none = ONEBIT_ROLE_NONE, anchor = ONEBIT_ROLE_ANCHOR };
 enum class RoundKind : int32_t { dense = ONEBIT_ROUND_DENSE, compressed = ONEBIT_ROUND_COMPRESSED };
 enum class Of : int32_t { gradient = ONEBIT_OF_GRADIENT, message = ONEBIT_OF_MESSAGE };
 
-// What declare talks to. Each call answers the slot under which tiles and totals present that state: fp32 for elements, doubles
-// for all else. Replicated state is the same on every rank; rank-local state says what becomes of it when the ranks change.
+// What declare talks to. Each call answers the slot under which tiles and totals present that state: fp32 or bf16 for elements,
+// doubles for all else. Replicated state is the same on every rank; rank-local state says what becomes of it when the ranks
+// change.
 class StateDeclarer {
  public:
   explicit StateDeclarer(const onebit_state* state) : state_(state) {}
@@ -42,6 +45,17 @@ class StateDeclarer {
   // The parameters as all ranks have them, for optimizers with local steps: what is evaluated and saved. At most one.
   int anchor(std::string_view name) {
     return declare(name, ONEBIT_PER_ELEMENT, 1, Scope::replicated, Reshard::first, Role::anchor);
+  }
+  // Not there until a plan acquires it, all zeros then; and never there for tensors that are exempt from compression. Hosts of
+  // version 1.0 have no such state: Error(unsupported).
+  int per_element_later(std::string_view name, ElementType type = ElementType::fp32) {
+    if (!ONEBIT_CAN(state_, onebit_state, begins_later))
+      throw Error(Code::unsupported, "state '" + std::string(name) +
+                                         "' begins later than the run, which this host, of version 1.0 of the contract, does "
+                                         "not know: update onebit");
+    const int slot = declare(name, ONEBIT_PER_ELEMENT, 1, Scope::replicated, Reshard::mean, Role::none, type);
+    state_->begins_later(state_->ctx, slot);
+    return slot;
   }
   // A number of each tensor named "unseen_elements", of those that have had no gradient yet, is what the host tells of at the
   // step after which the optimizer's plan says that it freezes; a number of the model named "clamped_share" after every step.
@@ -65,7 +79,8 @@ class StateDeclarer {
 
  private:
   int declare(std::string_view name, int32_t extent, int32_t count, Scope scope = Scope::replicated,
-              Reshard reshard = Reshard::mean, Role role = Role::none) {
+              Reshard reshard = Reshard::mean, Role role = Role::none, ElementType type = ElementType::fp32) {
+    const onebit_dtype fp32 = {ONEBIT_DTYPE_FLOAT, 32, 1}, bf16 = {ONEBIT_DTYPE_BFLOAT, 16, 1};
     const onebit_state_desc desc = {sizeof desc,
                                     str(name),
                                     extent,
@@ -73,7 +88,7 @@ class StateDeclarer {
                                     static_cast<int32_t>(scope),
                                     static_cast<int32_t>(reshard),
                                     0.0,
-                                    {ONEBIT_DTYPE_FLOAT, 32, 1},
+                                    type == ElementType::fp32 ? fp32 : bf16,
                                     static_cast<uint32_t>(role)};
     const int slot = state_->declare(state_->ctx, &desc);
     if (slot < 0) throw Error(Code::invalid_argument, "the host refused to declare state '" + std::string(name) + "'");
@@ -94,11 +109,15 @@ ONEBIT_HOST_DEVICE bool is_absent(const Block& block) { return (block.flags & ON
 
 // What tiles and totals present, under the slots that declare answered.
 inline Slice<const Block> blocks(const Tile& tile) { return {tile.blocks, tile.block_count}; }
-// Null while the state is released.
+// Null while the state is not there.
+template <class Element, class TileOrView>
+ONEBIT_HOST_DEVICE Element* elements_of(const TileOrView& tile, const Block& block, int slot) {
+  auto* const state = static_cast<Element*>(tile.slots[slot]);
+  return state == nullptr ? nullptr : state + block.flat;
+}
 template <class TileOrView>
 ONEBIT_HOST_DEVICE float* floats(const TileOrView& tile, const Block& block, int slot) {
-  float* const state = static_cast<float*>(tile.slots[slot]);
-  return state == nullptr ? nullptr : state + block.flat;
+  return elements_of<float>(tile, block, slot);
 }
 template <class From>
 ONEBIT_HOST_DEVICE double* doubles(const From& from, int slot) {
@@ -110,7 +129,8 @@ ONEBIT_HOST_DEVICE int64_t counter(const From& from, int slot) {
   return static_cast<int64_t>(*doubles(from, slot));
 }
 
-// A step's rounds in order (none: a local step), what may be freed afterwards, and whether a second pass is wanted.
+// A step's rounds in order (none: a local step), what must be there from it on and may be freed after it, and whether a second
+// pass is wanted.
 class Plan {
  public:
   struct Round {
@@ -126,6 +146,11 @@ class Plan {
     if (release_count_ == releases_.size()) throw Error(Code::invalid_argument, "a step releases at most 16 slots");
     releases_[release_count_++] = slot;
   }
+  // State that begins later. Where it is there already, nothing happens.
+  void acquire(int slot) {
+    if (acquire_count_ == acquires_.size()) throw Error(Code::invalid_argument, "a step acquires at most 16 slots");
+    acquires_[acquire_count_++] = slot;
+  }
   void clear() { *this = Plan(); }
 
   bool apply = false;                // a second pass after combine
@@ -135,12 +160,13 @@ class Plan {
   bool freezes = false;              // consume and apply see absent tensors, too: the last step in which statistics change
   Slice<const Round> rounds() const { return {rounds_.data(), round_count_}; }
   Slice<const int32_t> releases() const { return {releases_.data(), release_count_}; }
+  Slice<const int32_t> acquires() const { return {acquires_.data(), acquire_count_}; }
 
  private:
   std::array<Round, 2> rounds_{};
-  std::array<int32_t, 16> releases_{};
+  std::array<int32_t, 16> releases_{}, acquires_{};
   size_t round_count_ = 0;
-  size_t release_count_ = 0;
+  size_t release_count_ = 0, acquire_count_ = 0;
 };
 
 class Optimizer {

@@ -57,6 +57,9 @@ inline void publish(OptimizerHandle& self, onebit_plan* out) {
   out->previous_in_consume = self.plan.previous_in_consume;
   out->mean_in_apply = self.plan.mean_in_apply;
   if (ONEBIT_HAS(out, onebit_plan, flags)) out->flags = self.plan.freezes ? uint64_t{ONEBIT_PLAN_FREEZES} : 0;
+  if (!ONEBIT_HAS(out, onebit_plan, acquire_count)) return;
+  out->acquire = self.plan.acquires().data;
+  out->acquire_count = self.plan.acquires().size;
 }
 
 template <class T>

@@ -57,7 +57,7 @@ void add_optimizer_rows(Bench& bench) {
   rows.add(compressed, &Passes::combine, "  combine", sum, "counters", 0);
   rows.add(freeze, &Passes::consume, "  the freeze step: consume", 28, dense, 0);
   rows.add(freeze, &Passes::combine, "  the freeze step: combine", 2 * sum, "two sums a block", 0);
-  rows.add(freeze, &Passes::apply, "  the freeze step: apply", 8, "variance 4+4", 0);
+  rows.add(freeze, &Passes::apply, "  the freeze step: apply", 8, "variance 4, reciprocal 4", 0);
   rows.add(adam, &Passes::consume, "Adam: consume", 28, dense, 0.85);
   rows.add(lamb, &Passes::consume, "LAMB: consume", 24, "mean 4, momentum 4+4, variance 4+4, parameter 4", 0.85);
   rows.add(lamb, &Passes::combine, "LAMB: combine", 2 * sum, "two sums a block", 0);

@@ -46,6 +46,7 @@ void Passes::begin() {
           nullptr,      nullptr};
   plan_.clear();
   optimizer_->plan(now_, on_device_->host_totals(), plan_);
+  for (const int32_t slot : plan_.acquires()) state_.acquire(slot, cut_.layout, bench_.meter());
   (void)open();
   state_.forget_partial_sums();
 }

@@ -5,6 +5,8 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -116,6 +118,41 @@ TEST_CASE("every 16-bit number comes back as the float it is, and a NaN as a qui
           REQUIRE(bits == std::bit_cast<uint32_t>(value_of(format, halves[i])));
       }
     });
+}
+
+TEST_CASE("errors: to bf16 and back, streamed or not, at any place and of any number, are the bits of the conversion") {
+  std::mt19937 random(3);
+  std::vector<float> values;
+  for (int i = 0; i < 20'000; ++i) {
+    const float value = std::bit_cast<float>(static_cast<uint32_t>(random()));
+    values.push_back(std::isnan(value) ? std::numeric_limits<float>::quiet_NaN() : value);
+  }
+  values[5] = std::numeric_limits<float>::infinity();
+  values[6] = -std::numeric_limits<float>::max();
+  const auto count = static_cast<int64_t>(values.size());
+  std::vector<uint16_t> expected(values.size());
+  to_half(WireType::bf16, values.data(), 1.0F, count, expected.data());
+  std::vector<float> back(values.size());
+  from_half(WireType::bf16, expected.data(), count, 1.0F, false, back.data());
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    CAPTURE(hwy::TargetName(target));
+    hwy::SetSupportedTargetsForTest(target);
+    for (const bool streamed : {false, true})
+      for (const int64_t size : {int64_t{0}, int64_t{1}, int64_t{15}, int64_t{16}, int64_t{33}, int64_t{4096}, count - 64})
+        for (const size_t shift : {0, 1, 16}) {
+          std::vector<uint16_t> halves(values.size() + 64, 0x1234);
+          const auto line = reinterpret_cast<uintptr_t>(halves.data()) % 64;
+          uint16_t* const out = halves.data() + (64 - line) % 64 / 2 + shift;
+          narrow(values.data() + shift, size, out, streamed);
+          CHECK(std::equal(out, out + size, expected.begin() + static_cast<std::ptrdiff_t>(shift)));
+          CHECK(out[size] == 0x1234);
+          std::vector<float> wide(static_cast<size_t>(size) + 1, 7.0F);
+          widen(out, size, wide.data());
+          CHECK(std::memcmp(wide.data(), back.data() + shift, static_cast<size_t>(size) * sizeof(float)) == 0);
+          CHECK(wide.back() == 7.0F);
+        }
+    hwy::SetSupportedTargetsForTest(0);
+  }
 }
 
 TEST_CASE("any number of elements, added with a weight, and nothing is touched beyond them") {

@@ -48,7 +48,8 @@ std::unique_ptr<onebit::Compressor> compressor_of(Registry& registry, const std:
 struct Slots {
   int32_t next = 0;
   onebit_state table = {sizeof(onebit_state), this,
-                        [](void* ctx, const onebit_state_desc*) { return static_cast<Slots*>(ctx)->next++; }, [](void*) {}};
+                        [](void* ctx, const onebit_state_desc*) { return static_cast<Slots*>(ctx)->next++; }, [](void*) {},
+                        [](void*, int32_t) {}};
 };
 
 struct Planned {
@@ -141,6 +142,7 @@ TEST_CASE("plans are checked and copied") {
   CHECK(plan_of("unknown_vector").error == who + "planned a round of the unknown vector 9");
   CHECK(plan_of("rounds_null").error == who + "planned rounds but gave none");
   CHECK(plan_of("slot_unknown").error == who + "released slot 1, which it did not declare");
+  CHECK(plan_of("slot_there").error == who + "acquired slot 0, which it did not declare to begin later");
 }
 
 TEST_CASE("what an optimizer declares is checked") {
@@ -154,6 +156,25 @@ TEST_CASE("what an optimizer declares is checked") {
   CHECK(error("state_size_3") == who + "its description has struct_size 3, expected at least 56");
   CHECK(error("state_scope") == who + "unknown scope 7");
   CHECK(error("state_reshard") == who + "unknown reshard 7");
+  CHECK(error("state_dtype") == who + "per-element state is float 32 or bfloat 16");
+  CHECK(error("state_later") ==
+        "the optimizer declares that slot 0 begins later, but that is for per-element state which it declared, of zeros, and "
+        "no anchor");
+}
+
+TEST_CASE("state that begins later: a host of version 1.0 has none, and the plugin says so") {
+  Registry registry;
+  registry.load(Registry::default_folder() / "onebit_plugin_onebit_adam.so");
+  const onebit::ComponentInfo& component = registry.find(Kind::optimizer, "onebit_adam");
+  const auto optimizer = registry.make_optimizer(component, options_of(component));
+  Slots slots;
+  slots.table.struct_size = offsetof(onebit_state, begins_later);
+  onebit::StateDeclarer declarer(&slots.table);
+  const onebit::Error error = thrown_by([&] { optimizer->declare({nullptr, 0}, declarer); });
+  CHECK(std::string(error.what()) ==
+        "optimizer 'onebit_adam': state 'reciprocal' begins later than the run, which this host, of version 1.0 of the "
+        "contract, does not know: update onebit");
+  CHECK(error.code() == Code::unsupported);
 }
 
 TEST_CASE("what a compressor describes is checked") {

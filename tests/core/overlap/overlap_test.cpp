@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <limits>
@@ -174,6 +175,21 @@ TEST_CASE("overlap: the same bits, whatever the order in which gradients come") 
             CHECK(same_bits(train(optimizer.toml + "[exchange]\n" + exchange, ranks, order, 40), expected));
           }
         }
+}
+
+// It takes minutes: ONEBIT_OVERLAP_STEPS=1000 ./dev test core/overlap
+TEST_CASE("overlap: the same bits over many steps, of every optimizer, on one to four ranks, in every order" *
+          doctest::skip(std::getenv("ONEBIT_OVERLAP_STEPS") == nullptr)) {
+  const int64_t steps = std::stoll(std::getenv("ONEBIT_OVERLAP_STEPS"));
+  for (const Case& optimizer : optimizers("update", 100))
+    for (const int ranks : {1, 2, 3, 4}) {
+      CAPTURE(optimizer.name);
+      CAPTURE(ranks);
+      const std::string toml = optimizer.toml + "[exchange]\nbucket_bytes = 8192\n";
+      const std::vector<Tensors> expected = train(toml, ranks, Order::at_once, steps);
+      for (const Order order : {Order::forward, Order::backward, Order::shuffled, Order::from_threads})
+        CHECK(same_bits(train(toml, ranks, order, steps), expected));
+    }
 }
 
 TEST_CASE("overlap: many steps of four ranks with two threads each and a trace, gradients from threads") {

@@ -125,6 +125,8 @@ TEST_CASE("loading: another optimizer, codec, or freeze that contradicts the sta
       "when it was saved and is 'variance_norms'");
   check_tells(refusal(frozen_at(2, "dense = [\"b\"]\n"), root.path()),
               "parameter 'b' was compressed when it was saved and is exempt from compression here (optimizer.dense)");
+  check_tells(refusal(frozen_at(2, "reciprocal_dtype = \"bf16\"\n"), root.path()),
+              "'reciprocal' (1 per element) when it was saved and is 'reciprocal' (1 per element, bf16) here");
   std::vector<Tensors> models = garbage_of(2);
   with_sessions(2, frozen_at(9, "dense = [\"b\"]\n"), models, [&](Session& session, Tensors&) { session.load(early.path()); });
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The runs that are saved and go on: an optimizer, a number of ranks, a topology, and whether dense rounds and errors have 16
-// bits; and the stages of each, in one step of which it is saved.
+// The runs that are saved and go on: an optimizer, a number of ranks, a topology, and whether dense rounds, errors and the
+// reciprocal have 16 bits; and the stages of each, in one step of which it is saved.
 #pragma once
 
 #include <cstdlib>
@@ -18,9 +18,10 @@ struct SavedRun {
   std::vector<std::vector<int64_t>> stages = {};  // steps of each, after which it is loaded
 };
 
-inline std::string optimizer_table(const std::string& name) {
+inline std::string optimizer_table(const std::string& name, bool half = false) {
   const std::string plugin = "[optimizer]\nplugin = \"" + name + "\"\nlr = 0.01\nweight_decay = 0.01\n";
   if (name == "adam" || name == "lamb") return plugin;
+  if (half) return optimizer_table(name) + "reciprocal_dtype = \"bf16\"\n";
   if (name == "zeroone_adam")
     return plugin +
            "var_freeze_step = 5\nvar_update_scaler = 1\nlocal_step_scaler = 3\nlocal_step_clipper = 4\ndense = [\"b\"]\n";
@@ -50,7 +51,7 @@ inline SavedRun run_of(const Cell& cell, const std::string& communicator) {
   const std::string name = cell.optimizer;
   SavedRun run = {name + ", " + std::to_string(cell.ranks) + " ranks, " + (cell.machines ? "hierarchical" : "flat") +
                       (cell.half ? ", 16 bits" : ", fp32"),
-                  cell.ranks, optimizer_table(name) + codec_table + communicator};
+                  cell.ranks, optimizer_table(name, cell.half) + codec_table + communicator};
   run.toml += std::string("[exchange]\nbucket_bytes = 8192\ntopology = \"") + (cell.machines ? "hierarchical" : "flat") +
               "\"\ndense_dtype = \"" + (cell.half ? "fp16" : "fp32") + "\"\nerror_dtype = \"" + (cell.half ? "bf16" : "fp32") +
               "\"\n";

@@ -6,14 +6,18 @@
 //   own      onebit has started MPI, and ends it at exit: with a static session
 //   own_global
 //   fork     a child process ends, with its copy of a static session, while the ranks go on
+//   killed   rank 1 is killed between begin() and step(), when some of its gradients have been sent
 #include <mpi.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "onebit/mpi.hpp"
@@ -74,6 +78,33 @@ void use_after_finalize(std::unique_ptr<Session> session) {
   }
 }
 
+int die_while_gradients_come(const MpiRendezvous& rendezvous) {
+  const Manifest manifest = Manifest::parse(
+      "[optimizer]\nplugin = \"adam\"\n[communicator]\nplugin = \"mpi\"\n[exchange]\nbucket_bytes = 4096\nahead_bytes = "
+      "30000\n",
+      "rank.toml", ".");
+  Registry registry;
+  registry.load(manifest);
+  std::vector<float> values(9000, 1);
+  std::vector<Parameter> parameters;
+  for (int64_t t = 0; t < 3; ++t) parameters.push_back({"t" + std::to_string(t), {3000}, values.data() + 3000 * t});
+  const std::vector<float> gradients(9000, 1);
+  Session session(registry, Configuration(registry, manifest), rendezvous.view(), std::move(parameters));
+  for (int step = 1; step <= 3; ++step) {
+    session.begin();
+    for (size_t t = 3; t-- > 0;) {
+      if (step == 3 && t == 0 && session.rank() == 1) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(200));  // what has come is on its way
+        ::raise(SIGKILL);
+      }
+      session.ready(t, gradients.data() + 3000 * t);
+    }
+    session.step();
+  }
+  std::printf("went on\n");
+  return 0;
+}
+
 int run(const std::string& way) {
   const bool own = way.rfind("own", 0) == 0;
   int level = 0;
@@ -83,6 +114,7 @@ int run(const std::string& way) {
     session = make_on_own_mpi();
   } else {
     const MpiRendezvous rendezvous(MPI_COMM_WORLD);
+    if (way == "killed") return die_while_gradients_come(rendezvous);
     session = make(rendezvous.view());
   }
   if (way == "alive") {

@@ -2,6 +2,8 @@
 // Ranks that live though they do not come, and sessions that live longer than MPI.
 #include <doctest/doctest.h>
 
+#include <chrono>
+
 #include "support/mpirun.hpp"
 
 using onebit::test::can_mpirun;
@@ -45,6 +47,17 @@ TEST_CASE("mpi: a rank that lives but does not come is given up after the stall,
       "limit)";
   CHECK_SAYS(outcome, "rank 0: communicator 'mpi': barrier (operation 2): " + why);
   CHECK_SAYS(outcome, "rank 0 gave up: barrier (operation 2): " + why);
+}
+
+TEST_CASE("mpi: a rank that is killed while its gradients still come ends the others, by its name") {
+  if (!can_mpirun()) return;
+  const auto begin = std::chrono::steady_clock::now();
+  const Outcome outcome = mpirun_program(2, "mpi_lifetime_rank killed", Leaks::left);
+  CHECK_MESSAGE(outcome.status != 0, outcome.text);
+  CHECK_SAYS(outcome, "process rank 1");
+  CHECK_SAYS(outcome, "signal 9");
+  CHECK_MESSAGE(outcome.text.find("went on") == std::string::npos, outcome.text);
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(60));
 }
 
 TEST_CASE("mpi: a session that lives when its program finalizes MPI ends with it, and says so") {

@@ -102,6 +102,16 @@ TEST_CASE("zeroone_adam: the same bits on CUDA, in all stages") {
                       20);
 }
 
+TEST_CASE("a reciprocal in bf16: the same bits on CUDA") {
+  const std::string more = "reciprocal_dtype = \"bf16\"\nbetas = [0.9, 0.99]\nrefresh = 0.3\n";
+  for (const std::string message : {"message = \"update\"\n", "message = \"momentum\"\n"}) {
+    compare_devices({"onebit_adam", ("freeze_step = 3\n" + more + message).c_str()}, 12);
+    compare_devices({"onebit_lamb", ("freeze_step = 3\n" + more + message).c_str()}, 12);
+    compare_devices(
+        {"zeroone_adam", ("var_freeze_step = 6\nvar_update_scaler = 1\nlocal_step_scaler = 4\n" + more + message).c_str()}, 20);
+  }
+}
+
 TEST_CASE("a bound that cuts, and variance updates that are held for what has no gradient yet: the same bits on CUDA") {
   const std::string more = "clamp = 0.5\nbetas = [0.9, 0.99]\n";
   compare_devices({"onebit_adam", ("freeze_step = 3\n" + more).c_str()}, 70);

@@ -54,7 +54,7 @@ TEST_CASE("refresh: rounds of the gradient come ever further apart, and each ren
       for (int step = 1; step <= 100; ++step) {
         std::vector<Vector> gradients = random_tensors(generator, sizes, 0.1F);
         gradients[1][7] = 0;
-        const Vector before = step > 40 ? host.elements("variance") : Vector();
+        const Vector before = step > 40 ? host.elements("reciprocal") : Vector();
         const std::vector<double> means = host.numbers("mean_variance");
         const bool is_lamb = std::string(which.optimizer) == "onebit_lamb";
         const Vector fresh = is_lamb ? host.elements("fresh_variance") : Vector();
@@ -62,7 +62,7 @@ TEST_CASE("refresh: rounds of the gradient come ever further apart, and each ren
         const bool refreshed = refreshes(host.step(gradients));
         CHECK(host.parameters[2] == other.parameters[2]);  // an exempt tensor knows nothing of it
         if (!refreshed) {
-          const Vector& same = host.elements("variance");
+          const Vector& same = host.elements("reciprocal");
           if (step > 41) CHECK(std::equal(before.begin(), before.begin() + 33 + 4096 + 50, same.begin()));
           continue;
         }
@@ -70,7 +70,7 @@ TEST_CASE("refresh: rounds of the gradient come ever further apart, and each ren
         const double all = corrects ? 1 - std::pow(beta2, step) : 1;
         const double weight = std::min(0.1, (1 - std::pow(beta2, step - last)) / all);
         last = step;
-        const Vector& after = host.elements("variance");
+        const Vector& after = host.elements("reciprocal");
         size_t at = 0;
         double worst = 0;
         for (size_t t = 0; t < 2; ++t) {
@@ -132,9 +132,9 @@ TEST_CASE("refresh: rare gradients keep their variance, and what has none keeps 
       for (float& g : rare) g = hit(generator) ? 1.0F : 0.0F;
       one[0] = step > 100 ? 0.01F : 0.0F;  // the only one of its tensor, and not before the freeze
       host.step({rare, Vector(20), one});
-      if (step == 41) before = host.elements("variance");
+      if (step == 41) before = host.elements("reciprocal");
     }
-    const Vector& r = host.elements("variance");
+    const Vector& r = host.elements("reciprocal");
     CHECK(host.numbers("mean_variance")[0] == doctest::Approx(0.02).epsilon(0.2).scale(0));
     CHECK(r[many] == doctest::Approx(before[many]).epsilon(0.001).scale(0));            // of a tensor that never had one
     CHECK(r[many + 27] == doctest::Approx(before[many + 27]).epsilon(0.001).scale(0));  // beside one that had
@@ -155,8 +155,8 @@ TEST_CASE("refresh: steps keep their length where gradients shrink, and what has
       const float at_rest = host.parameters[0][3];
       for (float& g : gradient) g = 0.01F;
       for (int step = 41; step <= 2000; ++step) host.step({gradient});
-      CHECK(host.elements("variance")[0] == doctest::Approx(refresh == "0" ? 1 : 100).epsilon(0.02));
-      CHECK(host.elements("variance")[3] == 0);
+      CHECK(host.elements("reciprocal")[0] == doctest::Approx(refresh == "0" ? 1 : 100).epsilon(0.02));
+      CHECK(host.elements("reciprocal")[3] == 0);
       CHECK(host.parameters[0][3] == at_rest);
     }
 }

@@ -91,16 +91,17 @@ ONEBIT_LOOP void add_clamped(const ClampedShare& clamped_share, const View& view
 
 // In consume of the round that is for the variance: r -> r, of a variance that knows this gradient. What is at rest stays
 // there.
+template <class R>
 ONEBIT_LOOP void refresh_reciprocal(const Refresh& refresh, const VarianceSums& sums_of, const View& view, const Block& block,
-                                    float floor, float eps, Input gradient, Output reciprocal) {
+                                    float floor, float eps, Input gradient, OutputOf<R> reciprocal) {
   const float weight = refresh.weight, rest = 1.0f - weight;
   const Sums<1> found = sums<1>(block.count, [=](int64_t i) ONEBIT_BODY {
-    const float r = reciprocal[i], g = gradient[i];
+    const float r = as_float(reciprocal[i]), g = gradient[i];
     const float alive = r > 0.0f ? 1.0f : 0.0f;
     const float root = 1.0f / (r + (1.0f - alive)) - eps;
     const float v = rest * (root * root) + weight * (g * g);
     const float raised = v > floor ? v : floor;
-    reciprocal[i] = alive / (std::sqrt(raised) + eps);
+    kept(alive / (std::sqrt(raised) + eps), reciprocal[i]);
     return Sums<1>{{alive * v}};
   });
   if (is_first()) doubles(view, sums_of.sum)[block.index] = static_cast<double>(found.at[0]);
@@ -115,10 +116,11 @@ ONEBIT_LOOP void combine_refreshed(const VarianceSums& sums_of, const View& view
   if (mean > 0 || now > *doubles(view, sums_of.model_mean)) mean = now;
 }
 
-// variance -> r, in place.
-ONEBIT_LOOP void freeze(const AdamScalars& scalars, float floor, int64_t count, Output variance) {
+// variance -> r.
+template <class R>
+ONEBIT_LOOP void freeze(const AdamScalars& scalars, float floor, int64_t count, Input variance, OutputOf<R> reciprocal) {
   const AdamScalars s = scalars;
-  each(count, [=](int64_t i) ONEBIT_BODY { variance[i] = frozen_reciprocal(s, variance[i], floor); });
+  each(count, [=](int64_t i) ONEBIT_BODY { kept(frozen_reciprocal(s, variance[i], floor), reciprocal[i]); });
 }
 
 ONEBIT_END_PROGRAMS

@@ -10,6 +10,7 @@
 
 #include "onebit/adaptive/adam.hpp"
 #include "onebit/number_text.hpp"
+#include "onebit/optimizer.hpp"
 #include "onebit/options.hpp"
 
 namespace onebit {
@@ -79,13 +80,21 @@ struct BoundedMessages {
     schema.choices = str("auto");
     return schema;
   }
+  static onebit_schema reciprocal_option() {
+    return text_option(
+        "reciprocal_dtype", "\"fp32\"", "fp32|bf16",
+        "data type of the frozen reciprocal of the variance's root, which is kept in place of the variance after "
+        "the freeze; bf16 takes half the memory and is rounded to nearest");
+  }
   explicit BoundedMessages(const Options& options)
       : of_updates(options.text("message") == "update"),
+        reciprocal(options.text("reciprocal_dtype") == "bf16" ? ElementType::bf16 : ElementType::fp32),
         variance_floor(options.real("variance_floor")),
         limit(limit_of(options)),
         young_beta2_(options.is_text("clamp") && options.boolean("bias_correction") ? beta2_of(options) : 0) {}
 
   const bool of_updates;
+  const ElementType reciprocal;
   const double variance_floor;
   const float limit;
 

@@ -13,9 +13,9 @@ struct Rates {
   float weight_decay;  // decoupled
 };
 
-// The frozen reciprocal r of an element. floor: of the corrected variance, which serves an element that has never seen a
-// gradient, too, so that it learns from those that come later. Without a floor such an element has r = 0, and stays where it
-// is.
+// The frozen reciprocal r of an element, kept as fp32 or bf16. floor: of the corrected variance, which serves an element that
+// has never seen a gradient, too, so that it learns from those that come later. Without a floor such an element has r = 0, and
+// stays where it is.
 ONEBIT_HOST_DEVICE float frozen_reciprocal(const AdamScalars& s, float variance, float floor) {
   const float corrected = variance * s.correct2;
   const float raised = corrected > floor ? corrected : floor;

@@ -28,8 +28,12 @@
 
 ONEBIT_PROGRAMS
 
-using Input = const float* HWY_RESTRICT;
-using Output = float* HWY_RESTRICT;
+template <class Element>
+using InputOf = const Element* HWY_RESTRICT;
+template <class Element>
+using OutputOf = Element* HWY_RESTRICT;
+using Input = InputOf<float>;
+using Output = OutputOf<float>;
 
 inline bool is_first() { return true; }
 

@@ -19,8 +19,12 @@
 
 ONEBIT_PROGRAMS
 
-using Input = const float* __restrict__;
-using Output = float* __restrict__;
+template <class Element>
+using InputOf = const Element* __restrict__;
+template <class Element>
+using OutputOf = Element* __restrict__;
+using Input = InputOf<float>;
+using Output = OutputOf<float>;
 
 constexpr int kThreads = 256;
 constexpr int kLanes = 32;

@@ -11,7 +11,7 @@
 namespace onebit {
 
 struct View {
-  static constexpr int most_slots = 48;  // that a plugin of programs may declare
+  static constexpr int most_slots = 64;  // that a plugin of programs may declare
 
   // slots: how many were declared.
   View(const Step& step, const Tile& tile, int slots) : View(step, tile.slots, slots, tile.device_blocks != nullptr) {

@@ -19,6 +19,9 @@ inline void require_sound(const TileSlot& slot) {
   require(slot.role != ONEBIT_ROLE_ANCHOR || (slot.extent == ONEBIT_PER_ELEMENT && slot.scope == ONEBIT_REPLICATED),
           what + "an anchor is per element and replicated");
   require(slot.role <= ONEBIT_ROLE_ANCHOR, what + "an unknown role");
+  require(!slot.narrow || slot.extent == ONEBIT_PER_ELEMENT, what + "bf16 is for state per element");
+  require(!slot.later || (slot.extent == ONEBIT_PER_ELEMENT && slot.initial == 0 && slot.role == ONEBIT_ROLE_NONE),
+          what + "what begins later is per element, of zeros, and no anchor");
 }
 
 // Protects from: a host that refuses the optimizer when a session starts, and checkpoints in which two states have one name.

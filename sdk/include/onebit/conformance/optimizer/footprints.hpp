@@ -42,6 +42,7 @@ class Footprints {
     for (size_t t = 0; t < model.size(); ++t) f(Of::parameter, t, model.parameters[t]);
     for (size_t s = 0; s < host_.state.slots.size(); ++s) {
       f(Of::state, s, host_.state.slots[s].floats);
+      f(Of::state, s, host_.state.slots[s].halves);
       f(Of::state, s, host_.state.slots[s].doubles);
     }
     f(Of::message, 0, host_.sent());

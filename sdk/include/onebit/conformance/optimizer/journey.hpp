@@ -63,7 +63,7 @@ inline std::string difference(const TileHost& a, const TileHost& b) {
     if (one.extent == ONEBIT_PER_BLOCK) continue;
     if (one.floats != other.floats)
       return "state '" + one.name + "': " + first_difference(one.floats.values(), other.floats.values());
-    if (one.doubles != other.doubles) return "state '" + one.name + "' has other numbers";
+    if (!one.same_as(other)) return "state '" + one.name + "' has other numbers";
   }
   return same_bits(a.previous, b.previous) ? "" : "retained mean: " + first_difference(a.previous, b.previous);
 }

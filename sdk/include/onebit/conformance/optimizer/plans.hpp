@@ -9,13 +9,14 @@
 namespace onebit::conformance {
 
 inline bool same_plan(const Plan& a, const Plan& b) {
-  bool same = a.rounds().size == b.rounds().size && a.releases().size == b.releases().size && a.apply == b.apply &&
-              a.reset_error == b.reset_error && a.previous_in_consume == b.previous_in_consume &&
-              a.mean_in_apply == b.mean_in_apply;
+  bool same = a.rounds().size == b.rounds().size && a.releases().size == b.releases().size &&
+              a.acquires().size == b.acquires().size && a.apply == b.apply && a.reset_error == b.reset_error &&
+              a.previous_in_consume == b.previous_in_consume && a.mean_in_apply == b.mean_in_apply;
   for (size_t r = 0; same && r < a.rounds().size; ++r)
     same = a.rounds()[r].kind == b.rounds()[r].kind && a.rounds()[r].of == b.rounds()[r].of &&
            a.rounds()[r].retain == b.rounds()[r].retain;
   for (size_t s = 0; same && s < a.releases().size; ++s) same = a.releases()[s] == b.releases()[s];
+  for (size_t s = 0; same && s < a.acquires().size; ++s) same = a.acquires()[s] == b.acquires()[s];
   return same;
 }
 

@@ -87,8 +87,7 @@ inline void require_agreement(const TileHost& a, const TileHost& b, bool togethe
   for (size_t s = 0; s < a.state.slots.size(); ++s) {
     const TileSlot &one = a.state.slots[s], &other = b.state.slots[s];
     if (one.extent == ONEBIT_PER_BLOCK || one.scope != ONEBIT_REPLICATED) continue;
-    require(one.floats == other.floats && one.doubles == other.doubles,
-            who + "'" + one.name + "' than rank 0, though that state is declared replicated");
+    require(one.same_as(other), who + "'" + one.name + "' than rank 0, though that state is declared replicated");
   }
 }
 

@@ -33,7 +33,7 @@ inline void fill_released(TileHost& host, float value) {
   for (TileSlot& slot : host.state.slots)
     for (const Block& block : host.model.blocks)
       if (slot.released && slot.extent == ONEBIT_PER_ELEMENT && !host.model.is_dense(block.tensor))
-        std::fill_n(slot.floats.data() + block.flat, block.count, value);
+        slot.fill(block.flat, block.count, value);
 }
 
 // Protects from: reading memory that the host has freed. Released state holds NaN in one run and zeros in another; in a third
