@@ -181,6 +181,13 @@ json described_rank(const SessionParts& parts) {
           {"local_bits", parts.progress.local}};
 }
 
+WireType element_type(const json& slot) {
+  const std::string name = slot.contains("dtype") ? slot.at("dtype").get<std::string>() : stored_name(WireType::fp32);
+  for (const WireType type : {WireType::fp32, WireType::bf16})
+    if (name == stored_name(type)) return type;
+  throw Error(Code::invalid_argument, "dtype is " + name.substr(0, 80));
+}
+
 SavedSession read_description(const json& session, const std::filesystem::path& file) {
   return described_in(file, [&] {
     SavedSession saved;
@@ -188,8 +195,7 @@ SavedSession read_description(const json& session, const std::filesystem::path& 
     saved.configuration = session.at("configuration").get<std::string>();
     for (const json& slot : session.at("slots"))
       saved.slots.push_back({slot.at("name").get<std::string>(), number(slot, "extent", 0, 100), number(slot, "count", 1, 4096),
-                             number(slot, "scope", 0, 100), slot.at("released").get<bool>(),
-                             slot.contains("dtype") ? WireType::bf16 : WireType::fp32});
+                             number(slot, "scope", 0, 100), slot.at("released").get<bool>(), element_type(slot)});
     saved.layout = layout_of(session.at("layout"), saved.tensors.size());
     saved.codes = session.at("layout").at("codes").get<bool>();
     saved.errors = session.at("errors").get<bool>();

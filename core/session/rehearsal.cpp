@@ -90,11 +90,11 @@ uint64_t held(const StateStore& state, const Layout& layout, const std::vector<b
 
 }  // namespace
 
-Rehearsal rehearse(Optimizer& optimizer, const Layout& layout) {
+Rehearsal rehearse(Optimizer& optimizer, const Layout& layout, bool whole) {
   Ahead ahead(optimizer, layout);
   std::vector<bool> released;
   for (const StateSlot& slot : ahead.state().slots()) released.push_back(slot.later);
-  auto waiting = static_cast<size_t>(std::count(released.begin(), released.end(), true));  // slots that begin later
+  std::vector<bool> awaited = whole ? released : std::vector<bool>(released.size());
   const auto mark = [&](Slice<const int32_t> slots, bool gone) {
     for (const int32_t slot : slots)
       if (slot >= 0 && static_cast<size_t>(slot) < released.size()) released[static_cast<size_t>(slot)] = gone;
@@ -104,11 +104,11 @@ Rehearsal rehearse(Optimizer& optimizer, const Layout& layout) {
   result.dense_local = held(ahead.state(), layout, released, true);
   result.has_anchor = ahead.state().anchor() >= 0;
   uint64_t now = result.most_dense = result.dense_state;
-  for (int64_t number = 1; number <= most_steps && (result.first_compressed == 0 || waiting > 0); ++number) {
+  for (int64_t number = 1; number <= most_steps; ++number) {
     // A model in which nothing changes any more: whatever waits for that comes to an end.
     const Plan& plan = ahead.step(number, 1);
     mark(plan.acquires(), false);
-    waiting -= std::min(waiting, plan.acquires().size);
+    for (const int32_t slot : plan.acquires()) awaited.at(static_cast<size_t>(slot)) = false;
     if (plan.acquires().size > 0) now = held(ahead.state(), layout, released);
     for (const Plan::Round& round : plan.rounds())
       if (round.kind == RoundKind::compressed && result.first_compressed == 0) {
@@ -119,6 +119,7 @@ Rehearsal rehearse(Optimizer& optimizer, const Layout& layout) {
     most = std::max(most, now);
     mark(plan.releases(), true);
     if (plan.releases().size > 0) now = held(ahead.state(), layout, released);
+    if (result.first_compressed > 0 && std::count(awaited.begin(), awaited.end(), true) == 0) break;
   }
   result.compressed_state = held(ahead.state(), layout, released);
   result.compressed_local = held(ahead.state(), layout, released, true);

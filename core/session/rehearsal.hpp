@@ -22,7 +22,8 @@ struct Rehearsal {
   bool retains = false;                            // the compressed stage keeps its mean
 };
 // Uses the optimizer up: give it one made for this. It rehearses on a small model; bytes are those of the layout's model.
-Rehearsal rehearse(Optimizer& optimizer, const Layout& layout);
+// whole: to where all state that begins later is there, and not only to the first compressed step.
+Rehearsal rehearse(Optimizer& optimizer, const Layout& layout, bool whole);
 
 // The step at which the optimizer freezes its statistics whatever they are, if it is one of the first `most`, and of a million;
 // else 0. Of two that were made alike, one sees statistics that do not change, and one such as never settle; both are used up.

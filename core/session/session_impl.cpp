@@ -101,10 +101,6 @@ std::unique_ptr<Trace> make_trace(const Registry& registry, const Configuration&
   return std::make_unique<Trace>(registry.traces(), std::filesystem::path(file), rank, Trace::kMost, registry.logger());
 }
 
-WireType error_type(const Configuration& configuration) {
-  return wire_type_of(configuration.exchange.options().text("error_dtype"));
-}
-
 // Where it is not set, a quarter of what a dense round sends, and at least one bucket.
 int64_t ahead_bytes(const Configuration& configuration, const Layout& layout) {
   const int64_t set = configuration.exchange.options().integer("ahead_bytes");
@@ -136,10 +132,10 @@ Machines find_machines(Agreement& agreement, MeteredCommunicator& communicator, 
   return {communicator, host, hierarchical(configuration)};
 }
 
-Rehearsal rehearse_fresh(const Registry& registry, const Configuration& configuration, const Layout& layout) {
+Rehearsal rehearse_fresh(const Registry& registry, const Configuration& configuration, const Layout& layout, bool whole) {
   const ComponentInfo* component = rehearsed(registry, *configuration.optimizer.component);
   if (component == nullptr) return {};
-  const Rehearsal result = rehearse(*registry.make_optimizer(*component, configuration.optimizer.options, true), layout);
+  const Rehearsal result = rehearse(*registry.make_optimizer(*component, configuration.optimizer.options, true), layout, whole);
   if (result.first_compressed > 0 && configuration.compressor.component == nullptr)
     throw Error(Code::invalid_argument, "optimizer '" + component->name +
                                             "' has a compressed stage, but no compressor is configured: add a table "
@@ -182,7 +178,7 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
       given(layout.elements),
       configured(configured_groups(configuration)),
       groups(configured) {
-  (void)rehearse_fresh(host, configuration, layout);
+  (void)rehearse_fresh(host, configuration, layout, false);
   int64_t largest_block = 0;
   for (onebit_block& block : layout.blocks) {
     block.group = roles[static_cast<size_t>(block.tensor)].group;
@@ -193,10 +189,10 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
   for (onebit_block& block : layout.blocks) block.gradient = no_gradient.as<float>();
   state.allocate(layout, meter);
   if (device) on_device = std::make_unique<DeviceStep>(*device, layout, state, communicator, meter, groups.size());
-  exchange = std::make_unique<Exchange>(ExchangeParts{layout, state, *optimizer, compressor.get(), machines.rounds(), workers,
-                                                      meter, machines.inside(), trace.get(), device.get(),
-                                                      on_device ? on_device->blocks() : nullptr, &scanner,
-                                                      ahead_bytes(configuration, layout), error_type(configuration)});
+  exchange = std::make_unique<Exchange>(
+      ExchangeParts{layout, state, *optimizer, compressor.get(), machines.rounds(), workers, meter, machines.inside(),
+                    trace.get(), device.get(), on_device ? on_device->blocks() : nullptr, &scanner,
+                    ahead_bytes(configuration, layout), wire_type_of(configuration.exchange.options().text("error_dtype"))});
   pointed.assign(replicas.parameters().size(), nullptr);
   facts = facts_of_run(registry, configuration, layout);
 }
@@ -281,13 +277,13 @@ Cost cost_of(const Registry& registry, const Configuration& configuration, const
   const std::vector<TensorRole> roles = roles_of(configuration, parameters);
   const StateStore state(*optimizer, TensorInfos(parameters, roles, nullptr).pointers());
   const Layout layout(elements, layout_options(configuration, compressor.get(), state.whole_tensors(), roles, place, nullptr));
-  const Rehearsal plans = rehearse_fresh(registry, configuration, layout);
+  const Rehearsal plans = rehearse_fresh(registry, configuration, layout, true);
   const Options& session = configuration.session.options();
   const bool overlaps =
       session.boolean("overlap") && !(session.real("clip_norm") > 0) &&
       Exchange::why_never_ahead(layout, configuration.optimizer.component->device != ONEBIT_DEVICE_CPU).empty();
   return price(layout, plans, compressor.get(), place, overlaps ? ahead_bytes(configuration, layout) : -1,
-               error_type(configuration));
+               wire_type_of(configuration.exchange.options().text("error_dtype")));
 }
 
 }  // namespace onebit

@@ -273,7 +273,7 @@ void Session::Impl::commit() {
   if (!report.skipped) exchange->commit(plan, given.any_absent() ? given.absent().data() : nullptr);
   if (plan.freezes) freeze();  // before what it counts may be released
   for (const int32_t slot : plan.releases()) state.release(slot);
-  if (device && plan.releases().size > 0) device->settle();  // so that the memory is free, once in a run
+  if (device && plan.releases().size > 0) device->settle();  // so that the memory is free, once or twice in a run
   counts.dense_steps += report.compressed || report.local ? 0 : 1;
   counts.compressed_steps += report.compressed ? 1 : 0;
   counts.local_steps += report.local ? 1 : 0;

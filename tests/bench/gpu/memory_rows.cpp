@@ -46,7 +46,7 @@ class Model {
     const bool compressed = step(session).compressed;
     if (!compressed) tell("dense", cost.dense_state);
     if (!cost.has_compressed_stage) return;
-    // What an optimizer releases goes with its first compressed step.
+    // What an optimizer releases has gone with its first compressed step.
     for (int steps = 1; !session.settle().compressed; ++steps) {
       if (steps == most_steps) throw Error(Code::internal, optimizer + " takes no compressed step");
       step(session);

@@ -20,6 +20,13 @@ inline Floats only_signs(const Tensors& messages, bool) {
   return mean;
 }
 
+// State that begins later has no elements of exempt tensors: here they are NaN.
+inline void require_finite(const Floats& exempt, int64_t step) {
+  require(std::all_of(exempt.begin(), exempt.end(), [](float p) { return std::isfinite(p); }),
+          "an exempt tensor is not finite after step " + std::to_string(step) +
+              ": is it updated from state that is released, or begins later, of which it has none?");
+}
+
 // Protects from: tensors that the user exempted, and whose update nevertheless depends on what compression does to the others.
 inline void exempt_tensors_lose_nothing(const MakeOptimizer& make) {
   Replicas exact(make, 2, initial_parameters(), with_exempt()), lossy(make, 2, initial_parameters(), with_exempt());
@@ -31,6 +38,7 @@ inline void exempt_tensors_lose_nothing(const MakeOptimizer& make) {
       compressed = compressed || round.kind == RoundKind::compressed;
     lossy.step(gradients);
     const Floats &one = exact.hosts[0]->parameters[exempt_tensor], &other = lossy.hosts[0]->parameters[exempt_tensor];
+    require_finite(one, step);
     require(same_bits(one, other), "what compression did to other tensors changed an exempt one: after step " +
                                        std::to_string(step) + ", " + first_difference(one, other));
   }
@@ -54,6 +62,7 @@ inline void exempt_tensors_follow_the_mean_gradient(const MakeOptimizer& make) {
   for (int64_t step = 1; step <= journey_steps; ++step) {
     const Plan& plan = alike.step([&](int rank) { return gradients_around_mean(step, rank, 0); });
     apart.step([&](int rank) { return gradients_around_mean(step, rank, 0.25F); });
+    require_finite(alike.hosts[0]->parameters[exempt_tensor], step);
     for (const Plan::Round& round : plan.rounds()) compressed = compressed || round.kind == RoundKind::compressed;
     if (plan.rounds().size == 0) continue;
     one = alike.hosts[0]->parameters[exempt_tensor];

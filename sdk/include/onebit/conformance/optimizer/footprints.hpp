@@ -76,8 +76,9 @@ class Footprints {
       if (extent == ONEBIT_PER_BLOCK) {
         if (element / host_.state.slots[place.index].count == block.index) return true;
       } else if (place.of != Of::parameter || static_cast<size_t>(block.tensor) == place.index) {
+        const bool dense = host_.model.is_dense(block.tensor);
         const bool gone =
-            place.of == Of::state && host_.state.slots[place.index].released && !host_.model.is_dense(block.tensor);
+            place.of == Of::state && (dense ? host_.state.slots[place.index].later : host_.state.slots[place.index].released);
         if (element >= first && element < first + block.count && !gone) return true;
       }
     }

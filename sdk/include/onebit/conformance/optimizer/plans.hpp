@@ -34,6 +34,10 @@ inline void plans_soundly(const MakeOptimizer& make) {
     require(compressed <= 1, where + "has two compressed rounds");
     require(retained <= 1, where + "retains the means of two rounds");
     require(!plan.mean_in_apply || plan.apply, where + "wants a mean in apply, but no apply");
+    for (const int32_t slot : plan.acquires())
+      require(slot >= 0 && static_cast<size_t>(slot) < traveller.host.state.slots.size() &&
+                  traveller.host.state.slots[static_cast<size_t>(slot)].later,
+              where + "acquires slot " + std::to_string(slot) + ", which was not declared to begin later");
     for (const int32_t slot : plan.releases())
       require(slot >= 0 && static_cast<size_t>(slot) < traveller.host.state.slots.size(),
               where + "releases slot " + std::to_string(slot) + ", which was not declared");
