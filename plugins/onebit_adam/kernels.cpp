@@ -75,18 +75,19 @@ struct Consume {
   static ONEBIT_LOOP void step(const Pass& pass, const View& view, const Block& block, Input mean, InputOf<R> reciprocal,
                                Output parameter) {
     const float correct = scalars_of(pass.scalars, pass.ages, view, block).correct1;
+    const float limit = pass.step_limit;
     const Rates rates = rates_of(view, block);
     if (of_updates &&
-        !pass.sums.has_resting(view, block.tensor, pass.variance_floor)) {  // then r is not needed, 4 bytes an element
+        !pass.sums.has_resting(view, block.tensor, pass.variance_floor)) {  // then r is not needed, 2 or 4 bytes an element
       const auto move = [=](int64_t i) ONEBIT_BODY {
-        parameter[i] = stepped(parameter[i], mean[i] * correct, rates.learning_rate, rates.weight_decay);
+        parameter[i] = stepped(parameter[i], clamped(mean[i] * correct, limit), rates.learning_rate, rates.weight_decay);
       };
       return each(block.count, move, parameter);
     }
     const auto move = [=](int64_t i) ONEBIT_BODY {
       const float corrected = mean[i] * correct, r = as_float(reciprocal[i]);
-      parameter[i] =
-          stepped_if_alive(parameter[i], of_updates ? corrected : r * corrected, rates.learning_rate, rates.weight_decay, r);
+      parameter[i] = stepped_if_alive(parameter[i], of_updates ? clamped(corrected, limit) : r * corrected, rates.learning_rate,
+                                      rates.weight_decay, r);
     };
     each(block.count, move, reciprocal, parameter);
   }

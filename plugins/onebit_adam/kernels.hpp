@@ -23,7 +23,7 @@ struct Pass {
   bool first = true;           // no compressed step came before it: what goes before is the momentum
   AdamScalars scalars;
   AdamAges ages;
-  float limit = 0;
+  float limit = 0, step_limit = 0;  // of a rank's preconditioned gradient, and of a step's direction
   double variance_floor = 0;
   int momentum = -1, variance = -1, reciprocal = -1;  // after the freeze r takes the variance's place
   int frozen = -1, dense_updates = -1, compressed_updates = -1;

@@ -5,13 +5,13 @@
 //   dense       m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p -= lr (m' / (sqrt(v') + eps) + wd p)      ' = bias-corrected
 //   freeze      r = 1 / (sqrt(max(v', floor * mean of v' in its tensor)) + eps);  0 where that maximum is 0
 //   refresh     now and then r is renewed from a dense round (refresh_rule.hpp)
-//   "update"    x = C(b1 x + (1-b1) clamp(r g));  p -= lr (x / (1-b1^t) + wd p) where r > 0               first x = r m
+//   "update"    x = C(b1 x + (1-b1) clamp(r g));  p -= lr (bound(x / (1-b1^t)) + wd p) where r > 0        first x = r m
 //   "momentum"  m = C(b1 m + (1-b1) g);           p -= lr (r m / (1-b1^t) + wd p) where r > 0             the paper's
-#include <cmath>
+// clamp: at as many times 1 / sqrt(1 - b2) as there are ranks, and bound: at 1 / sqrt(1 - b2) (BoundedMessages)
 
+#include "onebit/plugin.hpp"
 #include "kernels.hpp"
 #include "onebit/adaptive/adam_options.hpp"
-#include "onebit/plugin.hpp"
 
 namespace onebit {
 namespace {
@@ -32,20 +32,19 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
 
   OneBitAdam(const Services& services, const Options& options)
       : ProgramOptimizer(kernels::passes(BoundedMessages(options).of_updates, BoundedMessages(options).reciprocal)),
-        reciprocal_(BoundedMessages(options).reciprocal),
+        messages_(options),
         adam_(options),
         freeze_rule_(services, "onebit_adam", "freeze_step", options, adam_.betas),
-        refresh_rule_(options, adam_.betas, BoundedMessages(options).of_updates) {
-    const BoundedMessages messages(options);
-    pass.limit = messages.limit;
-    pass.clamped_share.counts = messages.of_updates && std::isfinite(messages.limit);
-    pass.variance_floor = messages.variance_floor;
+        refresh_rule_(options, adam_.betas, messages_.of_updates) {
+    pass.step_limit = messages_.step_limit();
+    pass.clamped_share.counts = messages_.has_limit();
+    pass.variance_floor = messages_.variance_floor;
   }
 
   void declare_state(Slice<const TensorInfo* const>, StateDeclarer& state) override {
     pass.momentum = state.per_element("momentum");
     pass.variance = state.per_element("variance");  // until the freeze
-    pass.reciprocal = state.per_element_later("reciprocal", reciprocal_);
+    pass.reciprocal = state.per_element_later("reciprocal", messages_.reciprocal);
     pass.sums.declare(state);
     pass.clamped_share.declare(state);
     refresh_rule_.declare(state, pass.refresh);
@@ -60,6 +59,7 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
     const int64_t update = counter(totals, pass.dense_updates) + compressed + 1;
     pass.scalars = adam_.scalars(update);
     pass.ages = adam_.ages(update);
+    pass.limit = messages_.limit(step.ranks);
     pass.first = compressed == 0;
     const bool frozen = counter(totals, pass.frozen) > 0;
     pass.stage = frozen ? Stage::compressed : freeze_rule_.is_last(step, totals) ? Stage::freeze : Stage::dense;
@@ -87,7 +87,7 @@ class OneBitAdam final : public ProgramOptimizer<kernels::Pass> {
   }
 
  private:
-  const ElementType reciprocal_;
+  const BoundedMessages messages_;
   const AdamOptions adam_;
   FreezeRule freeze_rule_;
   const RefreshRule refresh_rule_;

@@ -12,8 +12,6 @@
 //               p -= lr c_frz F (u0 + wd p) where r > 0;  c_frz F = 1 where exempt (always_adapt)
 //
 // The momentum needs no memory of its own in the compressed stage: the host keeps the last mean, one bit an element.
-#include <cmath>
-
 #include "kernels.hpp"
 #include "onebit/adaptive/adam_options.hpp"
 #include "onebit/plugin.hpp"
@@ -36,7 +34,7 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
              "last dense step, after which variance and trust ratios are frozen and messages are compressed; "
              "\"auto\": as soon as both are stable"),
          FreezeRule::threshold_option(), FreezeRule::window_option(), RefreshRule::option(), BoundedMessages::message_option(),
-         BoundedMessages::floor_option(), BoundedMessages::clamp_option(), BoundedMessages::reciprocal_option()});
+         BoundedMessages::floor_option(), BoundedMessages::lamb_clamp_option(), BoundedMessages::reciprocal_option()});
     return {schema.data(), schema.size()};
   }
 
@@ -47,8 +45,8 @@ class OneBitLamb final : public ProgramOptimizer<kernels::Pass> {
         freeze_rule_(services, "onebit_lamb", "freeze_step", options, adam_.betas),
         refresh_rule_(options, adam_.betas, BoundedMessages(options).of_updates) {
     const BoundedMessages messages(options);
-    pass.limit = messages.limit;
-    pass.clamped_share.counts = messages.of_updates && std::isfinite(messages.limit);
+    pass.limit = messages.limit(1);
+    pass.clamped_share.counts = messages.has_limit();
     pass.variance_floor = messages.variance_floor;
     pass.ratios = TrustRatios::checked(options);
     pass.frozen_ratios = FrozenRatios::checked(options);

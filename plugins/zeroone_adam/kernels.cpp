@@ -17,14 +17,18 @@ using kernels::Pass;
 using kernels::Stage;
 using kernels::Sync;
 
+struct Limits {
+  float gradient, step;
+};
+
 // The momentum in the form of messages, one gradient later.
 template <bool of_updates>
 ONEBIT_LOOP float later(const AdamScalars& s, float limit, float before, float reciprocal, float gradient) {
   return adam_momentum(s, before, of_updates ? preconditioned(reciprocal, gradient, limit) : gradient);
 }
 template <bool of_updates>
-ONEBIT_LOOP float direction(float entry, float reciprocal) {
-  return of_updates ? entry : entry * reciprocal;
+ONEBIT_LOOP float direction(float entry, float reciprocal, float limit) {
+  return of_updates ? clamped(entry, limit) : entry * reciprocal;
 }
 // An entry of a message as plain momentum or gradient. Elements without a variance have none.
 template <bool of_updates>
@@ -115,14 +119,14 @@ struct Consume {
                         variance, parameter);
         return add_variance(pass.sums, view, block, variance);
       case Stage::early:
-        return early(early_scalars(pass, view, block), floor_of(pass, view, block), rates, block.count, mean, variance,
-                     momentum, parameter);
+        return early(early_scalars(pass, view, block), pass.step_limit, floor_of(pass, view, block), rates, block.count, mean,
+                     variance, momentum, parameter);
       case Stage::local:
-        return step_locally(pass.scalars, pass.limit, rates, *view.gradient_scale, block.count, block.gradient, reciprocal,
-                            momentum, u, parameter);
+        return step_locally(pass.scalars, {pass.limit, pass.step_limit}, rates, *view.gradient_scale, block.count,
+                            block.gradient, reciprocal, momentum, u, parameter);
       case Stage::sync:
-        return come_together(pass.local_steps.sync(view, block.group), block.count, mean, reciprocal, momentum, u,
-                             floats(view, block, pass.anchor), parameter);
+        return come_together(pass.local_steps.sync(view, block.group), pass.step_limit, block.count, mean, reciprocal, momentum,
+                             u, floats(view, block, pass.anchor), parameter);
     }
   }
 
@@ -178,39 +182,43 @@ struct Consume {
         momentum, variance, parameter);
   }
 
-  static ONEBIT_LOOP void early(const AdamScalars& scalars, float floor, Rates rates, int64_t count, Input mean, Input variance,
-                                Output momentum, Output parameter) {
+  static ONEBIT_LOOP void early(const AdamScalars& scalars, float limit, float floor, Rates rates, int64_t count, Input mean,
+                                Input variance, Output momentum, Output parameter) {
     const AdamScalars s = scalars;
     each(count, [=](int64_t i) ONEBIT_BODY {
       const float r = frozen_reciprocal(s, variance[i], floor), entry = plain<of_updates>(mean[i], r);
       const float m = momentum_travels ? entry : adam_momentum(s, momentum[i], entry);
       momentum[i] = m;
-      parameter[i] = stepped_if_alive(parameter[i], r * (m * s.correct1), rates.learning_rate, rates.weight_decay, r);
+      const float taken = r * (m * s.correct1);
+      parameter[i] = stepped_if_alive(parameter[i], of_updates ? clamped(taken, limit) : taken, rates.learning_rate,
+                                      rates.weight_decay, r);
     });
   }
 
-  static ONEBIT_LOOP void step_locally(const AdamScalars& scalars, float limit, Rates rates, float scale_by, int64_t count,
+  static ONEBIT_LOOP void step_locally(const AdamScalars& scalars, Limits limits, Rates rates, float scale_by, int64_t count,
                                        Input gradient, InputOf<R> reciprocal, Output momentum, Output u, Output parameter) {
     const AdamScalars s = scalars;
     each(
         count,
         [=](int64_t i) ONEBIT_BODY {
-          const float r = as_float(reciprocal[i]), x = later<of_updates>(s, limit, momentum[i], r, gradient[i] * scale_by);
+          const float r = as_float(reciprocal[i]),
+                      x = later<of_updates>(s, limits.gradient, momentum[i], r, gradient[i] * scale_by);
           momentum[i] = x;
           u[i] += rates.learning_rate * x;
-          parameter[i] =
-              stepped_if_alive(parameter[i], direction<of_updates>(x, r), rates.learning_rate, rates.weight_decay, r);
+          parameter[i] = stepped_if_alive(parameter[i], direction<of_updates>(x, r, limits.step), rates.learning_rate,
+                                          rates.weight_decay, r);
         },
         gradient, reciprocal, momentum, u, parameter);
   }
 
-  static ONEBIT_LOOP void come_together(Sync sync, int64_t count, Input mean, InputOf<R> reciprocal, Output momentum, Output u,
-                                        Output anchor, Output parameter) {
+  static ONEBIT_LOOP void come_together(Sync sync, float step_limit, int64_t count, Input mean, InputOf<R> reciprocal,
+                                        Output momentum, Output u, Output anchor, Output parameter) {
+    const float limit = step_limit / sync.share;  // of as many steps
     each(
         count,
         [=](int64_t i) ONEBIT_BODY {
           const float r = as_float(reciprocal[i]);
-          const float moved = anchor[i] * sync.keep - sync.rate * direction<of_updates>(mean[i], r);
+          const float moved = anchor[i] * sync.keep - sync.rate * direction<of_updates>(mean[i], r, limit);
           const float p = r > 0.0f ? moved : anchor[i];
           momentum[i] = mean[i] * sync.share;
           u[i] = 0.0f;

@@ -21,8 +21,8 @@ struct Pass {
   bool freezes = false;        // this step is the last of the variance stage
   AdamScalars scalars, dense;  // dense: of tensors that are exempt, which are updated in rounds only
   AdamAges ages, dense_ages;
-  int64_t variance_steps = 0;  // that a variance update of this step stands for
-  float limit = 0;
+  int64_t variance_steps = 0;       // that a variance update of this step stands for
+  float limit = 0, step_limit = 0;  // of a rank's preconditioned gradient, and of a step's direction
   double variance_floor = 0;
   int momentum = -1, variance = -1, u = -1, anchor = -1;  // after the freeze the momentum is x,
   int reciprocal = -1;                                    // and r takes the variance's place

@@ -14,10 +14,11 @@
 //                      U = C(u / mean lr);  x = U / k;  u = 0;  p = anchor = (prod (1 - lr wd)) anchor - mean lr U;
 //                      the interval doubles every local_step_scaler steps, up to local_step_clipper
 //
-// ' = bias-corrected. So it is with message = "update"; gradients are clamped there, and before the freeze C(r g) / r stands
-// for C(g), and C(r ...) / r for C(...). With "momentum", the paper's, x = m without r, which then stands before U and x in p.
-// Elements with r = 0 do not move. Tensors that are exempt from compression stay with Adam: between syncs, their gradients are
-// added up, and the sync takes one step on their mean, at the sum of the learning rates.
+// ' = bias-corrected. So it is with message = "update"; gradients and steps are bounded there as in onebit_adam, and
+// before the freeze C(r g) / r stands for C(g), and C(r ...) / r for C(...). With "momentum", the paper's, x = m without r,
+// which then stands before U and x in p. Elements with r = 0 do not move. Tensors that are exempt from compression stay with
+// Adam: between syncs, their gradients are added up, and the sync takes one step on their mean, at the sum of the learning
+// rates.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -68,7 +69,7 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
         services_(services),
         freeze_rule_(services, "zeroone_adam", "var_freeze_step", options, adam_.betas),
         refresh_rule_(options, adam_.betas, messages_.of_updates) {
-    pass.clamped_share.counts = messages_.of_updates && std::isfinite(messages_.limit);
+    pass.clamped_share.counts = messages_.has_limit();
     pass.variance_floor = messages_.variance_floor;
   }
 
@@ -106,7 +107,9 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
     pass.stage = stage_of(step, totals);
     pass.freezes = !frozen && freeze_rule_.is_last(step, totals);
     pass.scalars = scalars(totals);
-    pass.limit = frozen ? messages_.limit : messages_.young_limit(counter(totals, pass.updates) + 1);
+    const float youth = frozen ? 1.0F : messages_.youth(counter(totals, pass.updates) + 1);
+    pass.limit = messages_.limit(step.ranks) * youth;
+    pass.step_limit = messages_.step_limit() * youth;
     pass.dense = adam_.scalars(counter(totals, pass.rounds) + 1);
     pass.dense_ages = adam_.ages(counter(totals, pass.rounds) + 1);
     if (pass.stage == Stage::variance) plan.add_round(RoundKind::dense, Of::gradient);

@@ -45,7 +45,8 @@ std::vector<Tensors> train_with_absent(const AbsentTrial& trial, int ranks) {
 }
 
 std::vector<std::string> all_optimizers() {
-  const std::string refreshed = "\nweight_decay = 0.1\nbetas = [0.9, 0.9]\nrefresh = 0.5";  // in some of the steps
+  // refreshed in some of the steps; the clamp does not depend on the number of ranks
+  const std::string refreshed = "\nweight_decay = 0.1\nbetas = [0.9, 0.9]\nrefresh = 0.5\nclamp = 3.0";
   return {"adam\"\nweight_decay = 0.1", "lamb\"\nweight_decay = 0.1", "onebit_adam\"\nfreeze_step = 3" + refreshed,
           "onebit_lamb\"\nfreeze_step = 3" + refreshed, "zeroone_adam\"\nvar_freeze_step = 3" + refreshed};
 }

@@ -33,7 +33,8 @@ std::vector<std::vector<double>> doubles(const Tensors& tensors) {
 
 // Adam and 1-bit Adam in double, as algorithms are printed; the mean of a message is the message itself.
 struct AdamOracle {
-  double lr = 1e-3, b1 = 0.9, b2 = 0.999, eps = 1e-8, decay = 0, floor = 0.01, clamp = std::sqrt(1000), scale = 1;
+  double lr = 1e-3, b1 = 0.9, b2 = 0.999, eps = 1e-8, decay = 0, floor = 0.01, scale = 1;
+  double clamp = std::sqrt(1000), step_limit = 1e30;  // of a rank's entries, and of a step's direction
   bool corrected = true, update = true;
   std::vector<std::vector<double>> p, m, v, x;
   int t = 0;
@@ -78,7 +79,8 @@ struct AdamOracle {
         const double r = v[k][i], g = gradients[k][i] * scale;
         const double entry = update ? std::min(clamp, std::max(-clamp, r * g)) : g;
         x[k][i] = b1 * x[k][i] + (1 - b1) * entry;
-        if (r > 0) p[k][i] -= lr * ((update ? x[k][i] : r * x[k][i]) / correct(b1) + decay * p[k][i]);
+        const double u = (update ? x[k][i] : r * x[k][i]) / correct(b1);
+        if (r > 0) p[k][i] -= lr * ((update ? std::clamp(u, -step_limit, step_limit) : u) + decay * p[k][i]);
       }
   }
 };
@@ -206,6 +208,7 @@ TEST_CASE("onebit_adam: both messages, against the formulas") {
     oracle.corrected = c.corrected;
     oracle.floor = c.floor;
     oracle.clamp = c.clamp;
+    if (c.lines.find("clamp = 0") == std::string::npos) oracle.step_limit = c.clamp, oracle.clamp *= host.ranks;
     oracle.b2 = c.b2;
     oracle.decay = c.decay;
     oracle.scale = 0.5;
@@ -371,6 +374,24 @@ TEST_CASE("onebit_adam: gradients of six decades in one block, and no step beyon
     }
     CHECK(most <= 1.05 * std::sqrt(1000));
     CHECK(most > (constant ? 20 : 0.1));
+  }
+}
+
+TEST_CASE("onebit_adam: a rank's own entries may be as many times Adam's largest as there are ranks, and a step is Adam's") {
+  for (const int ranks : {1, 2, 4}) {
+    CAPTURE(ranks);
+    const auto optimizer = make_optimizer("onebit_adam", freeze_at(2, "refresh = 0\nbetas = [0.9, 0.99]"));
+    TileHost host(*optimizer, {Vector(5, 0.5F)});
+    host.ranks = ranks;
+    for (int step = 0; step < 2; ++step) host.step({Vector(5, 1.0F)});
+    const float before = host.parameters[0][0];
+    host.mean = [](const Vector& message, bool) { return message; };
+    host.step({Vector(5, 1000.0F)});
+    const float entry = 10.0F * static_cast<float>(ranks), x = 0.9F * 0.19F + 0.1F * entry;
+    CHECK(host.message[0] == doctest::Approx(x).epsilon(1e-5));
+    const float direction = x / (1 - 0.9F * 0.9F * 0.9F);
+    CHECK(before - host.parameters[0][0] == doctest::Approx(1e-3F * std::min(direction, 10.0F)).epsilon(1e-3));
+    CHECK((direction > 10) == (ranks == 4));
   }
 }
 

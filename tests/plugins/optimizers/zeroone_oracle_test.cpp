@@ -3,6 +3,7 @@
 // groups with rates and decays of their own, and a compression that is a plain factor, so that nothing is left to signs.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <string>
@@ -17,6 +18,7 @@ using Vector = conformance::Floats;
 namespace {
 
 constexpr double kept = 0.8;  // of a message, by this test's compression
+constexpr int ranks = 2;      // as a TileHost has them
 constexpr int freeze_step = 13, kappa = 2, local_scaler = 9, clipper = 4;
 
 struct ZeroOneForm {
@@ -38,10 +40,15 @@ struct ZeroOneOracle {
     const double raised = std::max(correct > 0 ? variance / correct : 0, floor * mean);
     return raised > 0 ? 1 / (std::sqrt(raised) + 1e-8) : 0;
   }
+  // What there can be in Adam: of the mean over ranks, and so of a step; a rank's own entries may be as many times as large as
+  // there are ranks.
+  double most() const { return std::sqrt((frozen == 0 && form.corrected ? 1 - std::pow(0.999, t) : 1) / 0.001); }
   double entry(double reciprocal, double g) const {
-    const double rest = frozen == 0 && form.corrected ? 1 - std::pow(0.999, t) : 1;
-    const double clamp = form.clamp > 0 ? form.clamp : std::sqrt(rest / 0.001);
-    return form.update ? std::max(-clamp, std::min(clamp, reciprocal * g)) : g;
+    const double clamp = form.clamp > 0 ? form.clamp : ranks * most();
+    return form.update ? std::clamp(reciprocal * g, -clamp, clamp) : g;
+  }
+  double bounded(double direction, double steps = 1) const {
+    return form.update && form.clamp == 0 ? std::clamp(direction, -steps * most(), steps * most()) : direction;
   }
   int age() const { return form.per_step ? variance_age : variance_updates; }
 
@@ -77,12 +84,12 @@ struct ZeroOneOracle {
       const double sent = form.momentum ? 0.9 * before + 0.1 * entry(ri, g[i]) : entry(ri, g[i]);
       const double back = form.update ? (ri > 0 ? kept * sent / ri : 0) : kept * sent;
       m[i] = form.momentum ? back : 0.9 * m[i] + 0.1 * back;
-      move(i, ri, m[i]);
+      move(i, ri, m[i], true);
     }
   }
-  void move(size_t i, double ri, double momentum) {
+  void move(size_t i, double ri, double momentum, bool is_bounded = false) {
     const double direction = ri * momentum / (form.corrected ? 1 - std::pow(0.9, t) : 1);
-    if (ri > 0) p[i] -= lr * (direction + decay * p[i]);
+    if (ri > 0) p[i] -= lr * ((is_bounded ? bounded(direction) : direction) + decay * p[i]);
   }
   void freeze() {
     for (size_t i = 0; i < p.size(); ++i) {
@@ -100,7 +107,7 @@ struct ZeroOneOracle {
     for (size_t i = 0; i < p.size(); ++i) {
       m[i] = 0.9 * m[i] + 0.1 * entry(v[i], g[i]);
       u[i] += lr * m[i];
-      if (v[i] > 0) p[i] -= lr * ((form.update ? m[i] : v[i] * m[i]) + decay * p[i]);
+      if (v[i] > 0) p[i] -= lr * (bounded(form.update ? m[i] : v[i] * m[i]) + decay * p[i]);
     }
     if (sync) bring_together();
   }
@@ -109,7 +116,7 @@ struct ZeroOneOracle {
     for (size_t i = 0; i < p.size(); ++i) {
       const double sum = kept * (rate > 0 ? u[i] / rate : waited * m[i]);
       m[i] = sum / waited;
-      if (v[i] > 0) anchor[i] = keep * anchor[i] - rate * (form.update ? sum : v[i] * sum);
+      if (v[i] > 0) anchor[i] = keep * anchor[i] - rate * bounded(form.update ? sum : v[i] * sum, waited);
       p[i] = anchor[i];
       u[i] = 0;
     }

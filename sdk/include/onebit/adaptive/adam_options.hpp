@@ -74,11 +74,16 @@ struct BoundedMessages {
         "which have seen no gradient by the freeze; 0: none, and such elements stay where they are");
   }
   static onebit_schema clamp_option() {
-    onebit_schema schema = option("clamp", ONEBIT_VALUE_FLOAT | ONEBIT_VALUE_STRING, "\"auto\"", 0, 1e30,
-                                  "message = \"update\": largest absolute value of a preconditioned gradient. \"auto\": "
-                                  "1 / sqrt(1 - beta2), the most that there can be in Adam; 0: no limit");
-    schema.choices = str("auto");
-    return schema;
+    return clamp_option(
+        "message = \"update\": largest absolute value of a rank's preconditioned gradient. \"auto\": as many times "
+        "1 / sqrt(1 - beta2), the most that there can be in Adam, as there are ranks, and that itself for the mean; 0: no "
+        "limit");
+  }
+  // Of LAMB, whose trust ratios shrink where rare entries make the compressed update large.
+  static onebit_schema lamb_clamp_option() {
+    return clamp_option(
+        "message = \"update\": largest absolute value of a rank's preconditioned gradient. \"auto\": 1 / sqrt(1 - beta2), the "
+        "most that there can be in Adam; 0: no limit");
   }
   static onebit_schema reciprocal_option() {
     return text_option(
@@ -90,21 +95,32 @@ struct BoundedMessages {
       : of_updates(options.text("message") == "update"),
         reciprocal(options.text("reciprocal_dtype") == "bf16" ? ElementType::bf16 : ElementType::fp32),
         variance_floor(options.real("variance_floor")),
-        limit(limit_of(options)),
+        auto_(options.is_text("clamp")),
+        limit_(limit_of(options)),
         young_beta2_(options.is_text("clamp") && options.boolean("bias_correction") ? beta2_of(options) : 0) {}
 
   const bool of_updates;
   const ElementType reciprocal;
   const double variance_floor;
-  const float limit;
+  bool has_limit() const { return of_updates && std::isfinite(limit_); }
 
-  // Where gradients are divided by a variance that is still being learnt, at step t: Adam's limit is lower there, about sqrt(t)
-  // soon after the start. Without it, steps whose own gradient is not in the variance yet can be many times what Adam would do.
-  float young_limit(int64_t t) const {
-    return limit * static_cast<float>(std::sqrt(1 - std::pow(young_beta2_, static_cast<double>(t))));
-  }
+  // Of a preconditioned gradient. Adam's is one of the mean over ranks; where a feature is so rare that one rank alone has it,
+  // its own gradient is as many times the mean as there are ranks.
+  float limit(int32_t ranks) const { return auto_ ? limit_ * static_cast<float>(ranks) : limit_; }
+  // Of a step's direction, which holds whatever ranks and codec make of that.
+  float step_limit() const { return auto_ && of_updates ? limit_ : std::numeric_limits<float>::infinity(); }
+
+  // The factor of both where gradients are divided by a variance that is still being learnt, at step t: Adam's limit is lower
+  // there, about sqrt(t) soon after the start. Without it, steps whose own gradient is not in the variance yet can be many
+  // times what Adam would do.
+  float youth(int64_t t) const { return static_cast<float>(std::sqrt(1 - std::pow(young_beta2_, static_cast<double>(t)))); }
 
  private:
+  static onebit_schema clamp_option(const char* help) {
+    onebit_schema schema = option("clamp", ONEBIT_VALUE_FLOAT | ONEBIT_VALUE_STRING, "\"auto\"", 0, 1e30, help);
+    schema.choices = str("auto");
+    return schema;
+  }
   // A gradient that comes once in k steps is about sqrt(k) in the units of its variance; in Adam, whose variance has a share of
   // 1 - beta2, over 1 - beta2^t at step t, of the gradient's own square, at most the root of the inverse.
   static float limit_of(const Options& options) {
@@ -114,6 +130,8 @@ struct BoundedMessages {
   }
   static double beta2_of(const Options& options) { return AdamBetas::checked(options.reals("betas")).second; }
 
+  bool auto_;
+  float limit_;
   double young_beta2_;  // 0: the limit is the same at every step
 };
 
