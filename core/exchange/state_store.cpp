@@ -149,7 +149,7 @@ void StateStore::allocate_slot(size_t index, const Layout& layout, MemoryMeter& 
   slot.memory = Buffer(meter, bytes);
   slot.kept = bytes_kept(slot, layout);
   pointers_[index] = slot.memory.bytes();
-  if (slot.later) pointers_[index] = before(slot.memory.bytes(), element_bytes(slot.type) * layout.flat_exempt);
+  if (slot.later && bytes > 0) pointers_[index] = before(slot.memory.bytes(), element_bytes(slot.type) * layout.flat_exempt);
   if (slot.extent != ONEBIT_PER_ELEMENT) totals_pointers_[index] = slot.memory.bytes();
   if (slot.initial == 0) return;
   if (slot.extent == ONEBIT_PER_ELEMENT)
