@@ -12,9 +12,9 @@
 //               p -= lr c_frz F (u0 + wd p) where r > 0;  c_frz F = 1 where exempt (always_adapt)
 //
 // The momentum needs no memory of its own in the compressed stage: the host keeps the last mean, one bit an element.
+#include "onebit/plugin.hpp"
 #include "kernels.hpp"
 #include "onebit/adaptive/adam_options.hpp"
-#include "onebit/plugin.hpp"
 
 namespace onebit {
 namespace {
