@@ -96,6 +96,7 @@ TEST_CASE("nccl: an error that NCCL finds later ends the communicator on every r
     self->barrier(Call());
     Gate gate(device(self).stream_of());
     Request* request = sum.post(inner);
+    self->barrier(Call());  // all have: the error is found by who waits, and not by who has yet to post
     if (self->rank() == 1) nccl_on_cpu_set_async_error(1, 6);
     const Error error = error_of([&] { follow(inner, request); });
     self->barrier(Call());
