@@ -130,11 +130,15 @@ TEST_CASE("overlap: sessions end at any moment of a step, and gradients are read
       Tensors own = two_tensors;
       Session session(plugins(), configure(onebit_adam("freeze_step = 2\n", "[exchange]\nbucket_bytes = 4096\n")),
                       rendezvous.at(rank), parameters_of(own));
-      for (int64_t step = 1; step <= 4; ++step) session.step(pointers(noisy(two_tensors, step, rank)));
       const auto gradient = std::make_shared<std::vector<float>>(2000, 0.5F);
-      session.begin();
-      session.ready(1, gradient->data(), gradient);
-      std::this_thread::sleep_for(std::chrono::microseconds(attempt * 20 * (rank + 1)));
+      try {
+        for (int64_t step = 1; step <= 4; ++step) session.step(pointers(noisy(two_tensors, step, rank)));
+        session.begin();
+        session.ready(1, gradient->data(), gradient);
+        std::this_thread::sleep_for(std::chrono::microseconds(attempt * 20 * (rank + 1)));
+      } catch (const Error& e) {  // the other one may have ended while this one still finishes step 4
+        if (!contains(e.what(), "a session ended between begin() and step()")) throw;
+      }
     });
   }
 }
