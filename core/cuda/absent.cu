@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tensors that no rank has a gradient of: which they are is known on the device alone while a step is under way. And errors,
 // which are theirs to keep.
-#include <cuda_bf16.h>
-
 #include "by_thread.hpp"
 #include "cuda_device.hpp"
 #include "onebit/programs/program_cuda.hpp"
@@ -36,9 +34,6 @@ __global__ void mark_blocks(const uint64_t* flags, onebit_block* blocks, int64_t
   present[b] = block;
 }
 
-__device__ void convert(float from, float* to) { *to = from; }
-__device__ void convert(float from, __nv_bfloat16* to) { *to = __float2bfloat16_rn(from); }
-
 template <class Kept>
 __global__ void take_pieces(MarkedPieces marked, const float* from, Kept* to, const int32_t* skip) {
   if (is_skipped(skip)) return;
@@ -46,13 +41,13 @@ __global__ void take_pieces(MarkedPieces marked, const float* from, Kept* to, co
   if (marked.blocks != nullptr && is_absent(marked, piece)) return;
   const float* __restrict__ in = from + piece.first;
   Kept* __restrict__ out = to + piece.first;
-  on_cuda::each(piece.count, [=](int64_t i) { convert(in[i], out + i); });
+  on_cuda::each(piece.count, [=](int64_t i) { kept(in[i], out[i]); });
 }
 
-__global__ void widen(const __nv_bfloat16* from, float* to, int64_t count, const int32_t* skip) {
+__global__ void widen_elements(const Bf16* from, float* to, int64_t count, const int32_t* skip) {
   if (is_skipped(skip)) return;
   const int64_t i = number_of_thread();
-  if (i < count) to[i] = __bfloat162float(from[i]);
+  if (i < count) to[i] = as_float(from[i]);
 }
 
 // Payloads follow each other, and are of whole words of 4 bytes.
@@ -85,12 +80,8 @@ void CudaDevice::mark_absent(const Ballots& ballots, int64_t tensors, uint64_t* 
   cuda::launch(mark_blocks, thread_blocks(count), kThreads, stream_, flags, blocks, count, present);
 }
 
-void CudaDevice::read_errors(WireType type, const void* from, float* to, int64_t count, const int32_t* skip) const {
-  if (type == WireType::fp32)
-    cuda::check(cudaMemcpyAsync(to, from, static_cast<size_t>(count) * sizeof(float), cudaMemcpyDeviceToDevice, stream_),
-                "cudaMemcpyAsync");
-  else
-    cuda::launch(widen, thread_blocks(count), kThreads, stream_, static_cast<const __nv_bfloat16*>(from), to, count, skip);
+void CudaDevice::widen(const Bf16* from, float* to, int64_t count, const int32_t* skip) const {
+  cuda::launch(widen_elements, thread_blocks(count), kThreads, stream_, from, to, count, skip);
 }
 
 void CudaDevice::take_errors(WireType type, const MarkedPieces& pieces, const float* from, void* to,
@@ -98,8 +89,7 @@ void CudaDevice::take_errors(WireType type, const MarkedPieces& pieces, const fl
   if (type == WireType::fp32)
     cuda::launch(take_pieces<float>, pieces.count, kThreads, stream_, pieces, from, static_cast<float*>(to), skip);
   else
-    cuda::launch(take_pieces<__nv_bfloat16>, pieces.count, kThreads, stream_, pieces, from, static_cast<__nv_bfloat16*>(to),
-                 skip);
+    cuda::launch(take_pieces<Bf16>, pieces.count, kThreads, stream_, pieces, from, static_cast<Bf16*>(to), skip);
 }
 
 void CudaDevice::keep_payload(const MarkedPieces& pieces, int64_t total, int64_t bytes, const std::byte* from, std::byte* to,

@@ -14,6 +14,7 @@
 #include "device/verdict.hpp"
 #include "dtypes/wire_type.hpp"
 #include "onebit/abi.h"
+#include "onebit/bfloat16.hpp"
 #include "onebit/compressor.hpp"
 
 namespace onebit {
@@ -89,9 +90,9 @@ class Device {
   // `present` becomes the same blocks, but absent ones without elements.
   virtual void mark_absent(const Ballots& ballots, int64_t tensors, uint64_t* flags, onebit_block* blocks, int64_t count,
                            onebit_block* present) const = 0;
-  // Errors as fp32, and back into what they are kept as.
-  virtual void read_errors(WireType type, const void* from, float* to, int64_t count, const int32_t* skip) const = 0;
-  // What becomes of absent pieces, by the flags of their blocks: errors are taken over except theirs; the payload only theirs
+  virtual void widen(const Bf16* from, float* to, int64_t count, const int32_t* skip) const = 0;
+  // What becomes of absent pieces, by the flags of their blocks: errors are taken over, in what they are
+  // kept as, except theirs; the payload only theirs
   // (served: all pieces of a buffer of `bytes`, in order; of these [first, first + count)); their statistics are zeroed.
   virtual void take_errors(WireType type, const MarkedPieces& pieces, const float* from, void* to,
                            const int32_t* skip) const = 0;

@@ -171,57 +171,36 @@ void decode(const uint16_t* halves, int64_t count, float weight, float* out) {
   std::copy_n(values, count - i, out + i);
 }
 
-HWY_INLINE void narrow_vector(const float* values, uint16_t* out) {
-  const auto word = round_off<16>(hn::BitCast(dw, hn::LoadU(df, values)));
-  hn::StoreU(hn::TruncateTo(Halves(), word), Halves(), out);
-}
-HWY_INLINE void widen_vector(const uint16_t* halves, float* out) {
-  hn::StoreU(hn::BitCast(df, hn::ShiftLeft<16>(hn::PromoteTo(dw, hn::LoadU(Halves(), halves)))), df, out);
-}
-
-// Around the caches, into memory that is aligned to a vector and was not read before.
-int64_t stream_bf16(const float* values, int64_t count, uint16_t* out) {
+// Whole vectors; answers how many elements that were. streamed: past the caches, into memory that is aligned to a vector.
+template <bool streamed>
+int64_t narrow_vectors(const float* values, int64_t count, uint16_t* out) {
   int64_t i = 0;
   for (; i + width <= count; i += width) {
-    const auto word = round_off<16>(hn::BitCast(dw, hn::LoadU(df, values + i)));
-    hn::Stream(hn::TruncateTo(Halves(), word), Halves(), out + i);
+    const auto halves = hn::TruncateTo(Halves(), round_off<16>(hn::BitCast(dw, hn::LoadU(df, values + i))));
+    if constexpr (streamed)
+      hn::Stream(halves, Halves(), out + i);
+    else
+      hn::StoreU(halves, Halves(), out + i);
   }
+  if constexpr (streamed) hwy::FlushStream();
   return i;
 }
 
 void narrow_bf16(const float* values, int64_t count, uint16_t* out, bool streamed) {
-  int64_t i = 0;
   constexpr size_t bytes = width * sizeof(uint16_t);  // half a vector of the smallest targets, which can't be streamed
-  if (streamed && bytes >= 16 && reinterpret_cast<uintptr_t>(out) % bytes == 0) {
-    i = stream_bf16(values, count, out);
-    hwy::FlushStream();
-  }
-  for (; i + 2 * width <= count; i += 2 * width) {
-    narrow_vector(values + i, out + i);
-    narrow_vector(values + i + width, out + i + width);
-  }
-  for (; i + width <= count; i += width) narrow_vector(values + i, out + i);
-  if (i == count) return;
-  HWY_ALIGN float rest[width] = {};
-  HWY_ALIGN uint16_t halves[width];
-  std::copy(values + i, values + count, rest);
-  narrow_vector(rest, halves);
-  std::copy_n(halves, count - i, out + i);
+  const bool streams = streamed && bytes >= 16 && reinterpret_cast<uintptr_t>(out) % bytes == 0;
+  const int64_t done = streams ? narrow_vectors<true>(values, count, out) : narrow_vectors<false>(values, count, out);
+  encode<Bf16>(values + done, 1.0F, count - done, out + done);
 }
 
 void widen_bf16(const uint16_t* halves, int64_t count, float* out) {
   int64_t i = 0;
   for (; i + prefetch_run <= count; i += prefetch_run) {
     prefetch(halves + i);
-    for (int64_t j = i; j < i + prefetch_run; j += width) widen_vector(halves + j, out + j);
+    for (int64_t j = i; j < i + prefetch_run; j += width)
+      hn::StoreU(hn::BitCast(df, hn::ShiftLeft<16>(hn::PromoteTo(dw, hn::LoadU(Halves(), halves + j)))), df, out + j);
   }
-  for (; i + width <= count; i += width) widen_vector(halves + i, out + i);
-  if (i == count) return;
-  HWY_ALIGN uint16_t rest[width] = {};
-  HWY_ALIGN float values[width];
-  std::copy(halves + i, halves + count, rest);
-  widen_vector(rest, values);
-  std::copy_n(values, count - i, out + i);
+  decode<Bf16, false>(halves + i, count - i, 1.0F, out + i);
 }
 
 uint64_t encode_fp16(const float* values, float factor, int64_t count, uint16_t* out) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Between fp32 and the 16-bit floats, rounding to nearest even: the same bits on every target, which Highway's own conversions
-// don't promise (they cut off on targets without F16C, and for bf16). Infinities stay, a NaN stays one and becomes quiet, what
-// is too large becomes infinite, subnormal fp16 is exact.
+// don't promise everywhere (they cut off on targets without F16C, and for bf16). Infinities stay, a NaN stays one and becomes
+// quiet, what is too large becomes infinite, subnormal fp16 is exact.
 #pragma once
 
 #include <cstdint>

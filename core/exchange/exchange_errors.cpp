@@ -61,7 +61,9 @@ const float* Exchange::seen_errors(const std::vector<onebit_piece>& pieces, cons
 // from: of the tile, the first element's.
 void Exchange::read_errors(const std::vector<onebit_piece>& pieces, const TileRange& run, const std::byte* from,
                            float* to) const {
-  if (device_ != nullptr) return device_->read_errors(error_type_, from, to, run.extent, opening_.skip);
+  if (device_ != nullptr && error_type_ == WireType::fp32)
+    return device_->copy(to, from, static_cast<size_t>(run.extent) * sizeof(float));
+  if (device_ != nullptr) return device_->widen(reinterpret_cast<const Bf16*>(from), to, run.extent, opening_.skip);
   const auto [first, count] = extent_of(pieces, run);
   widen(reinterpret_cast<const uint16_t*>(from) + first, count, to + first);
 }

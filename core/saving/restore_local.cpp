@@ -17,6 +17,14 @@ bool any_of_them(const std::vector<float>& values) {
   return std::any_of(values.begin(), values.end(), [](float value) { return value != 0; });
 }
 
+// The values in this type: themselves, or a copy in halves.
+const void* in_type(WireType type, const float* values, int64_t count, std::vector<uint16_t>& halves) {
+  if (type == WireType::fp32) return values;
+  halves.resize(static_cast<size_t>(count));
+  to_half(type, values, 1.0F, count, halves.data());
+  return halves.data();
+}
+
 }  // namespace
 
 bool Restore::own_errors(const std::vector<ErrorPiece>& pieces, const char* stem) {
@@ -76,14 +84,8 @@ void Restore::read_local_mean(const Stored& stored) {
   std::vector<uint16_t> halves;
   old_.mean(stored.tensor.name, static_cast<int64_t>(stored.bytes()) / each, old_.count(),
             [&](int64_t first, int64_t count, const float* values) {
-              const void* from = values;
-              if (type != WireType::fp32) {
-                halves.resize(static_cast<size_t>(count));
-                to_half(type, values, 1.0F, count, halves.data());
-                from = halves.data();
-              }
               stored.write(static_cast<uint64_t>(first * each), static_cast<uint64_t>((first + count) * each),
-                           static_cast<const std::byte*>(from));
+                           static_cast<const std::byte*>(in_type(type, values, count, halves)));
             });
 }
 
@@ -105,12 +107,10 @@ void Restore::read_errors() {
 // Into their place from `position` on, as they are kept here.
 void Restore::write_errors(const Buffer& errors, int64_t position, const float* values, int64_t count) const {
   const WireType type = parts_.exchange.error_type();
-  const auto bytes = static_cast<uint64_t>(count * element_bytes(type));
-  std::byte* const to = errors.bytes() + position * element_bytes(type);
-  if (type == WireType::fp32) return copy_in(parts_.device, to, values, bytes);
-  std::vector<uint16_t> halves(static_cast<size_t>(count));
-  to_half(type, values, 1.0F, count, halves.data());
-  copy_in(parts_.device, to, halves.data(), bytes);
+  const int64_t each = element_bytes(type);
+  std::vector<uint16_t> halves;
+  copy_in(parts_.device, errors.bytes() + position * each, in_type(type, values, count, halves),
+          static_cast<uint64_t>(count * each));
 }
 
 // What this rank had itself, to the bit; zeros where it had none.

@@ -41,4 +41,9 @@ inline double largest_difference(const std::vector<Vector>& a, const std::vector
   return most;
 }
 
+inline std::vector<Vector> seeded_tensors(const std::vector<size_t>& sizes, uint32_t seed, float deviation = 1) {
+  std::mt19937 generator(seed);
+  return random_tensors(generator, sizes, deviation);
+}
+
 }  // namespace onebit::test

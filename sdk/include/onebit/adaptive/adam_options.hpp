@@ -79,7 +79,7 @@ struct BoundedMessages {
         "1 / sqrt(1 - beta2), the most that there can be in Adam, as there are ranks, and that itself for the mean; 0: no "
         "limit");
   }
-  // Of LAMB, whose trust ratios shrink where rare entries make the compressed update large.
+  // Of LAMB, which learns worse with more for each rank: its trust ratios may not exceed twice those of the compressed update.
   static onebit_schema lamb_clamp_option() {
     return clamp_option(
         "message = \"update\": largest absolute value of a rank's preconditioned gradient. \"auto\": 1 / sqrt(1 - beta2), the "
