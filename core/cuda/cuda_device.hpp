@@ -47,6 +47,8 @@ class CudaDevice final : public Device {
   void judge(const Ballots& ballots, const Terms& terms, Verdict* verdict) const override;
   void mark_absent(const Ballots& ballots, int64_t tensors, uint64_t* flags, onebit_block* blocks, int64_t count,
                    onebit_block* present) const override;
+  void round_masters(WireType type, const float* masters, uint16_t* halves, int64_t count, const int32_t* skip) const override;
+  void take_halves(WireType type, const uint16_t* halves, float* masters, int64_t count) const override;
   void widen(const Bf16* from, float* to, int64_t count, const int32_t* skip) const override;
   void take_errors(WireType type, const MarkedPieces& pieces, const float* from, void* to, const int32_t* skip) const override;
   void keep_payload(const MarkedPieces& pieces, int64_t total, int64_t bytes, const std::byte* from, std::byte* to,

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The codec of what isn't compressed, on CUDA: the bits of core/dtypes/dense_codec.cpp.
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
 #include "cuda_device.hpp"
+#include "on_wire.hpp"
 #include "onebit/programs/program_cuda.hpp"
 
 namespace onebit {
@@ -11,27 +9,6 @@ namespace {
 
 using on_cuda::is_skipped;
 using on_cuda::kThreads;
-
-template <WireType type>
-struct OnWire;
-template <>
-struct OnWire<WireType::fp32> {
-  using Value = float;
-  static __device__ float from(float x) { return x; }
-  static __device__ float to(float x) { return x; }
-};
-template <>
-struct OnWire<WireType::fp16> {
-  using Value = __half;
-  static __device__ __half from(float x) { return __float2half_rn(x); }
-  static __device__ float to(__half x) { return __half2float(x); }
-};
-template <>
-struct OnWire<WireType::bf16> {
-  using Value = __nv_bfloat16;
-  static __device__ __nv_bfloat16 from(float x) { return __float2bfloat16_rn(x); }
-  static __device__ float to(__nv_bfloat16 x) { return __bfloat162float(x); }
-};
 
 // Of all threads' elements.
 __device__ unsigned largest_magnitude(const float* values, int64_t count) {

@@ -90,6 +90,12 @@ class Device {
   // `present` becomes the same blocks, but absent ones without elements.
   virtual void mark_absent(const Ballots& ballots, int64_t tensors, uint64_t* flags, onebit_block* blocks, int64_t count,
                            onebit_block* present) const = 0;
+  // Parameters of 16 bits, and their fp32 masters: rounded to nearest even; and each master that does not round to its half
+  // becomes the half's value.
+  virtual void round_masters(WireType type, const float* masters, uint16_t* halves, int64_t count,
+                             const int32_t* skip) const = 0;
+  virtual void take_halves(WireType type, const uint16_t* halves, float* masters, int64_t count) const = 0;
+
   virtual void widen(const Bf16* from, float* to, int64_t count, const int32_t* skip) const = 0;
   // What becomes of absent pieces, by the flags of their blocks: errors are taken over, in what they are
   // kept as, except theirs; the payload only theirs

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <functional>
 #include <iterator>
 #include <map>
@@ -16,7 +17,7 @@ namespace onebit {
 namespace {
 
 struct Claim {
-  const float* end;
+  const void* end;
   std::string name;
   const MemoryClaims* by;
 };
@@ -25,7 +26,7 @@ struct Claim {
 struct Ledger {
   pid_t process = ::getpid();
   std::mutex mutex;
-  std::map<const float*, Claim, std::less<>> claims;
+  std::map<const void*, Claim, std::less<>> claims;
 };
 Ledger& ledger() {
   static std::atomic<Ledger*> made{new Ledger};
@@ -37,7 +38,7 @@ Ledger& ledger() {
   return *found;
 }
 
-void erase(Ledger& all, const float* data, const MemoryClaims* by) {
+void erase(Ledger& all, const void* data, const MemoryClaims* by) {
   const auto found = all.claims.find(data);
   if (found != all.claims.end() && found->second.by == by) all.claims.erase(found);
 }
@@ -55,21 +56,21 @@ void erase(Ledger& all, const float* data, const MemoryClaims* by) {
 
 }  // namespace
 
-void MemoryClaims::claim(const std::string& name, const float* data, int64_t elements) {
-  if (elements <= 0) return;
-  const float* const end = data + elements;
+void MemoryClaims::claim(const std::string& name, const void* data, int64_t bytes) {
+  if (bytes <= 0) return;
+  const void* const end = static_cast<const std::byte*>(data) + bytes;
   Ledger& all = ledger();
   const std::lock_guard lock(all.mutex);
   const auto behind = all.claims.lower_bound(end);  // the first that begins there; whoever overlaps begins before
   if (behind != all.claims.begin()) {
     const auto& [first, claim] = *std::prev(behind);
-    if (claim.end > data) refuse_claim(name, first == data && claim.end == end, claim, claim.by == this);
+    if (std::less<>()(data, claim.end)) refuse_claim(name, first == data && claim.end == end, claim, claim.by == this);
   }
   all.claims.emplace(data, Claim{end, name, this});
   claimed_.push_back(data);
 }
 
-void MemoryClaims::release(const float* data) {
+void MemoryClaims::release(const void* data) {
   const auto found = std::find(claimed_.begin(), claimed_.end(), data);
   if (found == claimed_.end()) return;
   claimed_.erase(found);
@@ -82,7 +83,7 @@ void MemoryClaims::release() {
   if (claimed_.empty()) return;
   Ledger& all = ledger();
   const std::lock_guard lock(all.mutex);
-  for (const float* data : claimed_) erase(all, data, this);
+  for (const void* data : claimed_) erase(all, data, this);
   claimed_.clear();
 }
 

@@ -17,13 +17,13 @@ class MemoryClaims {
   MemoryClaims& operator=(const MemoryClaims&) = delete;
 
   // Throws Error(invalid_argument) that names both tensors where the memory, or a part of it, is claimed already. Memory
-  // without elements is nobody's.
-  void claim(const std::string& name, const float* data, int64_t elements);
-  void release(const float* data);
+  // without bytes is nobody's.
+  void claim(const std::string& name, const void* data, int64_t bytes);
+  void release(const void* data);
   void release();
 
  private:
-  std::vector<const float*> claimed_;
+  std::vector<const void*> claimed_;
 };
 
 }  // namespace onebit

@@ -2,6 +2,7 @@
 #include "dtypes/half_conversion.hpp"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 
 #include "onebit/programs/prefetch.hpp"
@@ -240,6 +241,20 @@ uint64_t to_half(WireType type, const float* values, float factor, int64_t count
 void from_half(WireType type, const uint16_t* halves, int64_t count, float weight, bool add, float* out) {
   type == WireType::fp16 ? HWY_DYNAMIC_DISPATCH(decode_fp16)(halves, count, weight, add, out)
                          : HWY_DYNAMIC_DISPATCH(decode_bf16)(halves, count, weight, add, out);
+}
+
+void take_halves(WireType type, const uint16_t* halves, int64_t count, float* masters) {
+  constexpr int64_t most = 512;
+  std::array<uint16_t, most> rounded;
+  std::array<float, most> values;
+  for (int64_t first = 0; first < count; first += most) {
+    const int64_t some = std::min(most, count - first);
+    to_half(type, masters + first, 1.0F, some, rounded.data());
+    if (std::equal(rounded.data(), rounded.data() + some, halves + first)) continue;
+    from_half(type, halves + first, some, 1.0F, false, values.data());
+    for (int64_t i = 0; i < some; ++i)
+      if (rounded[static_cast<size_t>(i)] != halves[first + i]) masters[first + i] = values[static_cast<size_t>(i)];
+  }
 }
 
 void narrow(const float* values, int64_t count, uint16_t* out, bool streamed) {

@@ -17,6 +17,9 @@ uint64_t to_half(WireType type, const float* values, float factor, int64_t count
 // out = weight * value, or out += weight * value when add.
 void from_half(WireType type, const uint16_t* halves, int64_t count, float weight, bool add, float* out);
 
+// Each master that does not round to its half becomes the half's value.
+void take_halves(WireType type, const uint16_t* halves, int64_t count, float* masters);
+
 // fp32 to bf16 and back, of what is computed: the same bits, but a NaN that no processor makes may become another number.
 // streamed: past the caches, where that is faster: into memory that has not just been read. What comes next is asked for ahead.
 void narrow(const float* values, int64_t count, uint16_t* out, bool streamed);

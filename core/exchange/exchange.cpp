@@ -34,6 +34,7 @@ Exchange::Exchange(const ExchangeParts& parts)
       scanner_(parts.scanner),
       ahead_bytes_(parts.ahead_bytes),
       error_type_(parts.error_type),
+      masters_(parts.masters),
       vanished_(parts.meter, sizeof(uint64_t)),
       dense_codec_(dense_codec(parts.device, parts.layout.options().dense_type, vanished_.as<uint64_t>())),
       raw_codec_(dense_codec(parts.device, WireType::fp32, nullptr)),
@@ -41,6 +42,9 @@ Exchange::Exchange(const ExchangeParts& parts)
       carried_(parts.layout, parts.meter) {
   if (compressor_ != nullptr) description_ = compressor_->describe();
   for (std::vector<Arrival>& round : arrivals_) round.resize(layout_.buckets.size());
+  for (size_t turn = 0; turn < layout_.buckets.size(); ++turn)
+    order_.push_back(static_cast<uint32_t>(layout_.buckets.size() - 1 - turn));
+  turns_ = order_;
   const auto tile = static_cast<size_t>(layout_.largest_tile + 15) / 16 * 16;
   const size_t statistics = layout_.most_tile_blocks * static_cast<size_t>(std::max<int64_t>(description_.statistics, 1));
   for (int w = 0; w < workers_.count(); ++w) {
@@ -113,6 +117,7 @@ void Exchange::prepare(const Plan& plan) {
   round_count_ = 0;
   stage_ = Stage::dense;
   previous_in_consume_ = plan.previous_in_consume;
+  rounds_in_consume_ = masters_ != nullptr && !plan.apply;
   freezes_ = plan.freezes;
   for (const Plan::Round& round : plan.rounds()) {
     rounds_[round_count_] = {round.kind, round.of, round.retain, static_cast<int>(round_count_)};
@@ -234,7 +239,12 @@ void Exchange::apply_tile(size_t b, const TileRange& range, const Round* kept, c
       tile.mean = scratch.mean;
     }
     optimizer_.apply(*step_, tile);
+    if (masters_ != nullptr) round_masters(tile);
   });
+}
+
+void Exchange::round_masters(const onebit_tile& tile) const {
+  for (size_t k = 0; k < tile.block_count; ++k) masters_->round(tile.blocks[k]);
 }
 
 void Exchange::commit(const Plan& plan, const uint64_t* absent) {
@@ -266,6 +276,7 @@ void Exchange::local_step() {
         onebit_tile tile = tile_of(bucket, run, freezes_);
         if (previous_in_consume_) tile.previous = decode_previous(b, run, scratch);
         optimizer_.consume(*step_, 0, tile);
+        if (rounds_in_consume_) round_masters(tile);
       });
     });
 }

@@ -51,6 +51,7 @@
 #include "device/mirror.hpp"
 #include "exchange/carried.hpp"
 #include "exchange/layout.hpp"
+#include "exchange/masters.hpp"
 #include "exchange/metered_communicator.hpp"
 #include "exchange/retained.hpp"
 #include "exchange/state_store.hpp"
@@ -78,6 +79,7 @@ struct ExchangeParts {
   GradientScanner* scanner = nullptr;           // looks at gradients of steps that begin ahead, as they are encoded
   int64_t ahead_bytes = 0;                      // most bytes of dense means that wait
   WireType error_type = WireType::fp32;         // fp32 or bf16: what errors are kept as
+  const Masters* masters = nullptr;             // whose halves a step rounds, block by block, on the CPU; NULL: there are none
 };
 
 // What a step begins with, where the tensors are: on a device the agreement is still under way when the host goes on.
@@ -94,7 +96,7 @@ struct Opening {
 class Arrivals {
  public:
   virtual void wait_for(size_t bucket) = 0;  // until its gradients have come, or no more will
-  // Collective, once, when all gradients have come. scanned: buckets whose gradients the exchange has looked at, from the last.
+  // Collective, once, when all gradients have come. scanned: turns of whose buckets the exchange has looked at the gradients.
   // NULL: the step is skipped.
   virtual const Opening* agree(size_t scanned) = 0;
 
@@ -121,6 +123,12 @@ class Exchange {
   // After combine and apply: retained means become the previous ones. absent: a bit a tensor that no rank had a gradient of;
   // NULL: there is none.
   void commit(const Plan& plan, const uint64_t* absent = nullptr);
+
+  // The order in which buckets are sent, the same on every rank: at first the last tensors' first, as in backward their
+  // gradients come. It changes no bits, for every bucket's rounds are its own.
+  size_t bucket_at(size_t turn) const { return order_[turn]; }
+  // Between steps, once. plan: of the last one, which ran ahead: what the next one like it needs is allocated here.
+  void set_order(const std::vector<uint32_t>& order, const Plan& plan);
 
   // The bucket that is worked on, or whose work failed; -1: none.
   int64_t current_bucket() const { return current_bucket_; }
@@ -225,12 +233,14 @@ class Exchange {
   const Compressor& codec(const Round& round, const TileRange& tile) const;
   bool wide(const Round& round) const { return round.kind == RoundKind::compressed && layout_.wide_spans(); }
   size_t under_way() const { return inside_ == nullptr ? depth - 1 : depth; }
-  // The last tensors' first: in backward their gradients are.
-  size_t bucket_at(size_t turn) const { return layout_.buckets.size() - 1 - turn; }
-  bool goes_ahead(size_t bucket) const { return bucket + early_ >= layout_.buckets.size(); }
+  bool goes_ahead(size_t bucket) const { return turns_[bucket] < early_; }
   Arrival& arrival(const Round& round, size_t bucket) { return arrivals_[static_cast<size_t>(round.index)][bucket]; }
-  Flight& flight(const Round& round, size_t bucket) { return flights_[static_cast<size_t>(round.index)][bucket % under_way()]; }
-  Passage& passage(const Round& round, size_t bucket) { return passages_[static_cast<size_t>(round.index)][bucket % 2]; }
+  Flight& flight(const Round& round, size_t bucket) {
+    return flights_[static_cast<size_t>(round.index)][turns_[bucket] % under_way()];
+  }
+  Passage& passage(const Round& round, size_t bucket) {
+    return passages_[static_cast<size_t>(round.index)][turns_[bucket] % 2];
+  }
   std::byte* gathered(const Round& round, size_t bucket);
   // The own machine's chunks of a bucket, or all of them.
   const onebit_part* chunks(const Wire& on_wire) const { return on_wire.parts.data() + layout_.local() * layout_.machines(); }
@@ -259,6 +269,7 @@ class Exchange {
   void receive_tile(size_t bucket, const TileRange& tile, const Scratch& scratch);
   const float* decode_previous(size_t bucket, const TileRange& tile, const Scratch& scratch);
   void apply_tile(size_t bucket, const TileRange& tile, const Round* kept, const Scratch& scratch);
+  void round_masters(const onebit_tile& tile) const;
   void local_step();
   void wait(MeteredCommunicator& communicator, Request*& pending, size_t bucket);
   Call call(size_t bucket) const;
@@ -278,8 +289,10 @@ class Exchange {
   GradientScanner* const scanner_;
   const int64_t ahead_bytes_;
   const WireType error_type_;
+  const Masters* const masters_;
   Buffer vanished_;                                      // see DenseCodec
   std::unique_ptr<Compressor> dense_codec_, raw_codec_;  // of dense rounds; of raw tensors in compressed ones
+  std::vector<uint32_t> order_, turns_;                  // the bucket of a turn, and the turn of a bucket
   Mirror mirror_;
   Codec description_{};
   Retained retained_;
@@ -305,6 +318,7 @@ class Exchange {
   bool scanning_ = false;             // gradients are looked at as they are encoded
   std::atomic<bool> spoilt_ = false;  // and one of them can't be used
   bool previous_in_consume_ = false;
+  bool rounds_in_consume_ = false;  // no second pass comes, which would change parameters
   bool freezes_ = false;
   int64_t current_bucket_ = -1;
 };

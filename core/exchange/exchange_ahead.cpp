@@ -34,7 +34,21 @@ bool Exchange::can_begin_ahead(const Plan& plan) const {
 size_t Exchange::buckets_ahead(const Plan& plan) const {
   int64_t waiting = 0;  // dense means of a bucket
   for (const Plan::Round& round : plan.rounds()) waiting += !round.retain && round.kind == RoundKind::dense ? 1 : 0;
-  return waiting == 0 ? layout_.buckets.size() : layout_.last_dense_within(ahead_bytes_ / waiting);
+  if (waiting == 0) return layout_.buckets.size();
+  size_t count = 0;
+  for (int64_t left = ahead_bytes_ / waiting; count < order_.size(); ++count)
+    if ((left -= layout_.buckets[order_[count]].dense.bytes) < 0) break;
+  return count;
+}
+
+void Exchange::set_order(const std::vector<uint32_t>& order, const Plan& plan) {
+  if (order == order_) return;
+  order_ = order;
+  for (size_t turn = 0; turn < order_.size(); ++turn) turns_[order_[turn]] = static_cast<uint32_t>(turn);
+  for (auto& round : arrivals_)
+    for (Arrival& arrival : round) arrival.payload = Buffer();
+  early_ = buckets_ahead(plan);
+  prepare_ahead();
 }
 
 bool Exchange::run_ahead(const Step& step, const Plan& plan, const Opening& opening, Arrivals& arrivals) {

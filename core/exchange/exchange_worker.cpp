@@ -165,6 +165,7 @@ void Exchange::receive_tile(size_t b, const TileRange& range, const Scratch& scr
       codec(round, run).decode(batch(wire(round, bucket).pieces, run), gathered(round, b), 1.0F, false, scratch.mean);
       optimizer_.consume(*step_, round.index, tile);
     }
+    if (rounds_in_consume_) round_masters(tile);
   });
 }
 

@@ -75,12 +75,6 @@ class Layout {
   // Does this tensor travel as fp32 in compressed rounds, too? It is exempt, has fewer elements than dense_below, or would be
   // larger compressed; or there is nobody to send it to.
   bool is_raw(int64_t tensor) const { return raw_[static_cast<size_t>(tensor)]; }
-  // How many buckets, from the last, send no more than so many bytes in a dense round.
-  size_t last_dense_within(int64_t bytes) const {
-    size_t count = 0;
-    while (count < buckets.size() && (bytes -= buckets[buckets.size() - 1 - count].dense.bytes) >= 0) ++count;
-    return count;
-  }
   bool wide_spans() const { return codes() && options_.span != ONEBIT_SPAN_BLOCK; }
   int machines() const { return options_.ranks / options_.locals; }
   int local() const { return options_.rank / machines(); }

@@ -63,10 +63,21 @@ struct Named {
                                           "a session lives: make a new one");
 }
 
+const char* type_text(const Parameter& parameter) {
+  return parameter.half == nullptr ? "fp32" : parameter.half_type == HalfType::fp16 ? "fp16" : "bf16";
+}
+// A tensor without memory is of any.
+bool is_same_type(const Parameter& own, const Parameter& now) {
+  return own.place() == nullptr || now.place() == nullptr || std::string_view(type_text(own)) == type_text(now);
+}
+
 void require_same_tensor(const Parameter& own, const Parameter& now) {
   if (own.shape != now.shape)
     throw Error(Code::invalid_argument, "parameter '" + own.name + "' has shape " + numbers_text(now.shape) + " now, and had " +
                                             numbers_text(own.shape) + " when the session was made" + kNewSession);
+  if (!is_same_type(own, now))
+    throw Error(Code::invalid_argument, "parameter '" + own.name + "' is " + type_text(now) + " now, and was " +
+                                            type_text(own) + " when the session was made" + kNewSession);
   if (own.strides != now.strides && dense_order(own.shape, own.strides) != dense_order(now.shape, now.strides))
     throw Error(Code::invalid_argument, "parameter '" + own.name + "' has another order in memory (strides " +
                                             numbers_text(now.strides.empty() ? row_strides(now.shape) : now.strides) +
@@ -77,7 +88,7 @@ void require_same_tensor(const Parameter& own, const Parameter& now) {
 
 bool is_same_tensor(const Parameter& own, const Parameter& now) {
   return own.name == now.name && own.shape == now.shape && own.strides == now.strides && own.device.type == now.device.type &&
-         own.device.id == now.device.id;
+         own.device.id == now.device.id && is_same_type(own, now);
 }
 
 }  // namespace
@@ -101,8 +112,8 @@ void compare_tensors(const std::vector<Parameter>& own, const ModelGradients& ha
       require_same_tensor(own[t], now);
       require_device(now, device);
     }
-    if (own[t].data == now.data) continue;
-    if (now.data == nullptr && std::count(now.shape.begin(), now.shape.end(), 0) == 0)
+    if (own[t].place() == now.place()) continue;
+    if (now.place() == nullptr && std::count(now.shape.begin(), now.shape.end(), 0) == 0)
       throw Error(Code::invalid_argument, "parameter '" + now.name + "' has no data any more" + kNewSession);
     if (own[t].identity != now.identity)
       throw Error(Code::invalid_argument, "parameter '" + now.name +

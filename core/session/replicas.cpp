@@ -21,7 +21,7 @@ int64_t elements_of(const Parameter& parameter) {
       throw Error(Code::invalid_argument, "parameter '" + parameter.name + "' has an impossible shape");
     elements *= extent;
   }
-  if (elements > 0 && parameter.data == nullptr)
+  if (elements > 0 && parameter.place() == nullptr)
     throw Error(Code::invalid_argument, "parameter '" + parameter.name + "' has no data");
   if (!dense_order(parameter.shape, parameter.strides))
     throw Error(Code::invalid_argument,
@@ -31,17 +31,31 @@ int64_t elements_of(const Parameter& parameter) {
   return elements;
 }
 
+WireType type_of(const Parameter& parameter) {
+  if (parameter.half == nullptr) return WireType::fp32;
+  return parameter.half_type == HalfType::fp16 ? WireType::fp16 : WireType::bf16;
+}
+
 }  // namespace
 
-Replicas::Replicas(std::vector<Parameter> parameters, MeteredCommunicator& communicator, Communicator& host, Device* device)
-    : parameters_(std::move(parameters)), communicator_(communicator), host_(host), device_(device) {
+Replicas::Replicas(std::vector<Parameter> parameters, MeteredCommunicator& communicator, Communicator& host, MemoryMeter& meter)
+    : parameters_(std::move(parameters)),
+      communicator_(communicator),
+      host_(host),
+      device_(meter.device()),
+      masters_(meter, parameters_.size()) {
   std::set<std::string_view> names;
   for (const Parameter& parameter : parameters_) {
     elements_.push_back(elements_of(parameter));
     if (parameter.name.empty() || !names.insert(parameter.name).second)
       throw Error(Code::invalid_argument, "parameters need names, each its own; found '" + parameter.name + "' " +
                                               (parameter.name.empty() ? "without one" : "twice"));
+    if (parameter.half != nullptr && parameter.data != nullptr)
+      throw Error(Code::invalid_argument, "parameter '" + parameter.name + "' has data and half: expected one of them");
   }
+  for (size_t t = 0; t < parameters_.size(); ++t)
+    if (Parameter& parameter = parameters_[t]; parameter.half != nullptr && elements_[t] > 0)
+      parameter.data = masters_.add(t, type_of(parameter), parameter.half, elements_[t]);
   tensor_hashes_.resize(parameters_.size());
   all_hashes_.resize(parameters_.size() * static_cast<size_t>(communicator.size()));
 }
@@ -49,8 +63,9 @@ Replicas::Replicas(std::vector<Parameter> parameters, MeteredCommunicator& commu
 void Replicas::claim() {
   for (size_t t = 0; t < parameters_.size(); ++t) {
     require_device(parameters_[t], where());
-    claims_.claim(parameters_[t].name, parameters_[t].data, elements_[t]);
+    claims_.claim(parameters_[t].name, parameters_[t].place(), elements_[t] * element_bytes(type_of(parameters_[t])));
   }
+  masters_.take_all();
 }
 
 const std::vector<size_t>& Replicas::moved(const ModelGradients& handed) {
@@ -60,12 +75,14 @@ const std::vector<size_t>& Replicas::moved(const ModelGradients& handed) {
 
 void Replicas::follow(const ModelGradients& handed) {
   for (const size_t t : moved_)  // all first: two may have changed places
-    if (elements_[t] > 0) claims_.release(parameters_[t].data);
+    if (elements_[t] > 0) claims_.release(parameters_[t].place());
   for (const size_t t : moved_) {
     const Parameter& now = handed[t].parameter;
-    claims_.claim(now.name, now.data, elements_[t]);
-    parameters_[t].data = now.data;
+    claims_.claim(now.name, now.place(), elements_[t] * element_bytes(type_of(now)));
+    if (now.half == nullptr) parameters_[t].data = now.data;
+    parameters_[t].half = now.half;
     parameters_[t].memory = now.memory;
+    masters_.take(t, now.half);
   }
 }
 
@@ -76,6 +93,8 @@ uint64_t Replicas::model_hash() const {
     hash = XXH64(parameter.shape.data(), parameter.shape.size() * sizeof(int64_t), hash);
     const std::vector<int64_t> order = dense_order(parameter.shape, parameter.strides).value();
     hash = XXH64(order.data(), order.size() * sizeof(int64_t), hash);
+    const WireType type = type_of(parameter);
+    hash = XXH64(&type, sizeof type, hash);
   }
   return hash;
 }
@@ -91,7 +110,10 @@ std::vector<Fact> Replicas::model_facts() const {
     if (const auto strides = dense_order(parameters_[t].shape, parameters_[t].strides))
       for (const int64_t stride : *strides)
         order += (order.empty() ? ", in memory with strides " : ", ") + std::to_string(stride);
-    facts.push_back({"parameter " + std::to_string(t), "'" + name + "' [" + shape + "]" + order});
+    const char* const type = type_of(parameters_[t]) == WireType::fp32   ? ""
+                             : type_of(parameters_[t]) == WireType::fp16 ? ", fp16"
+                                                                         : ", bf16";
+    facts.push_back({"parameter " + std::to_string(t), "'" + name + "' [" + shape + "]" + type + order});
   }
   return facts;
 }
@@ -127,6 +149,7 @@ void Replicas::broadcast() {
                   e.native());
     }
   }
+  masters_.round_all();
 }
 
 void Replicas::verify(int64_t step, const std::string& why) {

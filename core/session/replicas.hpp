@@ -6,8 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "device/buffer.hpp"
 #include "device/device.hpp"
 #include "device/memory_claims.hpp"
+#include "exchange/masters.hpp"
 #include "exchange/metered_communicator.hpp"
 #include "onebit/session.hpp"
 #include "session/agreement.hpp"
@@ -16,10 +18,12 @@ namespace onebit {
 
 class Replicas {
  public:
-  // host: the same ranks, for memory of the host. device: whose memory the parameters are in; NULL: the CPU's.
-  Replicas(std::vector<Parameter> parameters, MeteredCommunicator& communicator, Communicator& host, Device* device);
+  // host: the same ranks, for memory of the host. The meter's device: whose memory the parameters are in; NULL: the CPU's.
+  Replicas(std::vector<Parameter> parameters, MeteredCommunicator& communicator, Communicator& host, MemoryMeter& meter);
 
+  // `data` of each is fp32: of one of 16 bits, its masters.
   const std::vector<Parameter>& parameters() const { return parameters_; }
+  const Masters& masters() const { return masters_; }
   const std::vector<int64_t>& elements() const { return elements_; }
   // From now on, until it ends, their memory is this session's. Throws Error(invalid_argument) where it is not on the device,
   // or another parameter's.
@@ -27,7 +31,7 @@ class Replicas {
   void give_up() { claims_.release(); }
   // Answers which parameters were handed over with other memory than before; follow makes that theirs.
   const std::vector<size_t>& moved(const ModelGradients& handed);
-  void follow(const ModelGradients& handed);
+  void follow(const ModelGradients& handed);  // on the device: settle it before their memory changes again
   // Of names, shapes and orders in memory: what must be equal before anything is sent.
   uint64_t model_hash() const;
   std::vector<Fact> model_facts() const;
@@ -47,6 +51,7 @@ class Replicas {
   MeteredCommunicator& communicator_;
   Communicator& host_;
   Device* device_;
+  Masters masters_;
   MemoryClaims claims_;
   std::vector<size_t> moved_;
 };

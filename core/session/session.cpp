@@ -144,7 +144,7 @@ Session::AtAnchor::~AtAnchor() {
 }
 
 uint64_t Footprint::held() const {
-  uint64_t total = worker_error + server_error + retained;
+  uint64_t total = masters + worker_error + server_error + retained;
   for (const StateBytes& s : state) total += s.bytes;
   return total;
 }

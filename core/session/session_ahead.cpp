@@ -94,6 +94,7 @@ StepReport Session::Impl::finish() {
       runner->finish();
     }
     conclude();
+    if (!ordered && !report.skipped) order_buckets();
   });
   begun = is_ahead = false;
   std::fill(kept.begin(), kept.end(), nullptr);
@@ -130,10 +131,30 @@ const Opening* Session::Impl::agree(size_t scanned) {
     const Lap lap(timings.checks);
     given.note(announced);
   }
-  const size_t left = layout.buckets.size() - scanned;
-  scan(left == layout.buckets.size() ? static_cast<int64_t>(layout.blocks.size()) : layout.buckets[left].first_block);
+  for (size_t turn = scanned; turn < layout.buckets.size(); ++turn) {
+    const Bucket& bucket = layout.buckets[exchange->bucket_at(turn)];
+    scan(bucket.first_block, bucket.block_count);
+  }
   const Verdict verdict = agreed();
   return verdict.skip == 0 ? &opening : nullptr;
+}
+
+// Collective, after the first step that ran ahead: from now on, in the order in which gradients came on rank 0.
+void Session::Impl::order_buckets() {
+  ordered = true;
+  std::vector<uint32_t> order(layout.buckets.size());
+  if (communicator.rank() == 0) {
+    std::vector<char> is_there(order.size());
+    order = runner->completed();
+    for (const uint32_t b : order) is_there[b] = 1;
+    for (size_t b = is_there.size(); b-- > 0;)
+      if (is_there[b] == 0) order.push_back(static_cast<uint32_t>(b));
+  }
+  std::vector<onebit_part> parts(static_cast<size_t>(communicator.size()));
+  parts[0].bytes = static_cast<int64_t>(order.size() * sizeof(uint32_t));
+  for (size_t rank = 1; rank < parts.size(); ++rank) parts[rank] = {parts[0].bytes, 0};
+  host_side().wait(host_side().all_gather(order.data(), order.data(), parts.data(), Call()), -1);
+  exchange->set_order(order, plan);
 }
 
 void Session::Impl::require_not_begun(const char* what) const {

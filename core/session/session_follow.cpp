@@ -26,9 +26,9 @@ const std::vector<const float*>& Session::Impl::follow(const ModelGradients& gra
                 "parameter '" + replicas.parameters()[found.front()].name +
                     "' has other memory since a local step, while ranks have parameters of their own: have the ranks meet "
                     "first (request_sync(), then a step), and load or convert the module after it");
+  if (device) device->follow(stream);
   replicas.follow(gradients);
   moved = true;
-  if (device) device->follow(stream);
   for (const size_t tensor : found) follow_tensor(tensor);
   if (device) device->settle();  // so that what was copied there may change again
   return bare;

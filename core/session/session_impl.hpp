@@ -73,6 +73,7 @@ struct Session::Impl final : private Arrivals {
   void tell_why_not();
   Ballots vote_begun();
   void run_ahead();
+  void order_buckets();
   void wait_for(size_t bucket) override { runner->wait_for(bucket); }
   const Opening* agree(size_t scanned) override;
   // Runs f in the default floating-point mode; when it throws, the communicator is aborted, so that no other rank waits for
@@ -91,7 +92,7 @@ struct Session::Impl final : private Arrivals {
   Ballot said() const;
   Terms terms() const;
   Step step_now();
-  void scan(int64_t blocks);
+  void scan(int64_t first, int64_t count);
   Ballot scanned();
   Ballots vote(const Ballot& own);
   Verdict agreed();
@@ -186,6 +187,7 @@ struct Session::Impl final : private Arrivals {
   std::function<void()> announce;                 // what is left; empty: nobody does
   std::string fault;                              // of an announcement; "": none
   bool closed = false;                            // step() has been called: nothing more is announced
+  bool ordered = false;                           // buckets have the order in which gradients come
   bool told_why_not = false;                      // steps do not run ahead
   void* embedder = nullptr;                       // the stream
   Step now{};

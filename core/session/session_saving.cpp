@@ -7,9 +7,9 @@
 #include "configuration/dense_order.hpp"
 #include "device/ready_memory.hpp"
 #include "onebit/manifest.hpp"
+#include "planning/rehearsal.hpp"
 #include "saving/restore.hpp"
 #include "saving/settings.hpp"
-#include "session/rehearsal.hpp"
 #include "session/session_impl.hpp"
 
 namespace onebit {
@@ -116,6 +116,7 @@ Agreed<LoadReport> Session::Impl::load(const std::filesystem::path& folder, cons
   if (const auto* error = std::get_if<Error>(&opened)) return *error;
   Restore& restore = *std::get<std::unique_ptr<Restore>>(opened);
   restore.run();
+  replicas.masters().round_all();
   go_on(restore.progress());
   if (restore.with_state()) set_learning_rate_factor(restore.progress().learning_rate_factor);
   apart = restore.apart();

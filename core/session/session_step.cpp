@@ -86,7 +86,7 @@ Step Session::Impl::step_now() {
 
 // The same order of work in both, and the same verdict; here it is known before anything is written,
 void Session::Impl::step_on_cpu() {
-  scan(static_cast<int64_t>(layout.blocks.size()));
+  scan(0, static_cast<int64_t>(layout.blocks.size()));
   const Verdict verdict = agreed();
   if (same(ballots) && verdict.skip == 0) work(opening, totals(), verdict.skip_tiles == 0);
   conclude();
@@ -105,8 +105,9 @@ Verdict Session::Impl::agreed() {
 // and here every kernel asks for it.
 void Session::Impl::step_on_device() {
   device->follow(embedder);
-  work(on_device->open(said(), terms_of_step, given.bits(report.local), given.lacking(report.local)), on_device->totals(),
-       true);
+  const Opening with = on_device->open(said(), terms_of_step, given.bits(report.local), given.lacking(report.local));
+  work(with, on_device->totals(), true);
+  replicas.masters().round_all(with.skip);
   on_device->report(exchange->vanished());
   device->lead(embedder);
 }
@@ -248,11 +249,11 @@ Ballot Session::Impl::said() const {
 
 Terms Session::Impl::terms() const { return {gradient_scale, clip_norm, report.local ? 1 : 0}; }
 
-// The one pass over the gradients, of the first blocks; the others' were looked at as they came.
-void Session::Impl::scan(int64_t blocks) {
+// The one pass over the gradients of these blocks; some are looked at as they come instead.
+void Session::Impl::scan(int64_t first, int64_t count) {
   const Lap lap(timings.scan, {trace.get(), "scan"});
   if (!is_ahead) scanner.begin(clip_norm > 0);
-  workers.run(blocks, [&](int worker, int64_t b) { scanner.scan(worker, b); });
+  workers.run(count, [&](int worker, int64_t b) { scanner.scan(worker, first + b); });
 }
 
 Ballot Session::Impl::scanned() {

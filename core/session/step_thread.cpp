@@ -45,6 +45,7 @@ void StepThread::begin() {
   {
     const std::lock_guard lock(mutex_);
     missing_ = tensors_in_;
+    completed_.clear();
     all_came_ = false;
     state_ = State::runs;
   }
@@ -56,7 +57,12 @@ void StepThread::came(size_t tensor) {
   {
     const std::lock_guard lock(mutex_);
     if (failure_) std::rethrow_exception(failure_);
-    for (const size_t b : buckets_of_[tensor]) whole = --missing_[b] == 0 || whole;
+    const std::vector<size_t>& buckets = buckets_of_[tensor];
+    for (auto b = buckets.rbegin(); b != buckets.rend(); ++b) {  // the last first, as in the order before
+      if (--missing_[*b] > 0) continue;
+      whole = true;
+      completed_.push_back(static_cast<uint32_t>(*b));
+    }
   }
   if (whole) changed_.notify_all();
 }

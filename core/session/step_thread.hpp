@@ -4,6 +4,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <mutex>
@@ -30,6 +31,8 @@ class StepThread {
   void begin();
   // Any thread; what was done to the gradient before is seen by the work. Throws what the work has thrown.
   void came(size_t tensor);
+  // In which order buckets became complete in the step that is done; those that did not are left out.
+  const std::vector<uint32_t>& completed() const { return completed_; }
   void finish();  // no more will come; returns when the work is done, throws what it has thrown
 
   // The work's side.
@@ -47,6 +50,7 @@ class StepThread {
   const std::function<void(const std::string&)> abort_;
   std::vector<std::vector<size_t>> buckets_of_;  // by tensor
   std::vector<size_t> tensors_in_, missing_;     // by bucket
+  std::vector<uint32_t> completed_;
   std::mutex mutex_;
   std::condition_variable changed_;
   State state_ = State::idle;

@@ -13,13 +13,15 @@
 
 namespace onebit {
 
-// A tensor of the model: fp32 in the memory of session.device, owned by the embedder, alive and in place as long as the
-// session, unless every step is told where it is (ModelGradients). Memory belongs to one parameter of one session: overlaps are
-// refused.
+enum class HalfType { fp16, bf16 };
+
+// A tensor of the model: fp32, fp16 or bf16 in the memory of session.device, owned by the embedder, alive and in place as long
+// as the session, unless every step is told where it is (ModelGradients). Memory belongs to one parameter of one session:
+// overlaps are refused.
 struct Parameter {
   std::string name;
   std::vector<int64_t> shape;
-  float* data = nullptr;
+  float* data = nullptr;  // fp32; NULL where it is in `half`
   // In elements; empty: row by row. Other strides must leave neither gap nor overlap: such a tensor (channels last, transposed)
   // is taken in the order of its memory, which is the same on every rank, and so are its gradients.
   std::vector<int64_t> strides = {};
@@ -27,6 +29,15 @@ struct Parameter {
   const void* identity = nullptr;  // the object that stays where its memory changes; NULL: the name will do
   // Keeps data, and what identity points at, as long as the session uses them; NULL: the embedder does.
   std::shared_ptr<const void> memory = {};
+  // Of 16 bits. The session keeps an fp32 copy then, its master weights (Micikevicius et al., Mixed Precision Training, ICLR
+  // 2018, section 3.1): those are stepped, saved and compared, 4 more bytes a parameter, and after each step `half` is what
+  // they are, rounded to nearest even. So what is written there between steps is overwritten: to change a parameter, load() a
+  // checkpoint, or give it other memory. Gradients are fp32.
+  uint16_t* half = nullptr;
+  HalfType half_type = HalfType::bf16;
+
+  // Where it is: data or half.
+  const void* place() const { return half != nullptr ? static_cast<const void*>(half) : data; }
 };
 
 // A gradient, and which parameter it is of, as that is now.

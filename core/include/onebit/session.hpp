@@ -21,6 +21,7 @@
 #include "onebit/checkpoint.hpp"
 #include "onebit/communicator.hpp"
 #include "onebit/configuration.hpp"
+#include "onebit/cost.hpp"
 #include "onebit/parameter.hpp"
 #include "onebit/registry.hpp"
 #include "onebit/timings.hpp"
@@ -63,11 +64,12 @@ struct StateBytes {
 };
 struct Footprint {
   std::vector<StateBytes> state;  // declared by the optimizer, by name; released state is gone from the list
+  uint64_t masters = 0;           // of parameters of 16 bits
   uint64_t worker_error = 0, server_error = 0, retained = 0;
   uint64_t exchange_buffers = 0;  // payloads under way, tile scratch
   uint64_t snapshot = 0;          // of the CPU, for saves that do not wait; in neither of the sums below
   uint64_t peak = 0;              // the most that was held at once, all of the above
-  uint64_t held() const;          // state + errors + retained
+  uint64_t held() const;          // state + masters + errors + retained
 };
 
 class Session {
@@ -187,26 +189,5 @@ class Session {
  private:
   std::unique_ptr<Impl> impl_;
 };
-
-// What a configuration costs for a model, without running it: bytes of state a parameter by stage, bytes sent a step and rank.
-struct Cost {
-  int64_t parameters = 0;
-  int64_t compressed_parameters = 0;                               // as in Traffic
-  double dense_state = 0, compressed_state = 0, peak_state = 0;    // bytes a parameter, worst rank
-  uint64_t dense_traffic = 0, compressed_traffic = 0;              // bytes a step and rank; agreement apart
-  uint64_t dense_local_traffic = 0, compressed_local_traffic = 0;  // the part inside a machine, with "hierarchical"
-  // Bytes a parameter that steps by begin() hold beside these, at most: errors in two places, and means that wait for the
-  // agreement. Such a step has two agreements. 0: no step can begin before its gradients are there, or session.overlap is
-  // false.
-  double overlap_state = 0;
-  uint64_t agreement_traffic = 0;
-  // Bytes of a checkpoint, in the stage in which it has more, but for headers and the record; and what of these the rank writes
-  // that writes most.
-  uint64_t checkpoint = 0, checkpoint_of_rank = 0;
-  bool has_compressed_stage = false;
-};
-// machines: that the ranks are spread over, where exchange.topology is "hierarchical"; 0: each rank has its own.
-Cost cost_of(const Registry& registry, const Configuration& configuration, const std::vector<Parameter>& parameters, int ranks,
-             int machines = 0);
 
 }  // namespace onebit

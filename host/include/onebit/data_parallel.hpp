@@ -86,10 +86,12 @@ class HookedTensor {
 class Glimpse {
  public:
   Glimpse() = default;
-  explicit Glimpse(const torch::Tensor& gradient) : place_(gradient.data_ptr<float>()) {
+  explicit Glimpse(const torch::Tensor& gradient) : place_(gradient.data_ptr()) {
     const int64_t count = gradient.numel(), most = std::min<int64_t>(count, static_cast<int64_t>(seen_.size()));
+    const size_t each = gradient.element_size();  // of fp32, fp16 or bf16
     for (int64_t k = 0; k < most; ++k)
-      std::memcpy(&seen_[static_cast<size_t>(k)], static_cast<const float*>(place_) + k * (count / most), sizeof(uint32_t));
+      std::memcpy(&seen_[static_cast<size_t>(k)],
+                  static_cast<const char*>(place_) + static_cast<size_t>(k * (count / most)) * each, each);
   }
   bool operator==(const Glimpse& other) const { return place_ == other.place_ && seen_ == other.seen_; }
 
@@ -152,7 +154,7 @@ class DataParallel {
  private:
   // Of a trainable in the step that has begun.
   struct Announced {
-    const float* place = nullptr;  // of its parameter, when the step began
+    const void* place = nullptr;  // of its parameter, when the step began
     bool is_done = false;
     bool waits = false;  // for step(): another's gradient is in the same memory, and may still be added to
     detail::Glimpse gradient;
@@ -176,7 +178,7 @@ class DataParallel {
       const torch::Tensor& tensor = trainables_[i].tensors.front();
       announced_[i] = Announced();
       places.push_back({nullptr, detail::parameter_of(tensor, trainables_[i].name, tensor.device())});
-      announced_[i].place = places.back().parameter.data;
+      announced_[i].place = places.back().parameter.place();
     }
     find_shared_gradients();
     void* const stream = trainables_.empty() ? nullptr : torch_stream(trainables_.front().tensors.front().device());
@@ -214,7 +216,8 @@ class DataParallel {
     if (!gradient.defined()) return;
     session_.ready(i, gradient.data_ptr<float>(), std::make_shared<const torch::Tensor>(gradient));
     announced_[i].is_done = true;
-    if (gradient.device().is_cpu()) announced_[i].gradient = detail::Glimpse(gradient);
+    const torch::Tensor& own = trainables_[i].tensors.front().grad();
+    if (own.defined() && own.device().is_cpu()) announced_[i].gradient = detail::Glimpse(own);
   }
   // In step().
   void announce_rest() {
@@ -232,7 +235,8 @@ class DataParallel {
         continue;
       }
       const torch::Tensor gradient = tensor.grad();
-      if (gradient.defined() && gradient.device().is_cpu() && !(detail::Glimpse(gradient) == announced_[i].gradient))
+      if (gradient.defined() && gradient.layout() == torch::kStrided && gradient.device().is_cpu() &&
+          !(detail::Glimpse(gradient) == announced_[i].gradient))
         throw Error(Code::invalid_argument,
                     "the gradient of '" + trainables_[i].name +
                         "' was changed between backward() and step(), and may have been sent before: to "

@@ -65,13 +65,17 @@ inline std::vector<Trainable> trainable_of(const torch::nn::Module& module) {
   return found;
 }
 
-// home: the device of the session's other tensors.
+inline bool is_half(const torch::Tensor& tensor) {
+  return tensor.scalar_type() == torch::kBFloat16 || tensor.scalar_type() == torch::kFloat16;
+}
+
+// home: the device of the session's other tensors. half: whether 16 bits will do.
 inline void require_floats(const torch::Tensor& tensor, const std::string& name, const char* what, const torch::Device& home,
-                           const std::string& remedy) {
+                           bool half, const std::string& remedy) {
   if (tensor.device() != home) refuse(tensor, name, what, "it on " + home.str() + ", where the session's other tensors are");
   if (!home.is_cpu() && !home.is_cuda()) refuse(tensor, name, what, "it in memory of the CPU or of a CUDA device");
-  if (tensor.layout() != torch::kStrided || tensor.scalar_type() != torch::kFloat32)
-    refuse(tensor, name, what, "contiguous fp32: " + remedy);
+  if (tensor.layout() != torch::kStrided || !(tensor.scalar_type() == torch::kFloat32 || (half && is_half(tensor))))
+    refuse(tensor, name, what, std::string("contiguous fp32") + (half ? ", fp16 or bf16: " : ": ") + remedy);
 }
 
 // What a session keeps of a tensor: the memory that it writes to, until it learns of another; and the tensor's address, that no
@@ -84,13 +88,18 @@ struct Held {
 
 // As a session knows it. Row by row, or dense with its dimensions in another order (channels last).
 inline Parameter parameter_of(const torch::Tensor& tensor, const std::string& name, const torch::Device& home) {
-  require_floats(tensor, name, "parameter", home, "convert the module before its session is made, module.to(torch::kFloat32)");
+  require_floats(tensor, name, "parameter", home, true,
+                 "convert the module before its session is made, module.to(torch::kFloat32)");
   if (!tensor.unsafeGetTensorImpl()->is_non_overlapping_and_dense())
-    refuse(
-        tensor, name, "parameter",
-        "contiguous fp32, or dense with its dimensions in another order (channels last): give it memory of its own before the "
-        "session is made, parameter.set_data(parameter.contiguous())");
-  Parameter made = {name, tensor.sizes().vec(), tensor.data_ptr<float>()};
+    refuse(tensor, name, "parameter",
+           "it contiguous, or dense with its dimensions in another order (channels last): give it memory of its own before the "
+           "session is made, parameter.set_data(parameter.contiguous())");
+  Parameter made = {name, tensor.sizes().vec()};
+  if (is_half(tensor))
+    made.half = static_cast<uint16_t*>(tensor.data_ptr());
+  else
+    made.data = tensor.data_ptr<float>();
+  made.half_type = tensor.scalar_type() == torch::kFloat16 ? HalfType::fp16 : HalfType::bf16;
   if (!tensor.is_contiguous()) made.strides = tensor.strides().vec();
   made.device = {home.is_cpu() ? ONEBIT_DEVICE_CPU : ONEBIT_DEVICE_CUDA, home.is_cpu() ? 0 : home.index()};
   made.identity = tensor.unsafeGetTensorImpl();
@@ -98,11 +107,12 @@ inline Parameter parameter_of(const torch::Tensor& tensor, const std::string& na
   return made;
 }
 
-// The gradient in the order of its parameter, NULL where there is none; backward() may leave another memory format.
+// The gradient as fp32, in the order of its parameter; NULL where there is none. backward() may leave another memory format,
+// and leaves the parameter's type.
 inline torch::Tensor gradient_of(const torch::Tensor& parameter, const std::string& name) {
   torch::Tensor gradient = parameter.grad();
   if (!gradient.defined()) return gradient;
-  require_floats(gradient, name, "gradient", parameter.device(),
+  require_floats(gradient, name, "gradient", parameter.device(), is_half(parameter),
                  gradient.layout() == torch::kStrided
                      ? "what is left of another type is dropped by mutable_grad() = torch::Tensor()"
                      : "make the layer without sparse gradients");
@@ -111,8 +121,11 @@ inline torch::Tensor gradient_of(const torch::Tensor& parameter, const std::stri
            "the sizes of its parameter, " + c10::str(parameter.sizes()) + ", and not " + c10::str(gradient.sizes()) +
                ": drop it, mutable_grad() = torch::Tensor()");
   const bool in_order = parameter.is_contiguous() ? gradient.is_contiguous() : gradient.strides() == parameter.strides();
-  if (in_order) return gradient;
   const torch::NoGradGuard no_gradients;
+  if (gradient.scalar_type() != torch::kFloat32)
+    return torch::empty_strided(parameter.sizes(), parameter.strides(), gradient.options().dtype(torch::kFloat32))
+        .copy_(gradient);
+  if (in_order) return gradient;
   gradient = torch::empty_strided(parameter.sizes(), parameter.strides(), gradient.options()).copy_(gradient);
   parameter.mutable_grad() = gradient;
   return gradient;
@@ -136,17 +149,17 @@ inline Gradient gradient_of(const Trainable& trainable) {
   made.parameter = parameter_of(first, trainable.name, first.device());
   const torch::Tensor sum = sum_of(trainable);
   if (sum.defined()) made.data = sum.data_ptr<float>();
-  if (sum.defined() && trainable.tensors.size() > 1) made.memory = std::make_shared<const torch::Tensor>(sum);
+  if (sum.defined() && !sum.is_same(first.grad())) made.memory = std::make_shared<const torch::Tensor>(sum);
   return made;
 }
 
 }  // namespace detail
 
-// The trainable parameters of a module, by name, in its own order; all on one device, fp32, contiguous or dense (channels
-// last). A tied parameter is one, by the first of its names. They stay the module's. What gives them other memory of the same
-// shape, order and device (torch::load, set_data, to(torch::kFloat64) and back) the session follows at its next step with
-// gradients_of(module), and wants the same values on every rank. Which of them are trainable may not change as long as it
-// lives.
+// The trainable parameters of a module, by name, in its own order; all on one device, each fp32, fp16 or bf16 (parameter.hpp
+// says what a session makes of these), contiguous or dense (channels last). A tied parameter is one, by the first of its names.
+// They stay the module's. What gives them other memory of the same shape, order and device (torch::load, set_data,
+// to(torch::kFloat64) and back) the session follows at its next step with gradients_of(module), and wants the same values on
+// every rank. Which of them are trainable may not change as long as it lives.
 inline std::vector<Parameter> parameters_of(const torch::nn::Module& module) {
   std::vector<Parameter> parameters;
   const std::vector<detail::Trainable> found = detail::trainable_of(module);

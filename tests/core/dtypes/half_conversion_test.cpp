@@ -155,6 +155,25 @@ TEST_CASE("errors: to bf16 and back, streamed or not, at any place and of any nu
   }
 }
 
+TEST_CASE("masters of parameters of 16 bits: those that round to their half stay as they are, the others become it") {
+  for (const Format& format : {fp16, bf16}) {
+    const std::vector<float> masters = interesting(format);
+    const auto count = static_cast<int64_t>(masters.size());
+    std::vector<uint16_t> halves(masters.size());
+    to_half(format.type, masters.data(), 1.0F, count, halves.data());
+    for (size_t i = 0; i < halves.size(); i += 3) halves[i] ^= static_cast<uint16_t>(1U << (i % 16));
+    std::vector<float> taken = masters;
+    take_halves(format.type, halves.data(), count, taken.data());
+    for (size_t i = 0; i < taken.size(); ++i) {
+      const float expected = i % 3 == 0 ? value_of(format, halves[i]) : masters[i];
+      if (std::isnan(expected) ? !std::isnan(taken[i]) : std::memcmp(&taken[i], &expected, sizeof expected) != 0) {
+        CAPTURE(i);
+        CHECK(taken[i] == expected);
+      }
+    }
+  }
+}
+
 TEST_CASE("any number of elements, added with a weight, and nothing is touched beyond them") {
   std::mt19937 random(2);
   std::normal_distribution<float> normal;

@@ -116,8 +116,16 @@ double arrived(const Registry& registry) {
   return 0;
 }
 
-// Two ranks that hold back their last gradient in a compressed step until `released`.
-void hold_back(bool overlap, const std::function<void(const Registry&, double before)>& released) {
+void wait_for_some(const Registry& registry, double before) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (arrived(registry) == before && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  if (arrived(registry) == before) throw std::runtime_error("nothing has arrived");
+}
+
+// Two ranks that hold back their last gradient in a compressed step until `released`. forward: of the last tensor, and rank 0
+// had one such step before, whose gradients came in this order.
+void hold_back(bool overlap, const std::function<void(const Registry&, double before)>& released, bool forward = false) {
   Registry registry;
   registry.load_folder(Registry::default_folder());
   registry.load(ONEBIT_WATCHED_CODEC);
@@ -131,13 +139,25 @@ void hold_back(bool overlap, const std::function<void(const Registry&, double be
     Tensors own = model;
     Session session(registry, configuration, rendezvous.at(rank), parameters_of(own));
     for (int64_t step = 1; step <= 2; ++step) session.step(pointers(noisy(model, step, rank)));
+    const size_t count = model.size();
+    if (forward) {
+      const Tensors values = noisy(model, 3, rank);
+      session.begin();
+      for (size_t k = 0; k < count; ++k) {
+        const size_t t = rank == 0 ? k : count - 1 - k;
+        session.ready(t, values[t].data());
+      }
+      session.step();
+    }
     const double before = arrived(registry);
     const uint64_t parameters = session.parameter_hash();
-    const Tensors values = noisy(model, 3, rank);
+    const Tensors values = noisy(model, 4, rank);
     session.begin();
-    for (size_t t = values.size(); t-- > 1;) session.ready(t, values[t].data());
-    released(registry, before);
-    session.ready(0, values[0].data());
+    for (size_t k = 0; k < count; ++k) {
+      const size_t t = forward ? k : count - 1 - k;
+      if (k == count - 1) released(registry, before);
+      session.ready(t, values[t].data());
+    }
     session.step();
     if (session.parameter_hash() == parameters) throw std::runtime_error("nothing was learnt");
   });
@@ -146,16 +166,15 @@ void hold_back(bool overlap, const std::function<void(const Registry&, double be
 }  // namespace
 
 TEST_CASE("overlap: the first bucket has arrived while the last gradient is still to come, and only with overlap") {
-  hold_back(true, [](const Registry& registry, double before) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (arrived(registry) == before && std::chrono::steady_clock::now() < end)
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    if (arrived(registry) == before) throw std::runtime_error("nothing has arrived");
-  });
+  hold_back(true, wait_for_some);
   hold_back(false, [](const Registry& registry, double before) {
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
     if (arrived(registry) != before) throw std::runtime_error("something was sent");
   });
+}
+
+TEST_CASE("overlap: buckets are sent in the order in which gradients came on rank 0, from the second such step on") {
+  hold_back(true, wait_for_some, true);
 }
 
 TEST_CASE("overlap: the same bits, whatever the order in which gradients come") {

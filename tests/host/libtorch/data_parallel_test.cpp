@@ -35,7 +35,16 @@ struct Mixed : torch::nn::Module {
     to_channels_last();
   }
   void to_channels_last() { conv->weight.set_data(conv->weight.detach().clone(torch::MemoryFormat::ChannelsLast)); }
-  torch::Tensor features(const torch::Tensor& x) { return norm(conv(x)).relu().flatten(1).matmul(first->weight.t()); }
+  // All but the normalisation, as mixed precision does it.
+  void to_half(torch::ScalarType type) {
+    for (torch::nn::Module* part : std::initializer_list<torch::nn::Module*>{conv.get(), first.get(), second.get(), head.get()})
+      part->to(type);
+    to_channels_last();
+  }
+  torch::Tensor features(const torch::Tensor& x) {
+    const torch::Tensor seen = norm(conv(x.to(conv->weight.dtype())).to(torch::kFloat32)).relu().flatten(1);
+    return seen.to(first->weight.dtype()).matmul(first->weight.t());
+  }
   torch::Tensor loss(const torch::Tensor& x, bool with_head) {
     const torch::Tensor middle = second(features(x).relu());
     const torch::Tensor end = middle.matmul(first->weight.slice(1, 0, 24)).pow(2).mean();
@@ -54,12 +63,13 @@ torch::Tensor pixels_of(int rank, int step) {
 using Pass = std::function<void(Mixed&, DataParallel*, int rank, int step)>;
 
 // The parameters of both ranks after some steps, in which `pass` makes the gradients.
-std::vector<torch::Tensor> train_mixed(bool parallel, const Pass& pass, int steps = 12) {
+std::vector<torch::Tensor> train_mixed(bool parallel, const Pass& pass, torch::ScalarType type, int steps = 12) {
   onebit::LocalRendezvous rendezvous(2);
   std::vector<std::shared_ptr<Mixed>> models;
   for (int rank = 0; rank < 2; ++rank) {
     torch::manual_seed(7);
     models.push_back(std::make_shared<Mixed>());
+    if (type != torch::kFloat32) models.back()->to_half(type);
   }
   onebit::host::run_ranks(2, [&](int rank) {
     torch::set_num_threads(1);
@@ -87,8 +97,8 @@ torch::Tensor pixels(int rank, int step) {
   return pixels_of(rank, step);
 }
 
-void check_same_steps(const Pass& pass) {
-  const std::vector<torch::Tensor> found = train_mixed(true, pass), expected = train_mixed(false, pass);
+void check_same_steps(const Pass& pass, torch::ScalarType type = torch::kFloat32) {
+  const std::vector<torch::Tensor> found = train_mixed(true, pass, type), expected = train_mixed(false, pass, type);
   REQUIRE(found.size() == expected.size());
   for (size_t i = 0; i < found.size(); ++i) {
     CAPTURE(i);
@@ -120,6 +130,44 @@ TEST_CASE("DataParallel: the same steps, with a head that is used now and then, 
     for (torch::Tensor& parameter : model.parameters()) parameter.mutable_grad() = torch::Tensor();
     model.loss(pixels(rank, step), step % 3 == 0 || (step % 5 == 0 && rank == 0)).backward();
   });
+}
+
+TEST_CASE("DataParallel: parameters of 16 bits, beside some of fp32: sums of fp32 gradients, and masters that learn") {
+  const Pass pass = [](Mixed& model, DataParallel*, int rank, int step) {
+    for (torch::Tensor& parameter : model.parameters()) parameter.mutable_grad() = torch::Tensor();
+    model.loss(pixels(rank, step), step % 3 == 0).backward();
+    CHECK(onebit::detail::is_half(model.first->weight.grad()));
+  };
+  check_same_steps(pass, torch::kBFloat16);
+}
+
+TEST_CASE("DataParallel: a module of bf16 is one of fp32 that had the same gradients, rounded") {
+  torch::manual_seed(5);
+  torch::nn::Linear half(40, 32), whole(40, 32);
+  half->to(torch::kBFloat16);
+  {
+    const torch::NoGradGuard no_gradients;
+    whole->weight.copy_(half->weight);
+    whole->bias.copy_(half->bias);
+  }
+  onebit::LocalRendezvous first(1), second(1);
+  const onebit::Configuration configuration = onebit::test::configure(kParallelToml);
+  Session trains_half(onebit::test::plugins(), configuration, first.at(0), onebit::parameters_of(*half));
+  Session trains_whole(onebit::test::plugins(), configuration, second.at(0), onebit::parameters_of(*whole));
+  CHECK(trains_half.footprint().masters == 4 * (40 * 32 + 32));
+  CHECK(trains_whole.footprint().masters == 0);
+  const DataParallel parallel(*half, trains_half);
+  for (int step = 1; step <= 20; ++step) {
+    half->zero_grad();
+    half(torch::randn({4, 40}).to(torch::kBFloat16)).pow(2).sum().backward();
+    whole->weight.mutable_grad() = half->weight.grad().to(torch::kFloat32);
+    whole->bias.mutable_grad() = half->bias.grad().to(torch::kFloat32);
+    trains_half.step();
+    trains_whole.step(onebit::gradients_of(*whole));
+    CHECK(torch::equal(half->weight, whole->weight.to(torch::kBFloat16)));
+    CHECK(torch::equal(half->bias, whole->bias.to(torch::kBFloat16)));
+  }
+  CHECK(!torch::equal(half->weight.to(torch::kFloat32), whole->weight));  // which are the masters
 }
 
 TEST_CASE("DataParallel: gradients that zero_grad() has left as zeros") {

@@ -78,20 +78,20 @@ struct Lesson {
 }  // namespace
 
 TEST_CASE("tensors that a session can't take are named, with what to do") {
-  for (const torch::ScalarType type : {torch::kFloat64, torch::kFloat16, torch::kBFloat16}) {
+  {
     Perceptron other;
-    other.to(type);
+    other.to(torch::kFloat64);
     CHECK_THROWS_WITH_AS(onebit::parameters_of(other), doctest::Contains("parameter of 'first.weight' is CPU"), Error);
     CHECK_THROWS_WITH_AS(onebit::parameters_of(other),
-                         doctest::Contains("Type on cpu; expected contiguous fp32: convert the module before its session is "
-                                           "made, module.to(torch::kFloat32)"),
+                         doctest::Contains("Type on cpu; expected contiguous fp32, fp16 or bf16: convert the module before its "
+                                           "session is made, module.to(torch::kFloat32)"),
                          Error);
   }
   Perceptron sliced;
   sliced.first->weight.set_data(torch::ones({33, 14}).slice(1, 0, 14, 2));
   CHECK_THROWS_WITH_AS(onebit::parameters_of(sliced),
                        doctest::Contains("parameter of 'first.weight' is CPUFloatType on cpu, not contiguous; expected "
-                                         "contiguous fp32, or dense with its dimensions in another order"),
+                                         "it contiguous, or dense with its dimensions in another order"),
                        Error);
   Perceptron sparse;
   sparse.second->weight.mutable_grad() = torch::ones({5, 33}).to_sparse();

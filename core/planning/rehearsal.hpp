@@ -8,6 +8,7 @@
 #include "device/buffer.hpp"
 #include "exchange/layout.hpp"
 #include "exchange/state_store.hpp"
+#include "onebit/configuration.hpp"
 #include "onebit/optimizer.hpp"
 #include "onebit/registry.hpp"
 
@@ -24,6 +25,8 @@ struct Rehearsal {
 // Uses the optimizer up: give it one made for this. It rehearses on a small model; bytes are those of the layout's model.
 // whole: to where all state that begins later is there, and not only to the first compressed step.
 Rehearsal rehearse(Optimizer& optimizer, const Layout& layout, bool whole);
+// The configured one's. Throws Error(invalid_argument) where it has a compressed stage, and no compressor is configured.
+Rehearsal rehearse(const Registry& registry, const Configuration& configuration, const Layout& layout, bool whole);
 
 // The step at which the optimizer freezes its statistics whatever they are, if it is one of the first `most`, and of a million;
 // else 0. Of two that were made alike, one sees statistics that do not change, and one such as never settle; both are used up.

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "session/cost.hpp"
+#include "onebit/cost.hpp"
 
 #include <algorithm>
+#include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
-#include "session/agreement.hpp"
+#include "device/verdict.hpp"
+#include "exchange/exchange.hpp"
+#include "planning/rehearsal.hpp"
+#include "planning/setup.hpp"
+#include "process/float_environment.hpp"
 
 namespace onebit {
 namespace {
@@ -68,12 +75,11 @@ uint64_t payload(const Layout& layout) {
   return bytes;
 }
 
-// Dense means of the last buckets, as many as there is room for.
+// Dense means, as many as there is room for: of which buckets depends on the order in which gradients come.
 uint64_t waiting(const Layout& layout, int64_t ahead_bytes) {
-  uint64_t bytes = 0;
-  for (size_t k = layout.last_dense_within(ahead_bytes); k > 0; --k)
-    bytes += static_cast<uint64_t>(layout.buckets[layout.buckets.size() - k].dense.bytes);
-  return bytes;
+  int64_t whole = 0;
+  for (const Bucket& bucket : layout.buckets) whole += bucket.dense.bytes;
+  return static_cast<uint64_t>(std::clamp<int64_t>(ahead_bytes, 0, whole));
 }
 
 // A checkpoint of one stage, in which a rank holds so many bytes of state, `local` of them for itself, and of errors.
@@ -92,8 +98,7 @@ void weigh(Cost& cost, const Layout& layout, const Rehearsal& plans, uint64_t st
   cost.checkpoint_of_rank = std::max(cost.checkpoint_of_rank, (shared + ranks - 1) / ranks + own + served);
 }
 
-}  // namespace
-
+// ahead_bytes: of dense means that wait where steps begin ahead of their gradients; -1: none does.
 Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compressor, const Place& place, int64_t ahead_bytes,
            WireType error_type) {
   Cost cost;
@@ -127,6 +132,41 @@ Cost price(const Layout& layout, const Rehearsal& plans, const Compressor* compr
   }
   const Ballots ballots = {nullptr, 0, words_of(static_cast<int64_t>(layout.elements.size()))};
   cost.agreement_traffic = static_cast<uint64_t>(ballots.stride()) * (ranks - 1);
+  return cost;
+}
+
+}  // namespace
+
+Cost cost_of(const Registry& registry, const Configuration& configuration, const std::vector<Parameter>& parameters, int ranks,
+             int machines) {
+  const FloatEnvironment environment;
+  if (ranks < 1) throw Error(Code::invalid_argument, "a cost is of at least 1 rank, found " + std::to_string(ranks));
+  if (machines == 0 || !hierarchical(configuration)) machines = ranks;
+  if (machines < 0 || ranks % machines != 0)
+    throw Error(Code::invalid_argument, "a cost is of equally many ranks on every machine, found " + std::to_string(ranks) +
+                                            " ranks on " + std::to_string(machines) + " machines");
+  const Place place = {0, machines, 0, ranks / machines};
+  std::vector<int64_t> elements;
+  for (const Parameter& parameter : parameters) {
+    elements.push_back(1);
+    for (const int64_t extent : parameter.shape) elements.back() *= extent;
+  }
+  const std::unique_ptr<Optimizer> optimizer = make_optimizer(registry, configuration);
+  const std::unique_ptr<Compressor> compressor = make_compressor(registry, configuration);
+  const std::vector<TensorRole> roles = roles_of(configuration, parameters);
+  const StateStore state(*optimizer, TensorInfos(parameters, roles, nullptr).pointers());
+  const Layout layout(elements, layout_options(configuration, compressor.get(), state.whole_tensors(), roles, place, nullptr));
+  const Rehearsal plans = rehearse(registry, configuration, layout, true);
+  const Options& session = configuration.session.options();
+  const bool overlaps =
+      session.boolean("overlap") && !(session.real("clip_norm") > 0) &&
+      Exchange::why_never_ahead(layout, configuration.optimizer.component->device != ONEBIT_DEVICE_CPU).empty();
+  Cost cost = price(layout, plans, compressor.get(), place, overlaps ? ahead_bytes(configuration, layout) : -1,
+                    wire_type_of(configuration.exchange.options().text("error_dtype")));
+  int64_t halves = 0;
+  for (size_t t = 0; t < parameters.size(); ++t) halves += parameters[t].half != nullptr ? elements[t] : 0;
+  const double masters = cost.parameters > 0 ? 4.0 * static_cast<double>(halves) / static_cast<double>(cost.parameters) : 0;
+  for (double* const state : {&cost.dense_state, &cost.compressed_state, &cost.peak_state}) *state += masters;
   return cost;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "session/rehearsal.hpp"
+#include "planning/rehearsal.hpp"
 
 #include <algorithm>
 
@@ -145,6 +145,17 @@ const ComponentInfo* rehearsed(const Registry& registry, const ComponentInfo& co
   } catch (const Error&) {
     return nullptr;
   }
+}
+
+Rehearsal rehearse(const Registry& registry, const Configuration& configuration, const Layout& layout, bool whole) {
+  const ComponentInfo* component = rehearsed(registry, *configuration.optimizer.component);
+  if (component == nullptr) return {};
+  const Rehearsal result = rehearse(*registry.make_optimizer(*component, configuration.optimizer.options, true), layout, whole);
+  if (result.first_compressed > 0 && configuration.compressor.component == nullptr)
+    throw Error(Code::invalid_argument, "optimizer '" + component->name +
+                                            "' has a compressed stage, but no compressor is configured: add a table "
+                                            "[compressor] with plugin = \"onebit\"");
+  return result;
 }
 
 }  // namespace onebit
