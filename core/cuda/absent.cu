@@ -44,6 +44,16 @@ __global__ void take_pieces(MarkedPieces marked, const float* from, Kept* to, co
   on_cuda::each(piece.count, [=](int64_t i) { kept(in[i], out[i]); });
 }
 
+template <class Kept>
+__global__ void put_back_pieces(MarkedPieces marked, const Kept* before, Kept* errors, const int32_t* skip) {
+  if (is_skipped(skip)) return;
+  const onebit_piece& piece = marked.pieces[marked.first + blockIdx.x];
+  if (!is_absent(marked, piece)) return;
+  const Kept* __restrict__ in = before + piece.first;
+  Kept* __restrict__ out = errors + piece.first;
+  on_cuda::each(piece.count, [=](int64_t i) { out[i] = in[i]; });
+}
+
 __global__ void widen_elements(const Bf16* from, float* to, int64_t count, const int32_t* skip) {
   if (is_skipped(skip)) return;
   const int64_t i = number_of_thread();
@@ -90,6 +100,16 @@ void CudaDevice::take_errors(WireType type, const MarkedPieces& pieces, const fl
     cuda::launch(take_pieces<float>, pieces.count, kThreads, stream_, pieces, from, static_cast<float*>(to), skip);
   else
     cuda::launch(take_pieces<Bf16>, pieces.count, kThreads, stream_, pieces, from, static_cast<Bf16*>(to), skip);
+}
+
+void CudaDevice::put_back_errors(WireType type, const MarkedPieces& pieces, const void* before, void* errors,
+                                 const int32_t* skip) const {
+  if (type == WireType::fp32)
+    cuda::launch(put_back_pieces<float>, pieces.count, kThreads, stream_, pieces, static_cast<const float*>(before),
+                 static_cast<float*>(errors), skip);
+  else
+    cuda::launch(put_back_pieces<Bf16>, pieces.count, kThreads, stream_, pieces, static_cast<const Bf16*>(before),
+                 static_cast<Bf16*>(errors), skip);
 }
 
 void CudaDevice::keep_payload(const MarkedPieces& pieces, int64_t total, int64_t bytes, const std::byte* from, std::byte* to,

@@ -36,6 +36,7 @@ CudaDevice::CudaDevice(int32_t ordinal) {
 
 CudaDevice::~CudaDevice() {
   abandon();  // what was freed last is free then
+  for (cudaEvent_t event : events_) (void)cudaEventDestroy(event);
   if (event_ != nullptr) (void)cudaEventDestroy(event_);
   if (stream_ != nullptr) (void)cudaStreamDestroy(stream_);
 }
@@ -110,6 +111,23 @@ void CudaDevice::follow(void* embedder) {
 void CudaDevice::lead(void* embedder) {
   check(cudaEventRecord(event_, stream_), "cudaEventRecord");
   check(cudaStreamWaitEvent(static_cast<cudaStream_t>(embedder), event_, 0), "cudaStreamWaitEvent of the embedder's stream");
+}
+
+void CudaDevice::allocate_events(size_t count) {
+  use();
+  while (events_.size() < count) {
+    cudaEvent_t made = nullptr;
+    check(cudaEventCreateWithFlags(&made, cudaEventDisableTiming), "cudaEventCreate");
+    events_.push_back(made);
+  }
+}
+void CudaDevice::record(size_t event, void* embedder) {
+  use();
+  check(cudaEventRecord(events_[event], static_cast<cudaStream_t>(embedder)), "cudaEventRecord on a gradient's stream");
+}
+void CudaDevice::await(size_t event) {
+  use();
+  check(cudaStreamWaitEvent(stream_, events_[event], 0), "cudaStreamWaitEvent");
 }
 
 }  // namespace onebit

@@ -4,6 +4,8 @@
 
 #include <cuda_runtime.h>
 
+#include <vector>
+
 #include "device/device.hpp"
 
 namespace onebit {
@@ -34,6 +36,9 @@ class CudaDevice final : public Device {
   void abandon() noexcept override;
   void follow(void* embedder) override;
   void lead(void* embedder) override;
+  void allocate_events(size_t count) override;
+  void record(size_t event, void* embedder) override;
+  void await(size_t event) override;
 
   std::unique_ptr<Compressor> dense_codec(WireType type, uint64_t* vanished) const override;
   void scale_gradients(const onebit_tile& tile, float* message) const override;
@@ -42,8 +47,12 @@ class CudaDevice final : public Device {
               const int32_t* skip) const override;
   void swap(const onebit_block* blocks, int64_t count, float* elements) const override;
   size_t scan_scratch(int64_t blocks) const override;
-  void scan(const onebit_block* blocks, int64_t count, bool want_squares, const Ballot& said, Words bits, Ballot* own,
-            void* scratch) const override;
+  void begin_scan(void* scratch) const override;
+  void scan(const onebit_block* blocks, int64_t first, int64_t count, bool want_squares, void* scratch) const override;
+  void finish_scan(const onebit_block* blocks, int64_t count, bool want_squares, const Ballot& said, Words bits, Ballot* own,
+                   void* scratch) const override;
+  void silence(const void* scratch, const float* gradient_scale, float* values, int64_t count) const override;
+  void restore(const int32_t* skip, const uint64_t* before, uint64_t* number) const override;
   void judge(const Ballots& ballots, const Terms& terms, Verdict* verdict) const override;
   void mark_absent(const Ballots& ballots, int64_t tensors, uint64_t* flags, onebit_block* blocks, int64_t count,
                    onebit_block* present) const override;
@@ -51,6 +60,8 @@ class CudaDevice final : public Device {
   void take_halves(WireType type, const uint16_t* halves, float* masters, int64_t count) const override;
   void widen(const Bf16* from, float* to, int64_t count, const int32_t* skip) const override;
   void take_errors(WireType type, const MarkedPieces& pieces, const float* from, void* to, const int32_t* skip) const override;
+  void put_back_errors(WireType type, const MarkedPieces& pieces, const void* before, void* errors,
+                       const int32_t* skip) const override;
   void keep_payload(const MarkedPieces& pieces, int64_t total, int64_t bytes, const std::byte* from, std::byte* to,
                     const int32_t* skip) const override;
   void clear_statistics(const MarkedPieces& pieces, int64_t width, double* statistics, const int32_t* skip) const override;
@@ -63,6 +74,7 @@ class CudaDevice final : public Device {
   int64_t tile_elements_ = 0;
   cudaStream_t stream_ = nullptr;
   cudaEvent_t event_ = nullptr;
+  std::vector<cudaEvent_t> events_;
   onebit_stream stream_table_{};
 };
 

@@ -21,8 +21,9 @@ struct Scan {
 constexpr unsigned kFirstBlock = 0xFFFFFFFF;
 
 template <bool want_squares>
-__global__ void scan_blocks(const Block* blocks, Scan* scan) {
-  const Block& block = blocks[blockIdx.x];
+__global__ void scan_blocks(const Block* blocks, int64_t first, Scan* scan) {
+  const auto number = static_cast<unsigned>(first + blockIdx.x);
+  const Block& block = blocks[number];
   const float* __restrict__ gradient = block.gradient;
   // NaN fails every comparison, so "not at most the limit" catches it.
   const auto magnitude = [](float x) { return fabsf(x) <= largest_gradient ? fabsf(x) : HUGE_VALF; };
@@ -37,7 +38,7 @@ __global__ void scan_blocks(const Block* blocks, Scan* scan) {
                                 const float raised = gradient[i] * raise_small;
                                 return on_cuda::Sums<1>{{raised * raised}};
                               }).at[0]);
-    if (is_first()) scan->squares()[blockIdx.x] = squares;
+    if (is_first()) scan->squares()[number] = squares;
     largest = -found.at[1];
   } else {
     for (auto i = static_cast<int64_t>(threadIdx.x); i < block.count; i += kThreads)
@@ -46,12 +47,14 @@ __global__ void scan_blocks(const Block* blocks, Scan* scan) {
   }
   if (threadIdx.x % on_cuda::kLanes != 0) return;
   const auto bits = static_cast<unsigned long long>(__float_as_uint(largest));
-  atomicMax(&scan->largest, bits << 32U | (kFirstBlock - blockIdx.x));
+  atomicMax(&scan->largest, bits << 32U | (kFirstBlock - number));
 }
+
+__device__ float largest_of(const Scan* scan) { return __uint_as_float(static_cast<unsigned>(scan->largest >> 32U)); }
 
 // By one warp: the order of sum_by_lanes.
 template <bool want_squares>
-__global__ void finish_scan(const Block* blocks, Scan* scan, int64_t count, Ballot said, Words bits, Ballot* own) {
+__global__ void sum_scan(const Block* blocks, Scan* scan, int64_t count, Ballot said, Words bits, Ballot* own) {
   double squares = 0;
   if (want_squares) {
     for (auto b = static_cast<int64_t>(threadIdx.x); b < count; b += on_cuda::kLanes) squares += scan->squares()[b];
@@ -60,11 +63,21 @@ __global__ void finish_scan(const Block* blocks, Scan* scan, int64_t count, Ball
   auto* const words = reinterpret_cast<uint64_t*>(own + 1);
   for (auto w = static_cast<int64_t>(threadIdx.x); w < bits.count; w += on_cuda::kLanes) words[w] = bits.bits[w];
   if (!is_first()) return;
-  said.largest = __uint_as_float(static_cast<unsigned>(scan->largest >> 32U));
+  said.largest = largest_of(scan);
   if (said.largest > 0) said.flags |= tensor_flags(blocks[kFirstBlock - static_cast<unsigned>(scan->largest)].tensor);
   said.squares = squares;
   if (said.largest == HUGE_VALF) said.flags |= ballot_not_finite;
   *own = said;
+}
+
+__global__ void silence_values(const Scan* scan, const float* gradient_scale, float* values, int64_t count) {
+  if (largest_of(scan) * fabsf(*gradient_scale) <= largest_gradient) return;
+  const int64_t i = number_of_thread();
+  if (i < count) values[i] = 0;
+}
+
+__global__ void restore_number(const int32_t* skip, const uint64_t* before, uint64_t* number) {
+  if (is_skipped(skip)) *number = *before;
 }
 
 __global__ void judge_ballots(Ballots ballots, Terms terms, Verdict* verdict) { *verdict = onebit::judge(ballots, terms); }
@@ -107,13 +120,28 @@ __global__ void swap_blocks(const Block* blocks, float* elements) {
 
 size_t CudaDevice::scan_scratch(int64_t blocks) const { return sizeof(Scan) + static_cast<size_t>(blocks) * sizeof(double); }
 
-void CudaDevice::scan(const onebit_block* blocks, int64_t count, bool want_squares, const Ballot& said, Words bits, Ballot* own,
-                      void* scratch) const {
-  auto* const found = static_cast<Scan*>(scratch);
-  cuda::check(cudaMemsetAsync(found, 0, sizeof(Scan), stream_), "cudaMemsetAsync");
-  cuda::launch(want_squares ? scan_blocks<true> : scan_blocks<false>, count, kThreads, stream_, blocks, found);
-  cuda::launch(want_squares ? finish_scan<true> : finish_scan<false>, 1, on_cuda::kLanes, stream_, blocks, found, count, said,
-               bits, own);
+void CudaDevice::begin_scan(void* scratch) const {
+  cuda::check(cudaMemsetAsync(scratch, 0, sizeof(Scan), stream_), "cudaMemsetAsync");
+}
+
+void CudaDevice::scan(const onebit_block* blocks, int64_t first, int64_t count, bool want_squares, void* scratch) const {
+  cuda::launch(want_squares ? scan_blocks<true> : scan_blocks<false>, count, kThreads, stream_, blocks, first,
+               static_cast<Scan*>(scratch));
+}
+
+void CudaDevice::finish_scan(const onebit_block* blocks, int64_t count, bool want_squares, const Ballot& said, Words bits,
+                             Ballot* own, void* scratch) const {
+  cuda::launch(want_squares ? sum_scan<true> : sum_scan<false>, 1, on_cuda::kLanes, stream_, blocks,
+               static_cast<Scan*>(scratch), count, said, bits, own);
+}
+
+void CudaDevice::silence(const void* scratch, const float* gradient_scale, float* values, int64_t count) const {
+  cuda::launch(silence_values, thread_blocks(count), kThreads, stream_, static_cast<const Scan*>(scratch), gradient_scale,
+               values, count);
+}
+
+void CudaDevice::restore(const int32_t* skip, const uint64_t* before, uint64_t* number) const {
+  cuda::launch(restore_number, 1, 1, stream_, skip, before, number);
 }
 
 void CudaDevice::judge(const Ballots& ballots, const Terms& terms, Verdict* verdict) const {

@@ -67,6 +67,11 @@ class Device {
   virtual void follow(void* embedder) = 0;
   virtual void lead(void* embedder) = 0;
 
+  // Places in the embedder's streams. record notes where one is, from any thread; after await, what comes next waits for it.
+  virtual void allocate_events(size_t count) = 0;
+  virtual void record(size_t event, void* embedder) = 0;
+  virtual void await(size_t event) = 0;
+
   // Rounds.
   // vanished: of this memory; counts the elements that were not zero and are zero as they travel. NULL: nobody wants to know.
   virtual std::unique_ptr<Compressor> dense_codec(WireType type, uint64_t* vanished) const = 0;
@@ -79,11 +84,17 @@ class Device {
   // The parameters of the blocks change places with an element state.
   virtual void swap(const onebit_block* blocks, int64_t count, float* elements) const = 0;
 
-  // The opening of a step. scan makes own of what was said and of what the gradients tell, and puts these words behind it;
-  // `scratch` has scan_scratch(count) bytes.
+  // The opening of a step: begin_scan, scan until all blocks have been looked at, and finish_scan, which makes own of what was
+  // said and of what the gradients tell, and puts these words behind it. `scratch` has scan_scratch(count) bytes.
   virtual size_t scan_scratch(int64_t blocks) const = 0;
-  virtual void scan(const onebit_block* blocks, int64_t count, bool want_squares, const Ballot& said, Words bits, Ballot* own,
-                    void* scratch) const = 0;
+  virtual void begin_scan(void* scratch) const = 0;
+  virtual void scan(const onebit_block* blocks, int64_t first, int64_t count, bool want_squares, void* scratch) const = 0;
+  virtual void finish_scan(const onebit_block* blocks, int64_t count, bool want_squares, const Ballot& said, Words bits,
+                           Ballot* own, void* scratch) const = 0;
+  // Of a step that begins before the verdict. Where the scan has found so far what can't be used once scaled, values become
+  // zeros; and where the verdict is to skip, a number is what it was.
+  virtual void silence(const void* scratch, const float* gradient_scale, float* values, int64_t count) const = 0;
+  virtual void restore(const int32_t* skip, const uint64_t* before, uint64_t* number) const = 0;
   virtual void judge(const Ballots& ballots, const Terms& terms, Verdict* verdict) const = 0;
 
   // Tensors that no ballot has a bit for: ONEBIT_TENSOR_ABSENT is set or cleared in flags, by tensor, and in blocks; and
@@ -97,11 +108,13 @@ class Device {
   virtual void take_halves(WireType type, const uint16_t* halves, float* masters, int64_t count) const = 0;
 
   virtual void widen(const Bf16* from, float* to, int64_t count, const int32_t* skip) const = 0;
-  // What becomes of absent pieces, by the flags of their blocks: errors are taken over, in what they are
-  // kept as, except theirs; the payload only theirs
+  // What becomes of absent pieces, by the flags of their blocks: errors are taken over, in what they are kept as, except
+  // theirs, which are put back where others had been taken over; the payload only theirs
   // (served: all pieces of a buffer of `bytes`, in order; of these [first, first + count)); their statistics are zeroed.
   virtual void take_errors(WireType type, const MarkedPieces& pieces, const float* from, void* to,
                            const int32_t* skip) const = 0;
+  virtual void put_back_errors(WireType type, const MarkedPieces& pieces, const void* before, void* errors,
+                               const int32_t* skip) const = 0;
   virtual void keep_payload(const MarkedPieces& pieces, int64_t total, int64_t bytes, const std::byte* from, std::byte* to,
                             const int32_t* skip) const = 0;
   virtual void clear_statistics(const MarkedPieces& pieces, int64_t width, double* statistics, const int32_t* skip) const = 0;

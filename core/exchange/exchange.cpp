@@ -35,7 +35,7 @@ Exchange::Exchange(const ExchangeParts& parts)
       ahead_bytes_(parts.ahead_bytes),
       error_type_(parts.error_type),
       masters_(parts.masters),
-      vanished_(parts.meter, sizeof(uint64_t)),
+      vanished_(parts.meter, 2 * sizeof(uint64_t)),  // and before a step that begins ahead
       dense_codec_(dense_codec(parts.device, parts.layout.options().dense_type, vanished_.as<uint64_t>())),
       raw_codec_(dense_codec(parts.device, WireType::fp32, nullptr)),
       retained_(parts.layout, parts.meter),

@@ -90,14 +90,16 @@ struct Opening {
   // none is.
   const uint64_t* absent = nullptr;
   const onebit_block* present_blocks = nullptr;  // on a device: the blocks, absent ones without elements
+  const void* scanned = nullptr;                 // on a device, before the agreement: what the scan has found so far
 };
 
 // The gradients of a step that begins ahead. Called on the thread that runs the exchange.
 class Arrivals {
  public:
-  virtual void wait_for(size_t bucket) = 0;  // until its gradients have come, or no more will
+  // Until its gradients have come, or no more will; on a device they have been scanned then.
+  virtual void wait_for(size_t bucket) = 0;
   // Collective, once, when all gradients have come. scanned: turns of whose buckets the exchange has looked at the gradients.
-  // NULL: the step is skipped.
+  // NULL: the step is skipped; on a device, kernels learn that.
   virtual const Opening* agree(size_t scanned) = 0;
 
  protected:
@@ -116,8 +118,8 @@ class Exchange {
   bool run_ahead(const Step& step, const Plan& plan, const Opening& opening, Arrivals& arrivals);
   bool can_begin_ahead(const Plan& plan) const;
   // Why no step can; "": some can.
-  static std::string why_never_ahead(const Layout& layout, bool on_device);
-  std::string why_never_ahead() const { return why_never_ahead(layout_, device_ != nullptr); }
+  static std::string why_never_ahead(const Layout& layout);
+  std::string why_never_ahead() const { return why_never_ahead(layout_); }
   // The second pass.
   void apply(const Plan& plan);
   // After combine and apply: retained means become the previous ones. absent: a bit a tensor that no rank had a gradient of;
@@ -216,6 +218,7 @@ class Exchange {
                    std::byte* to) const;
   void put_back(size_t bucket);
   void put_back(const std::vector<onebit_piece>& pieces, const TileRange& tile, const Errors& errors) const;
+  void put_back_payload(const Round& round, size_t bucket, const TileRange& tile, const std::byte* before);
   void clear_statistics(const std::vector<onebit_piece>& pieces, const TileRange& run, double* statistics) const;
   void divide(const std::vector<onebit_piece>& pieces, const TileRange& run, float* values, int by) const;
   void mirror_layout();
@@ -258,6 +261,7 @@ class Exchange {
   void measure_spans(const Round& round, size_t bucket);
   void add_carried(const Round& round, size_t bucket, const TileRange& tile, float* message) const;
   void write_message(const Round& round, size_t bucket, const TileRange& tile, const Scratch& scratch);
+  void produce(const Round& round, size_t bucket, const TileRange& tile, const Scratch& scratch);
   void serve(size_t bucket);
   void serve_chunk(const Round& round, size_t bucket);
   void serve_tile(const Round& round, size_t bucket, const TileRange& tile, std::byte* out, const Scratch& scratch);
@@ -313,9 +317,10 @@ class Exchange {
   size_t round_count_ = 0;
   Stage stage_ = Stage::dense;  // whose bytes this step's are: compressed where a round is
   Opening opening_{};
+  uint64_t counted_ = 0;              // bytes of its stage before it
   size_t early_ = 0;                  // buckets that are sent before ranks agree, from the last
   bool ahead_ = false;                // it has begun ahead: errors go to the next ones
-  bool scanning_ = false;             // gradients are looked at as they are encoded
+  bool scanning_ = false;             // gradients are looked at as they are encoded; on a device, before
   std::atomic<bool> spoilt_ = false;  // and one of them can't be used
   bool previous_in_consume_ = false;
   bool rounds_in_consume_ = false;  // no second pass comes, which would change parameters

@@ -7,10 +7,9 @@
 
 namespace onebit {
 
-std::string Exchange::why_never_ahead(const Layout& layout, bool on_device) {
+std::string Exchange::why_never_ahead(const Layout& layout) {
   if (layout.options().ranks == 1) return "a single rank sends nothing";
   if (layout.buckets.size() < 2) return "the whole model is one bucket (exchange.bucket_bytes)";
-  if (on_device) return "session.device is \"cuda\"";
   if (layout.options().locals > 1) return "exchange.topology is \"hierarchical\"";
   if (layout.wide_spans() && layout.options().span != ONEBIT_SPAN_TENSOR) return "the compressor's scales are of whole buckets";
   return "";
@@ -58,7 +57,12 @@ bool Exchange::run_ahead(const Step& step, const Plan& plan, const Opening& open
   prepare(plan);
   early_ = buckets_ahead(plan);
   prepare_ahead();
-  const uint64_t vanished = *vanished_.as<uint64_t>(), counted = communicator_.bytes(stage_);
+  counted_ = communicator_.bytes(stage_);
+  uint64_t* const vanished = vanished_.as<uint64_t>();
+  if (device_ != nullptr)
+    device_->copy(vanished + 1, vanished, sizeof *vanished);
+  else
+    vanished[1] = vanished[0];
   scanning_ = true;
   spoilt_ = false;
   for (size_t turn = 0; turn < early_; ++turn) {
@@ -75,11 +79,10 @@ bool Exchange::run_ahead(const Step& step, const Plan& plan, const Opening& open
   const Opening* const agreed = arrivals.agree(early_);
   if (agreed == nullptr) {
     drain();
-    communicator_.recount(stage_, Stage::other, communicator_.bytes(stage_) - counted);
-    *vanished_.as<uint64_t>() = vanished;
     return false;
   }
   opening_ = *agreed;
+  if (device_ != nullptr) device_->restore(opening_.skip, vanished + 1, vanished);
   run_from(early_);
   return true;
 }
@@ -99,11 +102,13 @@ void Exchange::prepare_ahead() {
 
 // Of a step that is skipped: what is under way ends, and is read by nobody.
 void Exchange::drain() {
+  vanished_.as<uint64_t>()[0] = vanished_.as<uint64_t>()[1];
   for (size_t turn = 0; turn < early_; ++turn)
     for (size_t r = 0; r < round_count_; ++r) {
       const size_t b = bucket_at(turn);
       wait(communicator_, turn + 1 < early_ ? arrival(rounds_[r], b).pending : flight(rounds_[r], b).pending, b);
     }
+  communicator_.recount(stage_, Stage::other, communicator_.bytes(stage_) - counted_);
 }
 
 // Where a gradient can't be used, the step will be skipped.
@@ -129,6 +134,7 @@ void Exchange::put_back(size_t b) {
     for (const TileRange& tile : bucket.tiles) {
       const bool coded = &codec(round, tile) == compressor_;
       if (coded) put_back(on_wire.pieces, tile, worker_errors(tile));
+      if (device_ != nullptr && before != nullptr) put_back_payload(round, b, tile, before);
       for_runs(on_wire.pieces, tile, [&](const TileRange& run, bool absent) {
         if (absent && before != nullptr) fill(round, on_wire.pieces, run, before, gathered(round, b));
       });
@@ -138,8 +144,27 @@ void Exchange::put_back(size_t b) {
   }
 }
 
+// On a device. Payloads of one chunk follow each other.
+void Exchange::put_back_payload(const Round& round, size_t b, const TileRange& tile, const std::byte* before) {
+  const Bucket& bucket = layout_.buckets[b];
+  const std::vector<onebit_piece>& pieces = wire(round, bucket).pieces;
+  const auto owner = [&](int64_t piece) { return bucket.owner[static_cast<size_t>(piece)]; };
+  for (int64_t first = tile.first, end = first; first < tile.first + tile.count; first = end) {
+    while (end < tile.first + tile.count && owner(end) == owner(first)) ++end;
+    TileRange run = tile;
+    run.first = first;
+    run.count = end - first;
+    if (!may_be_absent(pieces, run)) continue;
+    const onebit_piece& last = pieces[static_cast<size_t>(end - 1)];
+    const auto bytes = last.payload + static_cast<int64_t>(codec(round, tile).payload_size(last.count));
+    device_->keep_payload(marked(pieces, run), end, bytes, before, gathered(round, b), opening_.skip);
+  }
+}
+
 void Exchange::put_back(const std::vector<onebit_piece>& pieces, const TileRange& tile, const Errors& errors) const {
-  if (errors.now == nullptr) return;
+  if (errors.now == nullptr || !may_be_absent(pieces, tile)) return;
+  if (device_ != nullptr)
+    return device_->put_back_errors(error_type_, marked(pieces, tile), errors.now, errors.next, opening_.skip);
   for (int64_t k = tile.first; k < tile.first + tile.count; ++k) {
     const onebit_piece& piece = pieces[static_cast<size_t>(k)];
     const int64_t each = element_bytes(error_type_), place = piece.first * each;

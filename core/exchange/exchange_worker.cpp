@@ -27,7 +27,7 @@ void Exchange::send(size_t b) {
 void Exchange::encode_messages(const Round& round, size_t b, std::byte* payload) {
   const Lap lap(timings_.send, mark("send", b));
   if (wide(round)) {
-    if (scanning_ && round.index == 0) scan_bucket(b);
+    if (scanning_ && device_ == nullptr && round.index == 0) scan_bucket(b);
     measure_spans(round, b);
   }
   const Bucket& bucket = layout_.buckets[b];
@@ -44,7 +44,7 @@ void Exchange::encode_tile(const Round& round, size_t b, const TileRange& tile, 
   const std::vector<onebit_piece>& pieces = inside_ == nullptr ? on_wire.pieces : on_wire.sharded;
   const bool coded = &codec(round, tile) == compressor_;
   const Errors errors = coded ? worker_errors(tile) : Errors();
-  if (scanning_ && round.index == 0 && !wide(round)) scan_tile(b, tile, worker);
+  if (scanning_ && device_ == nullptr && round.index == 0 && !wide(round)) scan_tile(b, tile, worker);
   const std::byte* const before = layout_.options().ranks == 1 ? kept(round, b) : nullptr;  // its own server
   if (coded && wide(round)) spread(bucket.worker_spans, tile, scratch.statistics);
   for_runs(pieces, tile, [&](const TileRange& run, bool absent) {
@@ -104,10 +104,16 @@ void Exchange::add_carried(const Round& round, size_t b, const TileRange& range,
   raw_codec_->decode(pieces, carried_.values().bytes(), 1.0F, true, message);
 }
 
+// No codec has to bear what can't be used; the step will be skipped.
 void Exchange::write_message(const Round& round, size_t b, const TileRange& range, const Scratch& scratch) {
-  const Bucket& bucket = layout_.buckets[b];
-  // No codec has to bear what can't be used; the step will be skipped.
   if (spoilt_) return static_cast<void>(std::fill_n(scratch.message, range.extent, 0.0F));
+  produce(round, b, range, scratch);
+  if (scanning_ && device_ != nullptr)
+    device_->silence(opening_.scanned, opening_.gradient_scale, scratch.message, range.extent);
+}
+
+void Exchange::produce(const Round& round, size_t b, const TileRange& range, const Scratch& scratch) {
+  const Bucket& bucket = layout_.buckets[b];
   onebit_tile tile = tile_of(bucket, range, begins(round));
   if (tile.device_blocks != nullptr && may_be_absent(bucket.dense.pieces, range))
     device_->zero(scratch.message, static_cast<size_t>(range.extent) * sizeof(float));

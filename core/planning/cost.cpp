@@ -159,8 +159,7 @@ Cost cost_of(const Registry& registry, const Configuration& configuration, const
   const Rehearsal plans = rehearse(registry, configuration, layout, true);
   const Options& session = configuration.session.options();
   const bool overlaps =
-      session.boolean("overlap") && !(session.real("clip_norm") > 0) &&
-      Exchange::why_never_ahead(layout, configuration.optimizer.component->device != ONEBIT_DEVICE_CPU).empty();
+      session.boolean("overlap") && !(session.real("clip_norm") > 0) && Exchange::why_never_ahead(layout).empty();
   Cost cost = price(layout, plans, compressor.get(), place, overlaps ? ahead_bytes(configuration, layout) : -1,
                     wire_type_of(configuration.exchange.options().text("error_dtype")));
   int64_t halves = 0;

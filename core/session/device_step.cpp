@@ -29,6 +29,7 @@ DeviceStep::DeviceStep(Device& device, const Layout& layout, const StateStore& s
       verdict_(meter, sizeof(Verdict)),
       scratch_(meter, device.scan_scratch(static_cast<int64_t>(layout.blocks.size()))),
       tensors_(meter, (3 * layout.elements.size() + 1) * sizeof(int64_t)),
+      scale_(meter, sizeof(float)),
       host_slots_(state.slots().size(), nullptr) {
   std::vector<int64_t> numbers(layout.first_block);
   numbers.insert(numbers.end(), layout.elements.begin(), layout.elements.end());
@@ -45,6 +46,7 @@ DeviceStep::DeviceStep(Device& device, const Layout& layout, const StateStore& s
   staged_missed_ = staging<int64_t>(device, layout.elements.size());
   staged_model_ = staging<std::byte>(device, state.model_bytes());
   staged_vanished_ = staging<uint64_t>(device, 1);
+  staged_scale_ = staging<float>(device, 1);
   for (size_t slot = 0; slot < host_slots_.size(); ++slot)
     if (state.slots()[slot].extent == ONEBIT_PER_MODEL) host_slots_[slot] = staged_model_ + state.model_offset(slot);
   std::memset(staged_groups_, 0, groups * sizeof(onebit_group));
@@ -56,7 +58,7 @@ DeviceStep::~DeviceStep() {
   for (void* memory :
        {static_cast<void*>(staged_blocks_), static_cast<void*>(staged_groups_), static_cast<void*>(staged_ballots_),
         static_cast<void*>(staged_bits_), static_cast<void*>(staged_missed_), static_cast<void*>(staged_model_),
-        static_cast<void*>(staged_vanished_)})
+        static_cast<void*>(staged_vanished_), static_cast<void*>(staged_scale_)})
     if (memory != nullptr) device_.release_staging(memory);
 }
 
@@ -109,12 +111,31 @@ const onebit_block* DeviceStep::mark_absent(const uint64_t* lacking) {
 }
 
 Opening DeviceStep::open(const Ballot& said, const Terms& terms, const std::vector<uint64_t>& bits, const uint64_t* lacking) {
+  device_.begin_scan(scratch_.bytes());
+  device_.scan(blocks(), 0, static_cast<int64_t>(layout_.blocks.size()), terms.clip_norm > 0, scratch_.bytes());
+  return agree(said, terms, bits, lacking);
+}
+
+Opening DeviceStep::begin(float gradient_scale) {
+  *staged_scale_ = gradient_scale;
+  device_.upload(scale_.bytes(), staged_scale_, sizeof gradient_scale);
+  device_.begin_scan(scratch_.bytes());
+  return {scale_.as<float>(), nullptr, nullptr, nullptr, scratch_.bytes()};
+}
+
+void DeviceStep::scan(const Bucket& bucket) {
+  const auto first = static_cast<size_t>(bucket.first_block);
+  update_blocks(first, first + static_cast<size_t>(bucket.block_count));
+  device_.scan(blocks(), bucket.first_block, bucket.block_count, false, scratch_.bytes());
+}
+
+Opening DeviceStep::agree(const Ballot& said, const Terms& terms, const std::vector<uint64_t>& bits, const uint64_t* lacking) {
   local_ = terms.local != 0;
   say(bits);
   auto* const all = ballots_.bytes();
   auto* const own = reinterpret_cast<Ballot*>(all + (local_ ? 0 : parts_[static_cast<size_t>(communicator_.rank())].offset));
-  device_.scan(blocks(), static_cast<int64_t>(layout_.blocks.size()), terms.clip_norm > 0, said, {bits_.as<uint64_t>(), words_},
-               own, scratch_.bytes());
+  device_.finish_scan(blocks(), static_cast<int64_t>(layout_.blocks.size()), terms.clip_norm > 0, said,
+                      {bits_.as<uint64_t>(), words_}, own, scratch_.bytes());
   if (!local_ && communicator_.size() > 1) {
     Call call(static_cast<uint64_t>(~0U));
     call.stream = device_.stream();

@@ -37,6 +37,11 @@ class DeviceStep {
   // The pass over the gradients, and the agreement, or, in a local step, none. bits: a bit a tensor that this rank has a
   // gradient of. lacking: the others, all of them that may be absent; NULL: there is none.
   Opening open(const Ballot& said, const Terms& terms, const std::vector<uint64_t>& bits, const uint64_t* lacking);
+  // The same in parts, of a step that begins before its gradients are there: what it begins with; gradients of some blocks;
+  // and, when all have been scanned, the agreement.
+  Opening begin(float gradient_scale);
+  void scan(const Bucket& bucket);
+  Opening agree(const Ballot& said, const Terms& terms, const std::vector<uint64_t>& bits, const uint64_t* lacking);
   // For combine, on the device; and for plan: the model's numbers as they were when the last step was done.
   Totals totals() const;
   Totals host_totals() const;
@@ -64,7 +69,7 @@ class DeviceStep {
   MeteredCommunicator& communicator_;
   MemoryMeter& meter_;
   const int64_t words_;  // of a ballot's bits
-  Buffer blocks_, groups_, ballots_, bits_, verdict_, scratch_, tensors_;
+  Buffer blocks_, groups_, ballots_, bits_, verdict_, scratch_, tensors_, scale_;
   Buffer present_blocks_, missed_;  // once a tensor was absent
   bool marked_ = false;             // some flags say so
   std::vector<onebit_part> parts_;
@@ -78,6 +83,7 @@ class DeviceStep {
   int64_t* staged_missed_ = nullptr;
   std::byte* staged_model_ = nullptr;
   uint64_t* staged_vanished_ = nullptr;
+  float* staged_scale_ = nullptr;
 };
 
 }  // namespace onebit

@@ -48,11 +48,11 @@ void Session::begin(const ModelGradients& parameters, void* stream) {
     impl_->begin(stream);
   });
 }
-void Session::ready(size_t parameter, const float* gradient, std::shared_ptr<const void> memory) {
-  impl_->ready(parameter, gradient, std::move(memory));
+void Session::ready(size_t parameter, const float* gradient, std::shared_ptr<const void> memory, void* stream) {
+  impl_->ready(parameter, gradient, std::move(memory), stream);
 }
 bool Session::begun() const { return impl_->begun; }
-void Session::on_step(std::function<void()> announce) {
+void Session::on_step(std::function<void*()> announce) {
   if (announce && impl_->announce)
     throw Error(Code::invalid_argument, "the gradients of this session are announced by somebody else already (on_step())");
   impl_->announce = std::move(announce);

@@ -40,15 +40,21 @@ void Session::Impl::start_ahead() {
     }
   }
   open = true;
-  show_absent(nullptr);
-  scanner.begin(false);
   scale_of_step = static_cast<float>(gradient_scale);
-  opening = {&scale_of_step};
   state.forget_partial_sums();
+  if (on_device) {
+    device->allocate_events(came.size() + 2);
+    device->record(event_of_begin(), embedder);
+    opening = on_device->begin(scale_of_step);
+  } else {
+    show_absent(nullptr);
+    scanner.begin(false);
+    opening = {&scale_of_step};
+  }
   runner->begin();
 }
 
-void Session::Impl::ready(size_t tensor, const float* gradient, std::shared_ptr<const void> memory) {
+void Session::Impl::ready(size_t tensor, const float* gradient, std::shared_ptr<const void> memory, void* stream) {
   require_own_process();
   const std::lock_guard lock(arriving);
   if (!ended.empty()) throw Error(Code::aborted, "this session ended with an earlier error: " + ended);
@@ -67,9 +73,14 @@ void Session::Impl::ready(size_t tensor, const float* gradient, std::shared_ptr<
   came[tensor] = 1;
   announced[tensor] = gradient;
   kept[tensor] = std::move(memory);
-  if (!is_ahead) return;
+  void* const made_in = stream != nullptr ? stream : embedder;
+  if (!is_ahead) {
+    if (device && gradient != nullptr) device->follow(made_in);
+    return;
+  }
   point_at(tensor, gradient);
   try {
+    if (device && gradient != nullptr) device->record(tensor, made_in);
     runner->came(tensor);
   } catch (const Error& e) {
     throw in_step(e);
@@ -77,7 +88,7 @@ void Session::Impl::ready(size_t tensor, const float* gradient, std::shared_ptr<
 }
 
 StepReport Session::Impl::finish() {
-  if (announce) announce();
+  if (announce) embedder = announce();
   if (!begun) throw Error(Code::invalid_argument, "step() was called without gradients, and without begin() before it");
   {
     const std::lock_guard lock(arriving);
@@ -89,15 +100,16 @@ StepReport Session::Impl::finish() {
     if (!is_ahead) return take_step(announced);
     for (size_t t = 0; t < came.size(); ++t)
       if (came[t] == 0) point_at(t, nullptr);
+    if (device) device->record(event_of_step(), embedder);
     {
       const Lap lap(blocked);
       runner->finish();
     }
-    conclude();
-    if (!ordered && !report.skipped) order_buckets();
+    if (!device) conclude();
+    if (!ordered) order_buckets();
   });
-  begun = is_ahead = false;
-  std::fill(kept.begin(), kept.end(), nullptr);
+  begun = false;
+  if (!device) std::fill(kept.begin(), kept.end(), nullptr);
   return done;
 }
 
@@ -116,7 +128,26 @@ void Session::Impl::run_ahead() {
   if (trace) trace->exchange_here();
   ballots = vote_begun();
   if (!same(ballots)) tell_apart();
-  if (exchange->run_ahead(now, plan, opening, *this)) second_pass(totals(), true);
+  if (device) device->await(event_of_begin());
+  if (!exchange->run_ahead(now, plan, opening, *this)) return;
+  second_pass(on_device ? on_device->totals() : totals(), true);
+  if (on_device) leave_device(opening.skip);
+}
+
+void Session::Impl::wait_for(size_t bucket) {
+  runner->wait_for(bucket);
+  if (on_device) take_in(layout.buckets[bucket]);
+}
+
+// Of a device: its kernels wait for these gradients, and look at them.
+void Session::Impl::take_in(const Bucket& bucket) {
+  const auto tensor_of_block = [&](int64_t block) {
+    return static_cast<size_t>(layout.blocks[static_cast<size_t>(block)].tensor);
+  };
+  const size_t last = tensor_of_block(bucket.first_block + bucket.block_count - 1);
+  for (size_t t = tensor_of_block(bucket.first_block); t <= last; ++t)
+    if (announced[t] != nullptr) device->await(t);
+  on_device->scan(bucket);
 }
 
 // The first vote: what must be the same, before messages of different sizes could meet.
@@ -130,6 +161,12 @@ const Opening* Session::Impl::agree(size_t scanned) {
   {
     const Lap lap(timings.checks);
     given.note(announced);
+  }
+  if (on_device) {
+    device->await(event_of_step());
+    for (size_t turn = scanned; turn < layout.buckets.size(); ++turn) take_in(layout.buckets[exchange->bucket_at(turn)]);
+    opening = on_device->agree(said(), terms_of_step, given.bits(report.local), given.lacking(report.local));
+    return &opening;
   }
   for (size_t turn = scanned; turn < layout.buckets.size(); ++turn) {
     const Bucket& bucket = layout.buckets[exchange->bucket_at(turn)];

@@ -60,7 +60,7 @@ struct Session::Impl final : private Arrivals {
   StepReport step(const std::vector<const float*>& gradients, void* stream);
   // A step in parts: it begins, its gradients come, it is finished.
   void begin(void* stream);
-  void ready(size_t tensor, const float* gradient, std::shared_ptr<const void> memory);
+  void ready(size_t tensor, const float* gradient, std::shared_ptr<const void> memory, void* stream);
   StepReport finish();
   template <class F>
   StepReport timed(F&& rest);  // and its metrics
@@ -68,13 +68,18 @@ struct Session::Impl final : private Arrivals {
   void take_step(const std::vector<const float*>& gradients);
   void step_on_cpu();
   void step_on_device();
+  void leave_device(const int32_t* skip);
   // On the thread of a step that began ahead.
   void start_ahead();
   void tell_why_not();
   Ballots vote_begun();
   void run_ahead();
   void order_buckets();
-  void wait_for(size_t bucket) override { runner->wait_for(bucket); }
+  void wait_for(size_t bucket) override;
+  void take_in(const Bucket& bucket);
+  // Of a device, behind those of the gradients.
+  size_t event_of_begin() const { return layout.elements.size(); }
+  size_t event_of_step() const { return layout.elements.size() + 1; }
   const Opening* agree(size_t scanned) override;
   // Runs f in the default floating-point mode; when it throws, the communicator is aborted, so that no other rank waits for
   // this one, and the session ends.
@@ -179,12 +184,12 @@ struct Session::Impl final : private Arrivals {
   // of the last step
   bool open = false;                // not concluded yet
   std::atomic<bool> begun = false;  // and its gradients are still to come ...
-  bool is_ahead = false;            // ... while it runs
+  bool is_ahead = false;            // ... while it ran, or runs
   std::mutex arriving;              // guards what ready() writes
   std::vector<char> came;           // by tensor, of a step that is begun
   std::vector<const float*> announced;
   std::vector<std::shared_ptr<const void>> kept;  // until the step is done
-  std::function<void()> announce;                 // what is left; empty: nobody does
+  std::function<void*()> announce;                // what is left; empty: nobody does
   std::string fault;                              // of an announcement; "": none
   bool closed = false;                            // step() has been called: nothing more is announced
   bool ordered = false;                           // buckets have the order in which gradients come
@@ -250,7 +255,7 @@ auto Session::Impl::guarded(F&& f) {
 
 template <class F>
 StepReport Session::Impl::timed(F&& rest) {
-  const double waited = is_ahead ? 0 : all_timings().wait;
+  const double waited = begun && is_ahead ? 0 : all_timings().wait;
   double seconds = 0;
   blocked = 0;
   {

@@ -107,7 +107,11 @@ void Session::Impl::step_on_device() {
   device->follow(embedder);
   const Opening with = on_device->open(said(), terms_of_step, given.bits(report.local), given.lacking(report.local));
   work(with, on_device->totals(), true);
-  replicas.masters().round_all(with.skip);
+  leave_device(with.skip);
+}
+
+void Session::Impl::leave_device(const int32_t* skip) {
+  replicas.masters().round_all(skip);
   on_device->report(exchange->vanished());
   device->lead(embedder);
 }
@@ -131,6 +135,7 @@ void Session::Impl::settle() {
   ballots = on_device->ballots();
   find_absent();
   conclude();
+  std::fill(kept.begin(), kept.end(), nullptr);
 }
 
 void Session::Impl::conclude() {

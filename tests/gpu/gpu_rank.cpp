@@ -16,8 +16,9 @@ namespace {
 
 DeviceCase chosen() {
   const char* name = std::getenv("ONEBIT_GPU_CASE");
-  for (const DeviceCase& run : device_cases())
-    if (name != nullptr && run.name == name) return run;
+  for (const std::vector<DeviceCase>& cases : {device_cases(), early_cases()})
+    for (const DeviceCase& run : cases)
+      if (name != nullptr && run.name == name) return run;
   throw std::runtime_error("ONEBIT_GPU_CASE names no case: gpu_test starts this program");
 }
 
@@ -32,7 +33,14 @@ void compare(const DeviceCase& run, const LaunchedRank& self) {
     Session session(registry, configuration, rendezvous.view(), parameters.parameters());
     for (int step = 0; step < run.steps; ++step) {
       gradients.set(gradients_of(run, step, self.rank));
-      session.step(gradients.pointers(), stream);
+      if (run.is_early) {
+        const std::vector<const float*> given = gradients.pointers();
+        session.begin(stream);
+        for (size_t t = given.size(); t-- > 0;) session.ready(t, given[t]);
+        session.step();
+      } else {
+        session.step(gradients.pointers(), stream);
+      }
       CHECK(same(session.settle(), cpu.reports[static_cast<size_t>(step)]));
     }
     session.communicator().barrier(Call());

@@ -92,8 +92,9 @@ void run_processes(const DeviceCase& run) {
 
 void run_cases(int ranks) {
   if (is_skipped()) return;
-  for (const DeviceCase& run : device_cases())
-    if (run.ranks == ranks) run_processes(run);
+  for (const std::vector<DeviceCase>& cases : {device_cases(), early_cases()})
+    for (const DeviceCase& run : cases)
+      if (run.ranks == ranks) run_processes(run);
 }
 
 }  // namespace

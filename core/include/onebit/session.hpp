@@ -115,7 +115,7 @@ class Session {
   // not announced, this rank has no gradient of. step() waits for the rest of the exchange, and then the step is the same, to
   // the bit, as by step(gradients). Between begin() and step() a thread of the session runs the exchange: nothing else may be
   // asked of the session, and no collective run on its communicator; what is asked all the same throws Error(invalid_argument),
-  // and the step goes on. Where that cannot be (clip_norm, one rank, one bucket, CUDA, hierarchical topology, scales of whole
+  // and the step goes on. Where that cannot be (clip_norm, one rank, one bucket, hierarchical topology, scales of whole
   // buckets), the exchange begins in step(), and with several ranks the log says so once. Collective as step(gradients) is: all
   // ranks begin a step, or none. Errors are step()'s. An exception thrown between begin() and step() that is not from here
   // leaves the step begun: end the session then, which ends it on all ranks.
@@ -124,12 +124,15 @@ class Session {
   void begin(const ModelGradients& parameters, void* stream = nullptr);
   // Throws Error(invalid_argument) that names the parameter where it was announced before in this step: the step can't be
   // finished then.
-  void ready(size_t parameter, const float* gradient, std::shared_ptr<const void> memory = nullptr);
+  // stream: with session.device = "cuda", the one in which the gradient is being computed; NULL: that of begin(), so the legacy
+  // default stream beside another is cudaStreamLegacy here.
+  void ready(size_t parameter, const float* gradient, std::shared_ptr<const void> memory = nullptr, void* stream = nullptr);
   StepReport step();
   bool begun() const;  // between begin() and step(); any thread
-  // From now on step() calls this first, which may begin the step, and announces what has not been; NULL: nothing. For whoever
-  // is told of gradients by hooks. Throws Error(invalid_argument) where somebody else's is there.
-  void on_step(std::function<void()> announce);
+  // From now on step() calls this first, which may begin the step, announces what has not been, and answers the stream of
+  // step(gradients, stream), where begin() had that of a gradient; NULL: nothing. For whoever is told of gradients by hooks.
+  // Throws Error(invalid_argument) where somebody else's is there.
+  void on_step(std::function<void*()> announce);
 
   int rank() const;
   int size() const;

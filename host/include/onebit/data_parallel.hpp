@@ -116,7 +116,7 @@ class Glimpse {
 //   followed or refused as by step(gradients_of()); between backward() and step() that is an error. A change of which are
 //   trainable, and of which are tied, is an error, too. A module that was put in another's place is not seen: make another
 //   DataParallel then.
-// * On CUDA gradients are sent when all are there.
+// * On CUDA that a gradient was changed in between is not seen.
 //
 // Neither copied nor moved; one of a session at a time, else Error(invalid_argument). It lives no longer than the session,
 // which is not moved meanwhile; the module may go first.
@@ -130,9 +130,8 @@ class DataParallel {
     broadcast_buffers(module, session);
     for (size_t i = 0; i < trainables_.size(); ++i)
       for (const torch::Tensor& tensor : trainables_[i].tensors)
-        if (tensor.device().is_cpu())  // else the hook would run in a stream of its own
-          hooked_.push_back(std::make_unique<detail::HookedTensor>(tensor, [this, i] { came(i); }));
-    session_.on_step([this] { announce_rest(); });  // the last: what throws before it leaves nothing behind
+        hooked_.push_back(std::make_unique<detail::HookedTensor>(tensor, [this, i] { came(i); }));
+    session_.on_step([this] { return announce_rest(); });  // the last: what throws before it leaves nothing behind
   }
   ~DataParallel() { session_.on_step(nullptr); }
   DataParallel(const DataParallel&) = delete;
@@ -181,8 +180,7 @@ class DataParallel {
       announced_[i].place = places.back().parameter.place();
     }
     find_shared_gradients();
-    void* const stream = trainables_.empty() ? nullptr : torch_stream(trainables_.front().tensors.front().device());
-    session_.begin(ModelGradients(std::move(places)), stream);
+    session_.begin(ModelGradients(std::move(places)), stream());
   }
   void require_same_roles() const {
     const auto refuse = [](const std::string& name, const char* what) {
@@ -211,16 +209,24 @@ class DataParallel {
         announced_[i].waits = announced_[found.first->second].waits = true;
       }
   }
+  // The calling thread's: in a hook the gradient's, in step() the one in which parameters will be used.
+  void* stream() const {
+    void* const made = trainables_.empty() ? nullptr : torch_stream(trainables_.front().tensors.front().device());
+#ifdef ONEBIT_TORCH_CUDA
+    if (made == nullptr && !trainables_.empty() && trainables_.front().tensors.front().is_cuda()) return cudaStreamLegacy;
+#endif
+    return made;
+  }
   void announce(size_t i) {
     const torch::Tensor gradient = detail::sum_of(trainables_[i]);
     if (!gradient.defined()) return;
-    session_.ready(i, gradient.data_ptr<float>(), std::make_shared<const torch::Tensor>(gradient));
+    session_.ready(i, gradient.data_ptr<float>(), std::make_shared<const torch::Tensor>(gradient), stream());
     announced_[i].is_done = true;
     const torch::Tensor& own = trainables_[i].tensors.front().grad();
     if (own.defined() && own.device().is_cpu()) announced_[i].gradient = detail::Glimpse(own);
   }
   // In step().
-  void announce_rest() {
+  void* announce_rest() {
     const std::lock_guard<std::mutex> lock(mutex_);
     const torch::NoGradGuard no_gradients;
     begin();
@@ -243,6 +249,7 @@ class DataParallel {
                         "clip gradients set session.clip_norm, to scale them set_gradient_scale()");
     }
     for (const std::unique_ptr<detail::HookedTensor>& tensor : hooked_) tensor->refresh();
+    return stream();
   }
 
   Session& session_;

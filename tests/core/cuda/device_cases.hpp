@@ -20,7 +20,8 @@ struct DeviceCase {
   std::string tables;   // [optimizer] first
   std::string session;  // more keys of [session]
   int steps = 9;
-  int broken = 4;  // the step in which the last rank has a gradient that is not finite; -1: none
+  int broken = 4;         // the step in which the last rank has a gradient that is not finite; -1: none
+  bool is_early = false;  // its steps begin before their gradients are there; the model is larger
 
   // Where tensors are, and the communicator of such.
   std::string manifest(const std::string& device) const { return manifest(device, device == "cuda" ? "nccl" : "threads"); }
@@ -29,19 +30,19 @@ struct DeviceCase {
   }
 };
 
-inline Tensors random_tensors(uint32_t seed, float deviation) {
+inline Tensors random_tensors(uint32_t seed, float deviation, bool large = false) {
   std::mt19937 generator(seed);
   std::normal_distribution<float> distribution(0, deviation);
   Tensors tensors;
   for (const size_t size : {70, 700, 33, 1301, 1}) {
-    tensors.emplace_back(size);
+    tensors.emplace_back(large && size > 100 ? size + 4000 : size);
     for (float& value : tensors.back()) value = distribution(generator);
   }
   return tensors;
 }
-inline Tensors initial_of(const DeviceCase&) { return random_tensors(5, 0.5F); }
+inline Tensors initial_of(const DeviceCase& run) { return random_tensors(5, 0.5F, run.is_early); }
 inline Tensors gradients_of(const DeviceCase& run, int step, int rank) {
-  Tensors made = random_tensors(static_cast<uint32_t>(1000 * step + rank + 1), 0.1F);
+  Tensors made = random_tensors(static_cast<uint32_t>(1000 * step + rank + 1), 0.1F, run.is_early);
   if (step == run.broken && rank == run.ranks - 1) made[1][17] = std::numeric_limits<float>::quiet_NaN();
   return made;
 }
@@ -113,6 +114,24 @@ inline std::vector<DeviceCase> device_cases() {
                      "[optimizer]\nplugin = \"" + optimizer + refreshed + codec, "", 56, 13});
   cases.push_back({"freeze \"auto\"", 2,
                    onebit_adam + "freeze_step = \"auto\"\nfreeze_threshold = 0.6\nbetas = [0.9, 0.9]\n" + codec, "", 12, -1});
+  return cases;
+}
+
+// The same, with steps that begin before their gradients are there, where they can: their buckets are smaller than the model.
+inline std::vector<DeviceCase> early_cases() {
+  const std::string table = "[exchange]\n", keys = "bucket_bytes = 4096\nahead_bytes = 20000\n";
+  std::vector<DeviceCase> cases;
+  for (DeviceCase run : device_cases()) {
+    run.name += ", early";
+    run.is_early = true;
+    run.steps = std::max(run.steps, 16);
+    const std::string::size_type place = run.tables.find(table);
+    if (place == std::string::npos)
+      run.tables += "\n" + table + keys;
+    else if (run.tables.find("bucket_bytes") == std::string::npos)
+      run.tables.insert(place + table.size(), keys);
+    cases.push_back(run);
+  }
   return cases;
 }
 
