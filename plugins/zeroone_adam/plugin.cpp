@@ -108,7 +108,7 @@ class ZeroOneAdam final : public ProgramOptimizer<kernels::Pass> {
     pass.freezes = !frozen && freeze_rule_.is_last(step, totals);
     pass.scalars = scalars(totals);
     const float youth = frozen ? 1.0F : messages_.youth(counter(totals, pass.updates) + 1);
-    pass.limit = messages_.limit(step.ranks) * youth;
+    pass.limit = messages_.limit(frozen ? step.ranks : 1) * youth;  // what one rank alone has is not in a young variance yet
     pass.step_limit = messages_.step_limit() * youth;
     pass.dense = adam_.scalars(counter(totals, pass.rounds) + 1);
     pass.dense_ages = adam_.ages(counter(totals, pass.rounds) + 1);

@@ -40,11 +40,11 @@ struct ZeroOneOracle {
     const double raised = std::max(correct > 0 ? variance / correct : 0, floor * mean);
     return raised > 0 ? 1 / (std::sqrt(raised) + 1e-8) : 0;
   }
-  // What there can be in Adam: of the mean over ranks, and so of a step; a rank's own entries may be as many times as large as
-  // there are ranks.
+  // What there can be in Adam: of the mean over ranks, and so of a step; once the variance is frozen, a rank's own entries may
+  // be as many times as large as there are ranks.
   double most() const { return std::sqrt((frozen == 0 && form.corrected ? 1 - std::pow(0.999, t) : 1) / 0.001); }
   double entry(double reciprocal, double g) const {
-    const double clamp = form.clamp > 0 ? form.clamp : ranks * most();
+    const double clamp = form.clamp > 0 ? form.clamp : (frozen > 0 ? ranks : 1) * most();
     return form.update ? std::clamp(reciprocal * g, -clamp, clamp) : g;
   }
   double bounded(double direction, double steps = 1) const {
