@@ -52,6 +52,7 @@ struct Ballots {
 
 // From this bit on, a ballot's flags say in which tensor its largest gradient is, or the first that can't be used, so that
 // every rank can name it: 1 + its number; 0: none, or one beyond the room.
+inline constexpr uint32_t ballot_begun = 32;  // its step began before its gradients were there
 inline constexpr uint32_t ballot_tensor_shift = 8;
 ONEBIT_HOST_DEVICE uint32_t tensor_flags(int64_t tensor) {
   return tensor < 0 || tensor >= (1 << 24) - 1 ? 0 : static_cast<uint32_t>(tensor + 1) << ballot_tensor_shift;

@@ -27,8 +27,9 @@
 // not know which are, by kernels (Device::take_errors and its neighbours).
 //
 // Pipeline: while one bucket is received, the next is served and the one after that is sent, so transfers overlap with work.
-// The last tensors come first, for their gradients do. Collectives are issued by one thread in one fixed order, the same on
-// every rank: all-to-all(b), all-gather(the one before), ... (1-bit Adam, arXiv 2102.02888, section 4 and figure 3.)
+// The last tensors come first, for their gradients do, until it is known in which order these come (set_order). Collectives are
+// issued by one thread in one fixed order, the same on every rank: all-to-all(b), all-gather(the one before), ... (1-bit Adam,
+// arXiv 2102.02888, section 4 and figure 3.)
 //
 // Ahead: a step may begin before its gradients are all there (Arrivals). Buckets are sent and served as they come, and their
 // means wait; once all have come ranks agree, and only then is anything received. Until then nothing that lasts has changed:
@@ -98,7 +99,7 @@ class Arrivals {
  public:
   // Until its gradients have come, or no more will; on a device they have been scanned then.
   virtual void wait_for(size_t bucket) = 0;
-  // Collective, once, when all gradients have come. scanned: turns of whose buckets the exchange has looked at the gradients.
+  // Collective, once, when all gradients have come. scanned: how many turns' buckets have been scanned.
   // NULL: the step is skipped; on a device, kernels learn that.
   virtual const Opening* agree(size_t scanned) = 0;
 
@@ -318,7 +319,7 @@ class Exchange {
   Stage stage_ = Stage::dense;  // whose bytes this step's are: compressed where a round is
   Opening opening_{};
   uint64_t counted_ = 0;              // bytes of its stage before it
-  size_t early_ = 0;                  // buckets that are sent before ranks agree, from the last
+  size_t early_ = 0;                  // buckets that are sent before ranks agree: those of the first turns
   bool ahead_ = false;                // it has begun ahead: errors go to the next ones
   bool scanning_ = false;             // gradients are looked at as they are encoded; on a device, before
   std::atomic<bool> spoilt_ = false;  // and one of them can't be used

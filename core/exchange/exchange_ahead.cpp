@@ -35,8 +35,10 @@ size_t Exchange::buckets_ahead(const Plan& plan) const {
   for (const Plan::Round& round : plan.rounds()) waiting += !round.retain && round.kind == RoundKind::dense ? 1 : 0;
   if (waiting == 0) return layout_.buckets.size();
   size_t count = 0;
-  for (int64_t left = ahead_bytes_ / waiting; count < order_.size(); ++count)
-    if ((left -= layout_.buckets[order_[count]].dense.bytes) < 0) break;
+  for (int64_t left = ahead_bytes_ / waiting; count < order_.size(); ++count) {
+    left -= layout_.buckets[order_[count]].dense.bytes;
+    if (left < 0) break;
+  }
   return count;
 }
 

@@ -165,7 +165,9 @@ Cost cost_of(const Registry& registry, const Configuration& configuration, const
   int64_t halves = 0;
   for (size_t t = 0; t < parameters.size(); ++t) halves += parameters[t].half != nullptr ? elements[t] : 0;
   const double masters = cost.parameters > 0 ? 4.0 * static_cast<double>(halves) / static_cast<double>(cost.parameters) : 0;
-  for (double* const state : {&cost.dense_state, &cost.compressed_state, &cost.peak_state}) *state += masters;
+  cost.dense_state += masters;
+  cost.peak_state += masters;
+  if (cost.has_compressed_stage) cost.compressed_state += masters;
   return cost;
 }
 

@@ -59,12 +59,16 @@ LayoutOptions layout_options(const Configuration& configuration, const Compresso
   return options;
 }
 
-// Where it is not set, a quarter of what a dense round sends, and at least one bucket.
+// Where it is not set, a quarter of what a dense round sends, and at least one bucket, whichever comes first.
 int64_t ahead_bytes(const Configuration& configuration, const Layout& layout) {
   const int64_t set = configuration.exchange.options().integer("ahead_bytes");
-  int64_t whole = 0;
-  for (const Bucket& bucket : layout.buckets) whole += bucket.dense.bytes;
-  return set >= 0 || layout.buckets.empty() ? set : std::max(whole / 4, layout.buckets.back().dense.bytes);
+  if (set >= 0) return set;
+  int64_t whole = 0, largest = 0;
+  for (const Bucket& bucket : layout.buckets) {
+    whole += bucket.dense.bytes;
+    largest = std::max(largest, bucket.dense.bytes);
+  }
+  return std::max(whole / 4, largest);
 }
 
 bool hierarchical(const Configuration& configuration) {

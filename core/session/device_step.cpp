@@ -29,7 +29,7 @@ DeviceStep::DeviceStep(Device& device, const Layout& layout, const StateStore& s
       verdict_(meter, sizeof(Verdict)),
       scratch_(meter, device.scan_scratch(static_cast<int64_t>(layout.blocks.size()))),
       tensors_(meter, (3 * layout.elements.size() + 1) * sizeof(int64_t)),
-      scale_(meter, sizeof(float)),
+      early_(meter, sizeof(float) + sizeof(int32_t)),
       host_slots_(state.slots().size(), nullptr) {
   std::vector<int64_t> numbers(layout.first_block);
   numbers.insert(numbers.end(), layout.elements.begin(), layout.elements.end());
@@ -118,9 +118,9 @@ Opening DeviceStep::open(const Ballot& said, const Terms& terms, const std::vect
 
 Opening DeviceStep::begin(float gradient_scale) {
   *staged_scale_ = gradient_scale;
-  device_.upload(scale_.bytes(), staged_scale_, sizeof gradient_scale);
+  device_.upload(early_.bytes(), staged_scale_, sizeof gradient_scale);
   device_.begin_scan(scratch_.bytes());
-  return {scale_.as<float>(), nullptr, nullptr, nullptr, scratch_.bytes()};
+  return {early_.as<float>(), early_.as<int32_t>() + 1, nullptr, nullptr, scratch_.bytes()};
 }
 
 void DeviceStep::scan(const Bucket& bucket) {

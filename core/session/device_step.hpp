@@ -69,7 +69,8 @@ class DeviceStep {
   MeteredCommunicator& communicator_;
   MemoryMeter& meter_;
   const int64_t words_;  // of a ballot's bits
-  Buffer blocks_, groups_, ballots_, bits_, verdict_, scratch_, tensors_, scale_;
+  Buffer blocks_, groups_, ballots_, bits_, verdict_, scratch_, tensors_;
+  Buffer early_;                    // what a step begins with: the gradient scale, and a flag to skip, which is not set
   Buffer present_blocks_, missed_;  // once a tensor was absent
   bool marked_ = false;             // some flags say so
   std::vector<onebit_part> parts_;

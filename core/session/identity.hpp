@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which tensors a step was handed, against those that the session was made with: position by position the same name, shape,
-// order in memory and device. Only where a tensor is may have changed.
+// type, order in memory and device. Only where a tensor is may have changed.
 #pragma once
 
 #include <cstddef>

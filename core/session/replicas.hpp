@@ -32,7 +32,7 @@ class Replicas {
   // Answers which parameters were handed over with other memory than before; follow makes that theirs.
   const std::vector<size_t>& moved(const ModelGradients& handed);
   void follow(const ModelGradients& handed);  // on the device: settle it before their memory changes again
-  // Of names, shapes and orders in memory: what must be equal before anything is sent.
+  // Of names, shapes, types and orders in memory: what must be equal before anything is sent.
   uint64_t model_hash() const;
   std::vector<Fact> model_facts() const;
   uint64_t hash() const;

@@ -16,6 +16,7 @@ void Session::Impl::begin(void* stream) {
     came.assign(layout.elements.size(), 0);
     announced.assign(layout.elements.size(), nullptr);
     kept.resize(layout.elements.size());
+    made_in.resize(layout.elements.size());
     fault.clear();
     closed = false;
     is_ahead = overlap && !(clip_norm > 0) && exchange->can_begin_ahead(plan);
@@ -70,17 +71,14 @@ void Session::Impl::ready(size_t tensor, const float* gradient, std::shared_ptr<
             "step() after the last)";
     throw Error(Code::invalid_argument, fault);
   }
-  came[tensor] = 1;
-  announced[tensor] = gradient;
-  kept[tensor] = std::move(memory);
-  void* const made_in = stream != nullptr ? stream : embedder;
-  if (!is_ahead) {
-    if (device && gradient != nullptr) device->follow(made_in);
-    return;
-  }
-  point_at(tensor, gradient);
   try {
-    if (device && gradient != nullptr) device->record(tensor, made_in);
+    made_in[tensor] = stream != nullptr ? stream : embedder;
+    if (device && gradient != nullptr) is_ahead ? device->record(tensor, made_in[tensor]) : device->follow(made_in[tensor]);
+    came[tensor] = 1;
+    announced[tensor] = gradient;
+    kept[tensor] = std::move(memory);
+    if (!is_ahead) return;
+    point_at(tensor, gradient);
     runner->came(tensor);
   } catch (const Error& e) {
     throw in_step(e);
@@ -88,11 +86,12 @@ void Session::Impl::ready(size_t tensor, const float* gradient, std::shared_ptr<
 }
 
 StepReport Session::Impl::finish() {
-  if (announce) embedder = announce();
+  void* const stream = announce ? announce() : embedder;
   if (!begun) throw Error(Code::invalid_argument, "step() was called without gradients, and without begin() before it");
   {
     const std::lock_guard lock(arriving);
     closed = true;
+    embedder = stream;
   }
   backward.reset();
   if (!fault.empty()) throw Error(Code::invalid_argument, fault);  // whoever has caught it then
@@ -109,7 +108,8 @@ StepReport Session::Impl::finish() {
     if (!ordered) order_buckets();
   });
   begun = false;
-  if (!device) std::fill(kept.begin(), kept.end(), nullptr);
+  for (size_t t = 0; t < kept.size(); ++t)  // what follows in the stream of the step waits for it
+    if (!device || made_in[t] == embedder) kept[t] = nullptr;
   return done;
 }
 
@@ -127,11 +127,22 @@ void Session::Impl::end_begun() {
 void Session::Impl::run_ahead() {
   if (trace) trace->exchange_here();
   ballots = vote_begun();
-  if (!same(ballots)) tell_apart();
+  if (!same(ballots)) tell_begun_apart();
   if (device) device->await(event_of_begin());
   if (!exchange->run_ahead(now, plan, opening, *this)) return;
   second_pass(on_device ? on_device->totals() : totals(), true);
   if (on_device) leave_device(opening.skip);
+}
+
+// On a device, a rank that has all gradients at once does not look at this vote before it sends more: it learns from the abort.
+void Session::Impl::tell_begun_apart() {
+  const auto begins = [&](int64_t rank) { return (ballots[rank].flags & ballot_begun) != 0; };
+  for (int64_t rank = 0; rank < ballots.count && device; ++rank)
+    if (!begins(rank))
+      throw Error(Code::state_mismatch, "step " + std::to_string(report.number) + " was begun by begin() on rank " +
+                                            std::to_string(communicator.rank()) + ", and by step() with gradients on rank " +
+                                            std::to_string(rank) + ": begin() it on all ranks, or on none");
+  tell_apart();
 }
 
 void Session::Impl::wait_for(size_t bucket) {
@@ -146,7 +157,7 @@ void Session::Impl::take_in(const Bucket& bucket) {
   };
   const size_t last = tensor_of_block(bucket.first_block + bucket.block_count - 1);
   for (size_t t = tensor_of_block(bucket.first_block); t <= last; ++t)
-    if (announced[t] != nullptr) device->await(t);
+    if (layout.elements[t] > 0 && announced[t] != nullptr) device->await(t);
   on_device->scan(bucket);
 }
 

@@ -113,13 +113,15 @@ Session::Impl::Impl(const Registry& host, const Configuration& configuration, co
 
 // Collective: nothing is sent before models are known to be the same.
 void Session::Impl::start() {
+  if (device) device->follow(nullptr);
   replicas.claim();
   const Ballots models = agreement.vote({0, replicas.model_hash(), 0, 0, 0, 1});
   if (!same(models))
-    agreement.tell_apart(models, "the names or shapes of its parameters, or their order in memory", replicas.model_facts(),
-                         same_start);
+    agreement.tell_apart(models, "the names, shapes or types of its parameters, or their order in memory",
+                         replicas.model_facts(), same_start);
   agreement.set_tensors(static_cast<int64_t>(layout.elements.size()));
   replicas.broadcast();
+  if (device) device->settle();
 }
 
 // What local steps have moved is kept where the anchor was.

@@ -77,6 +77,7 @@ struct Session::Impl final : private Arrivals {
   void order_buckets();
   void wait_for(size_t bucket) override;
   void take_in(const Bucket& bucket);
+  [[noreturn]] void tell_begun_apart();
   // Of a device, behind those of the gradients.
   size_t event_of_begin() const { return layout.elements.size(); }
   size_t event_of_step() const { return layout.elements.size() + 1; }
@@ -189,6 +190,7 @@ struct Session::Impl final : private Arrivals {
   std::vector<char> came;           // by tensor, of a step that is begun
   std::vector<const float*> announced;
   std::vector<std::shared_ptr<const void>> kept;  // until the step is done
+  std::vector<void*> made_in;                     // by tensor, the stream of its gradient
   std::function<void*()> announce;                // what is left; empty: nobody does
   std::string fault;                              // of an announcement; "": none
   bool closed = false;                            // step() has been called: nothing more is announced

@@ -247,7 +247,7 @@ Ballot Session::Impl::said() const {
   own.step = next_step;
   own.hash = plan_hash();
   own.flags = (missed_local ? ballot_missed_local : 0) | (sync_of_step ? ballot_asked_for_sync : 0) |
-              (moved ? ballot_moved : 0) | (saver.written() ? ballot_saved : 0);
+              (moved ? ballot_moved : 0) | (saver.written() ? ballot_saved : 0) | (is_ahead ? ballot_begun : 0);
   own.gradient_scale = gradient_scale;
   return own;
 }

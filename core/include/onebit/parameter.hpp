@@ -53,7 +53,7 @@ struct Gradient {
 class ModelGradients : public std::vector<Gradient> {
  public:
   explicit ModelGradients(std::vector<Gradient> gradients) : vector(std::move(gradients)) {}
-  // They are good as long as this lives, which keeps sums of gradients of tensors that share memory.
+  // They are good as long as this lives, which keeps fp32 copies, and sums of gradients of tensors that share memory.
   // NOLINTNEXTLINE(google-explicit-constructor): it stands for bare pointers
   operator std::vector<const float*>() const& { return std::vector<const float*>(begin(), end()); }
   operator std::vector<const float*>() && = delete;

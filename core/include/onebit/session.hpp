@@ -44,7 +44,8 @@ struct StepReport {
 
 // Bytes this rank handed to the communicator for other ranks, and the steps they belong to. All bytes of a step that has a
 // compressed round are compressed_bytes, also those of a dense round beside it (optimizer.refresh). What was sent of a step
-// before ranks found that they must skip it (session.overlap) is other_bytes.
+// before ranks found that they must skip it (session.overlap) is other_bytes; on CUDA, where a skipped step is sent whole, it
+// counts as if it had not been skipped.
 struct Traffic {
   uint64_t dense_bytes = 0, compressed_bytes = 0, agreement_bytes = 0, other_bytes = 0;
   int sharers = 1;           // ranks of a machine, which share what it sends, with "hierarchical"; 1 with "flat"
@@ -76,7 +77,9 @@ class Session {
   struct Impl;
 
  public:
-  // Collective: returns when every rank of the rendezvous has called it with the same configuration and tensors. Throws
+  // Collective: returns when every rank of the rendezvous has called it with the same configuration and tensors. With
+  // session.device = "cuda", what the embedder has given other streams than the legacy default one is done before: it reads
+  // the parameters. Throws
   // Error(invalid_argument) by both names where two parameters share memory, in this session or with another that lives.
   // The configuration is used during the call only. The session keeps what it needs of the registry, which may go first; so may
   // the rendezvous, unless the communicator is one that uses it later (no built-in one does), and MPI and CUDA. It may be
@@ -93,7 +96,8 @@ class Session {
   // Throws Error; after that the session is unusable on every rank, its communicator has been aborted. One reason is that
   // session.max_skipped steps in a row were skipped: the error names the rank, the tensor and the first of these steps.
   //
-  // With session.device = "cuda" the host does not wait for the device. stream: the embedder's cudaStream_t, in which gradients
+  // With session.device = "cuda" the host does not wait for the device, except once, in the first step that begins before its
+  // gradients are there. stream: the embedder's cudaStream_t, in which gradients
   // have been computed and parameters will be used, NULL the legacy default stream; work that it is given after step() waits
   // for the step. What depends on other ranks (skipped, gradient_norm, gradient_scale) is not known yet when step() returns;
   // settle() waits for the last step and answers its full report, and throws what went wrong in it. Whatever asks a session for
@@ -101,7 +105,8 @@ class Session {
   StepReport step(const std::vector<const float*>& gradients, void* stream = nullptr);
   // The same, and first every parameter is compared with what the session knows: name, shape, order in memory, device, address.
   // One that is elsewhere now is followed; its new values must be the same on all ranks, or the step ends with an error that
-  // names it. Another name, shape, order or device is an error that names it, and so is another object at another address.
+  // names it. Another name, shape, type, order or device is an error that names it, and so is another object at another
+  // address.
   StepReport step(const ModelGradients& gradients, void* stream = nullptr);
   StepReport settle();
 
@@ -111,14 +116,15 @@ class Session {
   //   for each parameter, in any order, from any thread:  session.ready(index, gradient);
   //   session.step();
   //
-  // gradient: as for step(gradients); it stays as it is until step() returns, and the session keeps `memory` as long. What is
-  // not announced, this rank has no gradient of. step() waits for the rest of the exchange, and then the step is the same, to
-  // the bit, as by step(gradients). Between begin() and step() a thread of the session runs the exchange: nothing else may be
-  // asked of the session, and no collective run on its communicator; what is asked all the same throws Error(invalid_argument),
-  // and the step goes on. Where that cannot be (clip_norm, one rank, one bucket, hierarchical topology, scales of whole
-  // buckets), the exchange begins in step(), and with several ranks the log says so once. Collective as step(gradients) is: all
-  // ranks begin a step, or none. Errors are step()'s. An exception thrown between begin() and step() that is not from here
-  // leaves the step begun: end the session then, which ends it on all ranks.
+  // gradient: as for step(gradients); it stays as it is until step() returns, on CUDA as seen from the stream of the step, and
+  // the session keeps `memory` as long (until settle(), where the gradient came in another stream). What is not announced, this
+  // rank has no gradient of. step() waits for the rest of the exchange, and then the step is the same, to the bit, as by
+  // step(gradients). Between begin() and step() a thread of the session runs the exchange: nothing else may be asked of the
+  // session, and no collective run on its communicator; what is asked all the same throws Error(invalid_argument), and the step
+  // goes on. Where that cannot be (clip_norm, one rank, one bucket, hierarchical topology, scales of whole buckets), the
+  // exchange begins in step(), and with several ranks the log says so once. Collective as step(gradients) is: all ranks begin a
+  // step, or none. Errors are step()'s. An exception thrown between begin() and step() that is not from here leaves the step
+  // begun: end the session then, which ends it on all ranks.
   void begin(void* stream = nullptr);
   // Compares the parameters with what the session knows, as step(ModelGradients) does; gradients in it are not looked at.
   void begin(const ModelGradients& parameters, void* stream = nullptr);

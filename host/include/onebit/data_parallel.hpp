@@ -85,6 +85,10 @@ class HookedTensor {
 // them behind autograd's back.
 class Glimpse {
  public:
+  static bool is_of(const torch::Tensor& gradient) {
+    return gradient.defined() && gradient.device().is_cpu() && gradient.layout() == torch::kStrided &&
+           gradient.unsafeGetTensorImpl()->is_non_overlapping_and_dense();
+  }
   Glimpse() = default;
   explicit Glimpse(const torch::Tensor& gradient) : place_(gradient.data_ptr()) {
     const int64_t count = gradient.numel(), most = std::min<int64_t>(count, static_cast<int64_t>(seen_.size()));
@@ -223,7 +227,7 @@ class DataParallel {
     session_.ready(i, gradient.data_ptr<float>(), std::make_shared<const torch::Tensor>(gradient), stream());
     announced_[i].is_done = true;
     const torch::Tensor& own = trainables_[i].tensors.front().grad();
-    if (own.defined() && own.device().is_cpu()) announced_[i].gradient = detail::Glimpse(own);
+    if (detail::Glimpse::is_of(own)) announced_[i].gradient = detail::Glimpse(own);
   }
   // In step().
   void* announce_rest() {
@@ -241,8 +245,7 @@ class DataParallel {
         continue;
       }
       const torch::Tensor gradient = tensor.grad();
-      if (gradient.defined() && gradient.layout() == torch::kStrided && gradient.device().is_cpu() &&
-          !(detail::Glimpse(gradient) == announced_[i].gradient))
+      if (detail::Glimpse::is_of(gradient) && !(detail::Glimpse(gradient) == announced_[i].gradient))
         throw Error(Code::invalid_argument,
                     "the gradient of '" + trainables_[i].name +
                         "' was changed between backward() and step(), and may have been sent before: to "

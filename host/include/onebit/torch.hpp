@@ -157,9 +157,9 @@ inline Gradient gradient_of(const Trainable& trainable) {
 
 // The trainable parameters of a module, by name, in its own order; all on one device, each fp32, fp16 or bf16 (parameter.hpp
 // says what a session makes of these), contiguous or dense (channels last). A tied parameter is one, by the first of its names.
-// They stay the module's. What gives them other memory of the same shape, order and device (torch::load, set_data,
-// to(torch::kFloat64) and back) the session follows at its next step with gradients_of(module), and wants the same values on
-// every rank. Which of them are trainable may not change as long as it lives.
+// They stay the module's. What gives them other memory of the same shape, type, order and device (torch::load,
+// set_data, to(torch::kFloat64) and back) the session follows at its next step with gradients_of(module), and wants the same
+// values on every rank. Which of them are trainable may not change as long as it lives.
 inline std::vector<Parameter> parameters_of(const torch::nn::Module& module) {
   std::vector<Parameter> parameters;
   const std::vector<detail::Trainable> found = detail::trainable_of(module);

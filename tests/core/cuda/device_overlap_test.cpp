@@ -7,6 +7,7 @@
 #include <barrier>
 #include <chrono>
 #include <stdexcept>
+#include <string>
 #include <thread>
 
 #include "cuda_on_cpu/control.hpp"
@@ -132,6 +133,31 @@ TEST_CASE("cuda session: the first bucket is sent while the last gradient is sti
       rank.session.settle();
     });
   }
+}
+
+TEST_CASE("cuda session: one rank that begins a step, and one that has all gradients at once, are told so") {
+  const DeviceCase run = small_buckets("freeze_step = 1\n", "");
+  std::vector<std::string> told(2);
+  CHECK_THROWS(run_device_sessions(2, run.manifest("cuda"), initial_of(run), [&](DeviceRank rank) {
+    const std::vector<const float*> gradients = rank.gradients.pointers();
+    try {
+      for (int step = 0; step < 3; ++step) rank.session.step(gradients, rank.stream);
+      if (rank.number == 1) {
+        rank.session.step(gradients, rank.stream);
+      } else {
+        rank.session.begin(rank.stream);
+        for (size_t t = gradients.size(); t-- > 0;) rank.session.ready(t, gradients[t]);
+        rank.session.step();
+      }
+      rank.session.settle();
+    } catch (const Error& e) {
+      told[static_cast<size_t>(rank.number)] = e.what();
+      throw;
+    }
+  }));
+  for (const std::string& text : told)
+    CHECK_MESSAGE(
+        text.find("step 4 was begun by begin() on rank 0, and by step() with gradients on rank 1") != std::string::npos, text);
 }
 
 TEST_CASE("cuda session: steps that begin early allocate nothing, once both stages were seen") {

@@ -237,7 +237,7 @@ TEST_CASE("ranks that do not belong together are told so, on every rank") {
   SUBCASE("another model") {
     for (const std::string& text : errors(
              2, same, [](int rank) { return Tensors{std::vector<float>(rank == 1 ? 5 : 6)}; }, step))
-      CHECK(contains(text, "differs from rank 0 in the names or shapes of its parameters"));
+      CHECK(contains(text, "differs from rank 0 in the names, shapes or types of its parameters"));
   }
   SUBCASE("another step") {
     for (const std::string& text : errors(2, same, model, [&](Rank rank) {

@@ -2,6 +2,10 @@
 // The communicator `mpi`, on ranks that mpirun starts.
 #include <doctest/doctest.h>
 
+#include <filesystem>
+#include <map>
+#include <string>
+
 #include "support/mpirun.hpp"
 #include "support/scratch_folder.hpp"
 
@@ -16,6 +20,13 @@ void check_conformance(int ranks, const std::string& program) {
   const Outcome outcome = mpirun_program(ranks, program);
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   CHECK_SAYS(outcome, "28 cases on " + std::to_string(ranks) + " ranks");
+}
+
+std::map<std::string, std::string> saved_in(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+    if (entry.path().extension() == ".safetensors") files[entry.path().filename().string()] = contents_of(entry.path());
+  return files;
 }
 
 }  // namespace
@@ -40,6 +51,22 @@ TEST_CASE("mpi moves data while a rank computes and does not call it") {
   const Outcome outcome = mpirun_program(2, "mpi_overlap_rank " + (folder / "moved").string());
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   CHECK_SAYS(outcome, "8 MB moved while rank 0 was busy");
+}
+
+TEST_CASE("mpi: steps that begin before their gradients are there save the same bits, of every optimizer") {
+  if (!can_mpirun()) return;
+  for (const int ranks : {2, 3}) {
+    const ScratchFolder folder;
+    const Outcome outcome = mpirun_program(ranks, "mpi_early_rank " + folder.path().string());
+    CHECK_MESSAGE(outcome.status == 0, outcome.text);
+    for (const std::string optimizer : {"adam", "lamb", "onebit_adam", "onebit_lamb", "zeroone_adam"}) {
+      CAPTURE(optimizer);
+      CHECK_SAYS(outcome, optimizer + ": two agreements");
+      const auto at_once = saved_in(folder / optimizer / "at_once"), early = saved_in(folder / optimizer / "early");
+      CHECK(!at_once.empty());
+      CHECK(at_once == early);
+    }
+  }
 }
 
 TEST_CASE("an embedder's MPI program trains on communicators of its own, and keeps its MPI") {
