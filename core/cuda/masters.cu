@@ -11,28 +11,19 @@ using on_cuda::is_skipped;
 using on_cuda::kThreads;
 
 template <WireType type>
-__global__ void round_elements(const float* masters, typename OnWire<type>::Value* halves, int64_t count, const int32_t* skip) {
+__global__ void round_elements(const float* masters, uint16_t* halves, int64_t count, const int32_t* skip) {
   if (is_skipped(skip)) return;
   const int64_t i = number_of_thread();
-  if (i < count) halves[i] = OnWire<type>::from(masters[i]);
+  if (i < count) reinterpret_cast<typename OnWire<type>::Value*>(halves)[i] = OnWire<type>::from(masters[i]);
 }
 
 template <WireType type>
-__global__ void take_elements(const typename OnWire<type>::Value* halves, float* masters, int64_t count) {
+__global__ void take_elements(const uint16_t* halves, float* masters, int64_t count) {
   const int64_t i = number_of_thread();
   if (i >= count) return;
   const auto rounded = OnWire<type>::from(masters[i]);
-  if (reinterpret_cast<const uint16_t&>(rounded) == reinterpret_cast<const uint16_t&>(halves[i])) return;
-  masters[i] = OnWire<type>::to(halves[i]);
-}
-
-template <WireType type>
-auto* values_of(uint16_t* halves) {
-  return reinterpret_cast<typename OnWire<type>::Value*>(halves);
-}
-template <WireType type>
-const auto* values_of(const uint16_t* halves) {
-  return reinterpret_cast<const typename OnWire<type>::Value*>(halves);
+  if (reinterpret_cast<const uint16_t&>(rounded) == halves[i]) return;
+  masters[i] = OnWire<type>::to(reinterpret_cast<const typename OnWire<type>::Value*>(halves)[i]);
 }
 
 }  // namespace
@@ -40,22 +31,14 @@ const auto* values_of(const uint16_t* halves) {
 void CudaDevice::round_masters(WireType type, const float* masters, uint16_t* halves, int64_t count,
                                const int32_t* skip) const {
   use();
-  const int64_t blocks = thread_blocks(count);
-  if (type == WireType::fp16)
-    cuda::launch(round_elements<WireType::fp16>, blocks, kThreads, stream_, masters, values_of<WireType::fp16>(halves), count,
-                 skip);
-  else
-    cuda::launch(round_elements<WireType::bf16>, blocks, kThreads, stream_, masters, values_of<WireType::bf16>(halves), count,
-                 skip);
+  const auto kernel = type == WireType::fp16 ? round_elements<WireType::fp16> : round_elements<WireType::bf16>;
+  cuda::launch(kernel, thread_blocks(count), kThreads, stream_, masters, halves, count, skip);
 }
 
 void CudaDevice::take_halves(WireType type, const uint16_t* halves, float* masters, int64_t count) const {
   use();
-  const int64_t blocks = thread_blocks(count);
-  if (type == WireType::fp16)
-    cuda::launch(take_elements<WireType::fp16>, blocks, kThreads, stream_, values_of<WireType::fp16>(halves), masters, count);
-  else
-    cuda::launch(take_elements<WireType::bf16>, blocks, kThreads, stream_, values_of<WireType::bf16>(halves), masters, count);
+  const auto kernel = type == WireType::fp16 ? take_elements<WireType::fp16> : take_elements<WireType::bf16>;
+  cuda::launch(kernel, thread_blocks(count), kThreads, stream_, halves, masters, count);
 }
 
 }  // namespace onebit

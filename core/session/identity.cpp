@@ -63,9 +63,6 @@ struct Named {
                                           "a session lives: make a new one");
 }
 
-const char* type_text(const Parameter& parameter) {
-  return parameter.half == nullptr ? "fp32" : parameter.half_type == HalfType::fp16 ? "fp16" : "bf16";
-}
 // A tensor without memory is of any.
 bool is_same_type(const Parameter& own, const Parameter& now) {
   return own.place() == nullptr || now.place() == nullptr || std::string_view(type_text(own)) == type_text(now);
@@ -92,6 +89,10 @@ bool is_same_tensor(const Parameter& own, const Parameter& now) {
 }
 
 }  // namespace
+
+const char* type_text(const Parameter& parameter) {
+  return parameter.half == nullptr ? "fp32" : parameter.half_type == HalfType::fp16 ? "fp16" : "bf16";
+}
 
 void require_device(const Parameter& parameter, const onebit_device& device) {
   if (is_where(parameter.device, device)) return;

@@ -10,6 +10,9 @@
 
 namespace onebit {
 
+// As users know it: fp32, fp16 or bf16.
+const char* type_text(const Parameter& parameter);
+
 // Throws Error(invalid_argument) by name for a parameter that is not on the session's device.
 void require_device(const Parameter& parameter, const onebit_device& device);
 

@@ -31,10 +31,7 @@ int64_t elements_of(const Parameter& parameter) {
   return elements;
 }
 
-WireType type_of(const Parameter& parameter) {
-  if (parameter.half == nullptr) return WireType::fp32;
-  return parameter.half_type == HalfType::fp16 ? WireType::fp16 : WireType::bf16;
-}
+WireType type_of(const Parameter& parameter) { return wire_type_of(type_text(parameter)); }
 
 }  // namespace
 
@@ -110,9 +107,7 @@ std::vector<Fact> Replicas::model_facts() const {
     if (const auto strides = dense_order(parameters_[t].shape, parameters_[t].strides))
       for (const int64_t stride : *strides)
         order += (order.empty() ? ", in memory with strides " : ", ") + std::to_string(stride);
-    const char* const type = type_of(parameters_[t]) == WireType::fp32   ? ""
-                             : type_of(parameters_[t]) == WireType::fp16 ? ", fp16"
-                                                                         : ", bf16";
+    const std::string type = parameters_[t].half != nullptr ? std::string(", ") + type_text(parameters_[t]) : "";
     facts.push_back({"parameter " + std::to_string(t), "'" + name + "' [" + shape + "]" + type + order});
   }
   return facts;

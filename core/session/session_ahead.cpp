@@ -137,8 +137,8 @@ void Session::Impl::run_ahead() {
 // On a device, a rank that has all gradients at once does not look at this vote before it sends more: it learns from the abort.
 void Session::Impl::tell_begun_apart() {
   const auto begins = [&](int64_t rank) { return (ballots[rank].flags & ballot_begun) != 0; };
-  for (int64_t rank = 0; rank < ballots.count && device; ++rank)
-    if (!begins(rank))
+  for (int64_t rank = 0; rank < ballots.count; ++rank)
+    if (device && !begins(rank))
       throw Error(Code::state_mismatch, "step " + std::to_string(report.number) + " was begun by begin() on rank " +
                                             std::to_string(communicator.rank()) + ", and by step() with gradients on rank " +
                                             std::to_string(rank) + ": begin() it on all ranks, or on none");

@@ -8,7 +8,6 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
-#include <map>
 #include <thread>
 
 #include "support/allocation_counter.hpp"
@@ -45,13 +44,6 @@ Spent spend(const std::string& toml, bool early) {
     found[static_cast<size_t>(rank.number)] = {rank.session.footprint(), rank.session.traffic()};
   });
   return found[0].footprint.held() > found[1].footprint.held() ? found[0] : found[1];
-}
-
-std::map<std::string, std::string> files_in(const std::filesystem::path& folder) {
-  std::map<std::string, std::string> found;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
-    if (entry.path().extension() == ".safetensors") found[entry.path().filename().string()] = contents_of(entry.path());
-  return found;
 }
 
 std::atomic<int64_t> allocated{0};
@@ -105,9 +97,9 @@ TEST_CASE("overlap: the same files are saved, and a run goes on from them") {
         take_step(rank.session, pointers(noisy(three_tensors, step, rank.number)), begins);
       rank.session.save(root);
     });
-  const auto expected = files_in(at_once.path());
+  const auto expected = tensors_saved_in(at_once.path());
   CHECK(expected.size() >= 2);
-  CHECK(files_in(early.path()) == expected);
+  CHECK(tensors_saved_in(early.path()) == expected);
   // what was saved by either kind of step is gone on from by the other
   const auto go_on = [&](const ScratchFolder& from, bool begins) {
     return run_sessions(2, onebit_adam("freeze_step = 3\n", small_buckets), three_tensors, [&](Rank rank) {

@@ -2,8 +2,6 @@
 // The communicator `mpi`, on ranks that mpirun starts.
 #include <doctest/doctest.h>
 
-#include <filesystem>
-#include <map>
 #include <string>
 
 #include "support/mpirun.hpp"
@@ -20,13 +18,6 @@ void check_conformance(int ranks, const std::string& program) {
   const Outcome outcome = mpirun_program(ranks, program);
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   CHECK_SAYS(outcome, "28 cases on " + std::to_string(ranks) + " ranks");
-}
-
-std::map<std::string, std::string> saved_in(const std::filesystem::path& folder) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
-    if (entry.path().extension() == ".safetensors") files[entry.path().filename().string()] = contents_of(entry.path());
-  return files;
 }
 
 }  // namespace
@@ -62,7 +53,8 @@ TEST_CASE("mpi: steps that begin before their gradients are there save the same 
     for (const std::string optimizer : {"adam", "lamb", "onebit_adam", "onebit_lamb", "zeroone_adam"}) {
       CAPTURE(optimizer);
       CHECK_SAYS(outcome, optimizer + ": two agreements");
-      const auto at_once = saved_in(folder / optimizer / "at_once"), early = saved_in(folder / optimizer / "early");
+      const auto at_once = tensors_saved_in(folder / optimizer / "at_once"),
+                 early = tensors_saved_in(folder / optimizer / "early");
       CHECK(!at_once.empty());
       CHECK(at_once == early);
     }
