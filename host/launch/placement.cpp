@@ -8,6 +8,7 @@
 
 #include "launch/launcher.hpp"
 #include "launch/mpirun.hpp"
+#include "launch/own_processes.hpp"
 #include "onebit/error.hpp"
 
 namespace onebit::host {
@@ -75,10 +76,21 @@ Ranks threads(const Wish& wish, bool always) {
   return Ranks::threads(static_cast<int>(wish.asked.count));
 }
 
-// Ranks that meet at a rendezvous: threads here, or the processes that a launcher started.
-Ranks meeting(const Wish& wish) {
+// Ranks that meet at a rendezvous, where nobody has started more than this process.
+Ranks own_processes(const Wish& wish) {
+  check_launchers();
+  if (const auto by = launched(); by && by->of_many()) refuse_copies(*by, wish, false);
+  check_count(wish.asked, kMostOwnProcesses);
+  if (wish.asked.count == 1) return Ranks::threads(1);
+  tell_alone(wish.asked, "processes that it starts");
+  become_launcher(static_cast<int>(wish.asked.count), wish.arguments);
+}
+
+// Ranks that meet at a rendezvous: the processes that a launcher started; else processes that this one starts, or, as they need
+// no more to have a GPU each, threads of it.
+Ranks meeting(const Wish& wish, bool on_device) {
   const std::optional<LaunchedRank> self = launched_rank_from_environment();
-  if (!self || self->size == 1) return threads(wish, false);
+  if (!self || self->size == 1) return on_device ? threads(wish, false) : own_processes(wish);
   check_launchers();
   check_count({self->size, "WORLD_SIZE", false}, kMostProcesses);
   check_agrees(wish.asked, launched()->mpi ? launched()->by : "a launcher such as torchrun (WORLD_SIZE)", self->size);
@@ -109,7 +121,8 @@ Ranks place_ranks(const Selection& communicator, const RanksAsked& asked, const 
                   const CommunicatorsThere& there) {
   const Wish wish = {communicator.component->name, asked, arguments, there};
   if ((communicator.component->capabilities & ONEBIT_CAPABILITY_PROCESSES) != 0) return mpi_processes(wish);
-  return is_of_threads(communicator) ? threads(wish, true) : meeting(wish);
+  if (is_of_threads(communicator)) return threads(wish, true);
+  return meeting(wish, communicator.component->device != ONEBIT_DEVICE_CPU);
 }
 
 ModelDevice device_of(std::string_view device, size_t place) {

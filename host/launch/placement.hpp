@@ -22,7 +22,8 @@ struct RanksAsked {
 
 // Throws Error where these do not fit, with commands that do (of the communicators that are there). A launcher that started
 // this process alone does not count, but what was asked for; that is said on stderr where it may surprise. Does not return
-// where ranks are processes and nobody has started them: this process then becomes mpirun, with these arguments.
+// where ranks are processes and nobody has started them: this process then becomes mpirun, or itself starts them and waits for
+// them, with these arguments.
 Ranks place_ranks(const Selection& communicator, const RanksAsked& asked, const std::vector<std::string>& arguments,
                   const CommunicatorsThere& there = {});
 

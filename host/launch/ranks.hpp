@@ -15,8 +15,9 @@
 
 namespace onebit::host {
 
-inline constexpr int kMostThreads = 64;      // ranks that are threads of one process
-inline constexpr int kMostProcesses = 4096;  // ranks that are processes
+inline constexpr int kMostThreads = 64;       // ranks that are threads of one process
+inline constexpr int kMostOwnProcesses = 64;  // ranks that are processes which the command itself starts
+inline constexpr int kMostProcesses = 4096;   // ranks that are processes
 
 class Ranks {
  public:

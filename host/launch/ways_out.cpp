@@ -23,21 +23,16 @@ std::string quoted(const std::string& word) {
 
 constexpr std::string_view kOverride = "communicator.plugin=";
 
-// The command without --ranks and --local_rank and, for another communicator, without the choice of one.
+// The command without what the launcher decides and, for another communicator, without the choice of one.
 std::vector<std::string> essence(const std::vector<std::string>& arguments, bool choose) {
   std::vector<std::string> words;
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    const std::string& word = arguments[i];
-    const bool has_next = i + 1 < arguments.size();
-    const std::string option = word.substr(0, word.find('='));
-    const bool counts = option == "--ranks" || option == "--local_rank" || option == "--local-rank";
-    const bool chooses = choose && ((word == "--set" && has_next && arguments[i + 1].starts_with(kOverride)) ||
-                                    word.starts_with("--set=" + std::string(kOverride)));
-    if (counts || chooses) {
-      if (option == word) ++i;  // its value is the next word
-      continue;
-    }
-    words.push_back(word);
+  const std::vector<std::string> rest = without_options(arguments, {"--ranks", "--local_rank", "--local-rank"});
+  for (size_t i = 0; i < rest.size(); ++i) {
+    const bool next_chooses = rest[i] == "--set" && i + 1 < rest.size() && rest[i + 1].starts_with(kOverride);
+    if (choose && next_chooses)
+      ++i;
+    else if (!choose || !rest[i].starts_with("--set=" + std::string(kOverride)))
+      words.push_back(rest[i]);
   }
   return words;
 }
@@ -74,6 +69,19 @@ std::string without_launcher(const Misfit& misfit, const CommunicatorsThere& the
 }
 
 }  // namespace
+
+std::vector<std::string> without_options(const std::vector<std::string>& arguments,
+                                         std::initializer_list<std::string_view> options) {
+  std::vector<std::string> words;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string_view word = arguments[i], option = word.substr(0, word.find('='));
+    if (std::find(options.begin(), options.end(), option) == options.end())
+      words.push_back(arguments[i]);
+    else if (option == word)
+      ++i;  // its value is the next word
+  }
+  return words;
+}
 
 std::string line_of(const std::vector<std::string>& words) {
   std::string line;

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "launch/launcher.hpp"
@@ -28,6 +30,10 @@ struct Misfit {
 
 // What may follow an error after "; ": another communicator under the same launcher, or commands without it.
 std::string ways_out(const Misfit& misfit, const CommunicatorsThere& there);
+
+// A command's words without these options and their values.
+std::vector<std::string> without_options(const std::vector<std::string>& arguments,
+                                         std::initializer_list<std::string_view> options);
 
 // Words as a shell takes them.
 std::string line_of(const std::vector<std::string>& words);

@@ -95,9 +95,9 @@ void add_train(CLI::App& app, Run& run) {
       "train",
       "Train the model that table [train] of the manifest names; write summary.json, metrics.jsonl and model.safetensors");
   arguments->source.add_to(*command);
-  CLI::Option* ranks = command->add_option(
-      "--ranks", arguments->ranks,
-      "Number of ranks: threads or, with communicator mpi, processes that mpirun starts; overrides train.ranks");
+  CLI::Option* ranks =
+      command->add_option("--ranks", arguments->ranks,
+                          "Number of ranks: threads or, with communicator tcp or mpi, processes; overrides train.ranks");
   command
       ->add_option("--out", arguments->out,
                    "Folder for the results; default: out/NAME, where NAME is the file name of CONFIG without .toml")

@@ -39,9 +39,9 @@ std::vector<const onebit_schema*> train_schema() {
           "fortunes_late, the same with capital letters in the second half of the epochs alone, for gpt"),
       text_option("data_folder", "\"\"", "",
                   "folder with the files of the data set, relative to this file; \"\": that of the Debian package"),
-      integer_option(
-          "ranks", "2", 1, kMostProcesses,
-          "number of ranks: threads of this process (up to 64) or, with communicator mpi, processes; --ranks overrides it"),
+      integer_option("ranks", "2", 1, kMostProcesses,
+                     "number of ranks: threads of this process (up to 64) or, with communicator tcp or mpi, processes; --ranks "
+                     "overrides it"),
       integer_option("epochs", "4", 1, 10000, "number of passes over the training set"),
       integer_option(
           "batch", "64", 1, 65536,

@@ -74,8 +74,8 @@ class Listing {
 [[noreturn]] void refuse_processes(const Rendezvous& rendezvous, const std::string& why) {
   throw Error(Code::invalid_argument,
               "it joins threads of one process, but " + why +
-                  ". If mpirun starts the ranks, or the program uses MPI itself (onebit::MpiRendezvous), set "
-                  "communicator.plugin = \"mpi\"; " +
+                  ". Set communicator.plugin = \"tcp\", or, if mpirun starts the ranks or the program uses MPI itself "
+                  "(onebit::MpiRendezvous), \"mpi\"; " +
                   std::to_string(rendezvous.size()) + " threads of one process take an onebit::LocalRendezvous");
 }
 

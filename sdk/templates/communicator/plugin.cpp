@@ -1,18 +1,15 @@
 // Communicator `my_plugin`: ranks joined by TCP, one connection for each pair. Collectives, sums, timeouts and failures are
-// MeshCommunicator's; meeting.hpp makes the connections; here is how bytes go over them.
-#include <netinet/tcp.h>
+// MeshCommunicator's; onebit/tcp/meeting.hpp makes the connections; here is how bytes go over them.
 #include <sys/eventfd.h>
-#include <unistd.h>
 #include <onebit/mesh_communicator.hpp>
 #include <onebit/plugin.hpp>
+#include <onebit/tcp/meeting.hpp>
 
-#include <cerrno>
-#include <cstring>
 #include <iterator>
 #include <memory>
 #include <vector>
 
-#include "meeting.hpp"
+namespace tcp = onebit::tcp;
 
 namespace {
 
@@ -20,11 +17,12 @@ class MyPluginMesh final : public onebit::Mesh {
  public:
   // Returns when this rank is connected with all others.
   MyPluginMesh(const onebit::Options& options, const onebit::Rendezvous& rendezvous)
-      : Mesh(rendezvous.rank(), rendezvous.size()), connections_(meeting::connect_all(options, rendezvous)) {
-    for (const meeting::Descriptor& connection : connections_) polled_.push_back({connection.number(), 0, 0});
+      : Mesh(rendezvous.rank(), rendezvous.size()),
+        connections_(tcp::Meeting(tcp::Settings::of("my_plugin", options), rendezvous).take()) {
+    for (const tcp::Descriptor& connection : connections_) polled_.push_back({connection.number(), 0, 0});
     polled_.push_back({wake_.number(), POLLIN, 0});
   }
-  ~MyPluginMesh() override { meeting::part(connections_); }
+  ~MyPluginMesh() override { tcp::part(connections_); }
 
   // ---- The lines to change: bytes go to a peer, and come from it, as many as can at once ...
   size_t send(int peer, const void* data, size_t bytes) override {
@@ -41,7 +39,7 @@ class MyPluginMesh final : public onebit::Mesh {
       const int events = (watches[peer].receive ? POLLIN : 0) | (watches[peer].send ? POLLOUT : 0);
       polled_[static_cast<size_t>(peer)] = {events == 0 ? -1 : connection(peer), static_cast<short>(events), 0};
     }
-    meeting::wait_for(polled_, timeout_ns);
+    tcp::wait_for(polled_, timeout_ns);
     uint64_t count = 0;
     if (polled_.back().revents != 0) (void)!::read(wake_.number(), &count, sizeof count);
   }
@@ -59,22 +57,17 @@ class MyPluginMesh final : public onebit::Mesh {
   }
   int connection(int peer) const { return connections_[static_cast<size_t>(peer)].number(); }
 
-  const meeting::Descriptor wake_{meeting::checked(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), "eventfd")};
-  const std::vector<meeting::Descriptor> connections_;  // by rank; the own one is empty
-  std::vector<pollfd> polled_;                          // the connections, and wake_
+  const tcp::Descriptor wake_{tcp::checked(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), "eventfd")};
+  const std::vector<tcp::Descriptor> connections_;  // by rank; the own one is empty
+  std::vector<pollfd> polled_;                      // the connections, and wake_
 };
 
 class MyPlugin final : public onebit::MeshCommunicator {
  public:
   // What [communicator] may say; the host checks it.
   static onebit::Slice<const onebit_schema> options() {
-    static const onebit_schema schema[] = {
-        onebit::timeout_option(), onebit::stall_option(),
-        onebit::text_option("interface", "\"\"", "",
-                            "where this rank listens: a network interface (eth0), or a name or address of this machine; empty: "
-                            "the first interface that leads to others"),
-        onebit::integer_option("port", "0", 0, 65535, "the first port where a rank may listen; 0: any that is free"),
-        onebit::integer_option("ports", "64", 1, 65535, "how many ports there are to choose from, where port is not 0")};
+    static const onebit_schema schema[] = {onebit::timeout_option(), onebit::stall_option(), tcp::interface_option(),
+                                           tcp::port_option(), tcp::ports_option()};
     return {schema, std::size(schema)};
   }
   MyPlugin(const onebit::Services& services, const onebit::Options& options, const onebit::Rendezvous& rendezvous)

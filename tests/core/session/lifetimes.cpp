@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two sessions of one process that end in an unusual order: session_lifetimes WAY [PLUGIN FILE]. Exit status 0, and nothing but
-// "done" is said, when all is well. The communicator is `threads`, or else the one in that file.
+// Two sessions of one process that end in an unusual order: session_lifetimes WAY [COMMUNICATOR]. Exit status 0, and nothing
+// but "done" is said, when all is well. The communicator is `threads`, or that one, over the loopback interface.
 //   static      they are destroyed when main has returned
 //   registry    the registry goes first, and steps are taken without it
 //   rendezvous  the rendezvous goes first, likewise
@@ -45,12 +45,11 @@ struct Run {
   std::vector<std::vector<float>> models{kRanks, std::vector<float>(kElements, 1)};
   std::vector<std::unique_ptr<Session>> sessions{kRanks};
 
-  explicit Run(const std::string& plugin) {
-    const std::string communicator = plugin.empty() ? "plugin = \"threads\"" : "plugin = \"my_plugin\"\ninterface = \"lo\"";
+  explicit Run(const std::string& name) {
+    const std::string communicator = name.empty() ? "plugin = \"threads\"" : "plugin = \"" + name + "\"\ninterface = \"lo\"";
     const Manifest manifest =
         Manifest::parse("[optimizer]\nplugin = \"adam\"\n[session]\nthreads = 3\n[communicator]\ntimeout = 20\n" + communicator,
                         "run.toml", ".");
-    if (!plugin.empty()) registry->load(plugin);
     registry->load(manifest);
     const Configuration configuration(*registry, manifest);
     on_all([&](size_t rank) {
@@ -92,8 +91,8 @@ void train_anew(std::vector<float>& model) {
   session.step({gradient.data()});
 }
 
-int run(const std::string& way, const std::string& plugin) {
-  static Run all(plugin);
+int run(const std::string& way, const std::string& communicator) {
+  static Run all(communicator);
   if (way == "registry") all.registry.reset();
   if (way == "rendezvous") all.rendezvous.reset();
   if (way == "fork" && in_child([] {}) != 0) return 3;

@@ -96,11 +96,12 @@ TEST_CASE("processes that another launcher started need no more than a place to 
   CHECK(contents_of(replay.folder / "processes") == contents_of(replay.folder / "threads"));
 }
 
-TEST_CASE("in one process, the ranks of such a communicator are threads") {
+TEST_CASE("where nobody has started processes, the ranks of such a communicator are processes that the command starts") {
   const Replay replay(3);
   REQUIRE(run_onebit(replay.arguments("threads")).status == 0);
   const Outcome meeting = run_onebit(replay.arguments("meeting", kMeeting));
   CHECK_MESSAGE(meeting.status == 0, meeting.text);
+  CHECK_SAYS(meeting, "onebit: starting 3 processes of this machine, one for each rank\n");
   CHECK(contents_of(replay.folder / "meeting") == contents_of(replay.folder / "threads"));
 }
 
@@ -135,7 +136,8 @@ TEST_CASE("communicators that can't join launched processes say so instead of go
   CHECK_SAYS(threads,
              "[rank 0 of 2] onebit: error: a launcher such as torchrun started 2 processes, but the ranks of communicator "
              "'threads' are threads of one process: 2 copies of this run would go on apart; add --set "
-             "communicator.plugin=meeting; or without that launcher (RANK not set) type `onebit replay ");
+             "communicator.plugin=meeting or --set communicator.plugin=tcp; or without that launcher (RANK not set) type "
+             "`onebit replay ");
   const Outcome more = run_shell(told(0, 2, 1) + onebit_command() + " " + replay.arguments("out", kMeeting + " --ranks 3"));
   CHECK(more.status == 1);
   CHECK_SAYS(more, "--ranks asks for 3");

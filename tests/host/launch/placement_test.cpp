@@ -30,6 +30,7 @@ namespace {
 struct Selected {
   explicit Selected(const std::string& name) {
     component.name = name;
+    component.device = name == "nccl" ? ONEBIT_DEVICE_CUDA : ONEBIT_DEVICE_CPU;
     component.capabilities = name == "mpi" ? ONEBIT_CAPABILITY_PROCESSES : name == "threads" ? ONEBIT_CAPABILITY_THREADS : 0;
     selection.component = &component;
   }
@@ -168,7 +169,7 @@ TEST_CASE("communicators that meet at a rendezvous are one rank of those that to
   CHECK_THROWS_WITH_AS(place("nccl", four_configured), doctest::Contains("MASTER_ADDR is not set"), Error);
 }
 
-TEST_CASE("communicators that meet at a rendezvous have threads where nobody started processes") {
+TEST_CASE("communicators of a GPU that meet at a rendezvous have threads where nobody started processes") {
   const Environment nobody(Variables{});
   CHECK(place("nccl", four_typed).here() == 4);
   const Environment alone(Variables{{"RANK", "0"}, {"WORLD_SIZE", "1"}});

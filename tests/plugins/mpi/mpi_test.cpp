@@ -72,10 +72,10 @@ TEST_CASE("an embedder's MPI program that selects threads is told what to select
   if (!can_mpirun()) return;
   const Outcome four = mpirun_program(4, "mpi_embed_rank threads");
   CHECK(four.status != 0);
-  CHECK_SAYS(
-      four,
-      "communicator 'threads': it joins threads of one process, but the ranks of this rendezvous are processes. If mpirun "
-      "starts the ranks, or the program uses MPI itself (onebit::MpiRendezvous), set communicator.plugin = \"mpi\"");
+  CHECK_SAYS(four,
+             "communicator 'threads': it joins threads of one process, but the ranks of this rendezvous are processes. Set "
+             "communicator.plugin = \"tcp\", or, if mpirun "
+             "starts the ranks or the program uses MPI itself (onebit::MpiRendezvous), \"mpi\"");
   const Outcome one = mpirun_program(1, "mpi_embed_rank threads");
   CHECK_MESSAGE(one.status == 0, one.text);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One rank of three that are processes, joined by the template's communicator: mesh_rank PLUGIN VICTIM SIGNAL. The victim gives
-// itself the signal, KILL or STOP, in the middle of a collective; the others say what they are told, and how long that took.
+// One rank of three that are processes, joined by `tcp`: tcp_rank VICTIM SIGNAL. The victim gives itself the signal, KILL or
+// STOP, in the middle of a collective; the others say what they are told, and how long that took.
 #include <unistd.h>
 
 #include <chrono>
@@ -20,9 +20,9 @@ namespace {
 constexpr int64_t kBytes = 40'000'000;
 
 std::unique_ptr<Communicator> join(const Registry& registry, const onebit_rendezvous& rendezvous) {
-  const ComponentInfo& tcp = registry.find(Kind::communicator, "my_plugin");
+  const ComponentInfo& tcp = registry.find(Kind::communicator, "tcp");
   const Manifest manifest =
-      Manifest::parse("[communicator]\nplugin = \"my_plugin\"\ninterface = \"lo\"\ntimeout = 10", "rank.cpp", ".");
+      Manifest::parse("[communicator]\nplugin = \"tcp\"\ninterface = \"lo\"\ntimeout = 10", "rank.cpp", ".");
   return registry.make_communicator(tcp, ResolvedTable(manifest, "communicator", tcp.options, true), rendezvous);
 }
 
@@ -40,10 +40,10 @@ void gather(Communicator& self, int victim, int signal) {
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count != 4) return 2;
-  const int victim = std::atoi(arguments[2]), signal = std::string(arguments[3]) == "STOP" ? SIGSTOP : SIGKILL;
+  if (count != 3) return 2;
+  const int victim = std::atoi(arguments[1]), signal = std::string(arguments[2]) == "STOP" ? SIGSTOP : SIGKILL;
   Registry registry;
-  registry.load(arguments[1]);
+  registry.load(Registry::default_folder() / "onebit_plugin_tcp.so");
   const TcpRendezvous rendezvous(launched_rank_from_environment().value());
   const auto self = join(registry, rendezvous.view());
   self->barrier(Call());

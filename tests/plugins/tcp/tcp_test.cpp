@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The template of a communicator, TCP on MeshCommunicator, loaded as a plugin: the cases of every communicator, how ranks meet,
-// strangers, and ranks that are processes.
+// The communicator `tcp`: the cases of every communicator, how ranks meet, strangers, and ranks that are processes.
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <sys/socket.h>
@@ -27,7 +26,7 @@ using test::Gather;
 using test::HeldPort;
 using test::outcomes;
 
-const std::string kPlugin = ONEBIT_BINARY_DIR "/lib/templates/template_communicator.so";
+const std::string kPlugin = ONEBIT_BINARY_DIR "/lib/onebit/plugins/onebit_plugin_tcp.so";
 const std::string kHere = "interface = \"lo\"\n";
 
 const Registry& registry() {
@@ -38,8 +37,8 @@ const Registry& registry() {
 }
 
 Rank tcp_rank(const onebit_rendezvous& rendezvous, const std::string& options = kHere + "timeout = 20") {
-  const ComponentInfo& tcp = registry().find(Kind::communicator, "my_plugin");
-  const Manifest manifest = Manifest::parse("[communicator]\nplugin = \"my_plugin\"\n" + options, "test.toml", ".");
+  const ComponentInfo& tcp = registry().find(Kind::communicator, "tcp");
+  const Manifest manifest = Manifest::parse("[communicator]\nplugin = \"tcp\"\n" + options, "test.toml", ".");
   return registry().make_communicator(tcp, ResolvedTable(manifest, "communicator", tcp.options, true), rendezvous);
 }
 
@@ -58,15 +57,15 @@ void check_gather(Rank& self) {
   gather.check();
 }
 
-// Where a rank listens, from the rendezvous: an address is what its value begins with.
+// Where a rank listens, from the rendezvous: the first address behind three secrets and three numbers.
 sockaddr_storage place_of(const onebit_rendezvous& rendezvous, int rank) {
-  char value[1024];
+  char value[4096];
   size_t size = 0;
   onebit_error err = {sizeof(onebit_error), 0, ""};
-  const std::string key = "my_plugin." + std::to_string(rank);
+  const std::string key = "tcp." + std::to_string(rank);
   REQUIRE(rendezvous.get(rendezvous.ctx, str(key), value, sizeof value, &size, -1, &err) == ONEBIT_OK);
   sockaddr_storage address;
-  std::memcpy(&address, value, sizeof address);
+  std::memcpy(&address, value + 72, sizeof address);
   return address;
 }
 
@@ -78,13 +77,14 @@ int call(const sockaddr_storage& address) {
 
 }  // namespace
 
-#define ONEBIT_RUN_OVER_TCP(name)                                                            \
-  TEST_CASE("template's TCP: " #name) {                                                      \
-    for (int ranks = 1; ranks <= 4; ++ranks) run_over_tcp(ranks, onebit::conformance::name); \
+#define ONEBIT_RUN_OVER_TCP(name)                                                           \
+  TEST_CASE("tcp: " #name) {                                                                \
+    for (const int ranks : {1, 2, 3, 4, 8}) run_over_tcp(ranks, onebit::conformance::name); \
+    run_over_tcp(3, onebit::conformance::name, kHere + "timeout = 20\nstreams = 3");        \
   }
 ONEBIT_COMMUNICATOR_CASES(ONEBIT_RUN_OVER_TCP)
 
-TEST_CASE("template's TCP: strangers who are silent, talk nonsense or go are not taken for ranks") {
+TEST_CASE("tcp: strangers who are silent, talk nonsense or go are not taken for ranks") {
   registry();
   LocalRendezvous rendezvous(3);
   std::vector<int> strangers;
@@ -97,7 +97,7 @@ TEST_CASE("template's TCP: strangers who are silent, talk nonsense or go are not
     const sockaddr_storage address = place_of(rendezvous.at(2), 0);
     for (int i = 0; i < 200; ++i) {
       const int stranger = call(address);
-      const std::string nonsense(static_cast<size_t>(8 * (i % 5)), static_cast<char>(i));  // 24 bytes are a hello's
+      const std::string nonsense(static_cast<size_t>(8 * (i % 6)), static_cast<char>(i));  // 32 bytes are a hello's
       if (!nonsense.empty()) (void)!::send(stranger, nonsense.data(), nonsense.size(), MSG_NOSIGNAL);
       if (i % 3 == 0) {
         ::close(stranger);
@@ -111,7 +111,17 @@ TEST_CASE("template's TCP: strangers who are silent, talk nonsense or go are not
   for (const int stranger : strangers) ::close(stranger);
 }
 
-TEST_CASE("template's TCP: create names the ranks that did not come, within the timeout") {
+TEST_CASE("tcp: ranks with other numbers of connections say so") {
+  registry();
+  LocalRendezvous rendezvous(2);
+  const std::vector<std::string> texts = outcomes(
+      2, [&](int rank) { tcp_rank(rendezvous.at(rank), kHere + "timeout = 1\nstreams = " + std::to_string(rank + 1)); });
+  const std::string what = ": give all ranks the same option 'streams'";
+  CHECK(texts[0].find("rank 1 has 2 connections to each rank, rank 0 has 1" + what) != std::string::npos);
+  CHECK(texts[1].find("rank 0 has 1 connections to each rank, rank 1 has 2" + what) != std::string::npos);
+}
+
+TEST_CASE("tcp: create names the ranks that did not come, within the timeout") {
   registry();
   LocalRendezvous rendezvous(4);
   const auto begin = std::chrono::steady_clock::now();
@@ -124,7 +134,7 @@ TEST_CASE("template's TCP: create names the ranks that did not come, within the 
   CHECK(texts[2].find("rank 2 waited 0.4 s in create for rank 1") != std::string::npos);
 }
 
-TEST_CASE("template's TCP: one rendezvous again and again, and what an earlier meeting left there") {
+TEST_CASE("tcp: one rendezvous again and again, and what an earlier meeting left there") {
   registry();
   LocalRendezvous rendezvous(3);
   check_none(outcomes(3, [&](int rank) {
@@ -137,7 +147,7 @@ TEST_CASE("template's TCP: one rendezvous again and again, and what an earlier m
   }));
 }
 
-TEST_CASE("template's TCP: names, IPv4 and IPv6") {
+TEST_CASE("tcp: names, IPv4 and IPv6") {
   for (const std::string where : {"localhost", "127.0.0.1", ""}) run_over_tcp(2, check_gather, "interface = \"" + where + "\"");
   const int socket = ::socket(AF_INET6, SOCK_STREAM, 0);
   sockaddr_in6 loopback = {};
@@ -152,7 +162,7 @@ TEST_CASE("template's TCP: names, IPv4 and IPv6") {
   run_over_tcp(3, check_gather, "interface = \"::1\"");
 }
 
-TEST_CASE("template's TCP: the words where a rank can't listen") {
+TEST_CASE("tcp: the words where a rank can't listen") {
   registry();
   LocalRendezvous rendezvous(1);
   const auto refusal = [&](const std::string& options) {
@@ -192,7 +202,7 @@ test::Outcome strike(const std::string& signal) {
     script += "env -u ONEBIT_PORT -u TORCHELASTIC_RUN_ID -u TORCHELASTIC_USE_AGENT_STORE RANK=" + number +
               " WORLD_SIZE=3 LOCAL_RANK=" + number +
               " LOCAL_WORLD_SIZE=3 MASTER_ADDR=127.0.0.1 MASTER_PORT=" + std::to_string(port.port()) +
-              " timeout -k 1 100 " ONEBIT_BINARY_DIR "/bin/mesh_rank " + kPlugin + " 1 " + signal + " & p" + number + "=$!\n";
+              " timeout -k 1 100 " ONEBIT_BINARY_DIR "/bin/tcp_rank 1 " + signal + " & p" + number + "=$!\n";
   }
   const std::string end = signal == "STOP" ? "kill $p1; " : "";
   return test::run_shell(script + "wait $p0; a=$?; wait $p2; b=$?; " + end + "wait $p1; exit $((a + b))");
@@ -200,33 +210,32 @@ test::Outcome strike(const std::string& signal) {
 
 }  // namespace
 
-TEST_CASE("template's TCP: ranks that are processes, of which one is killed in the middle of payload, and named") {
+TEST_CASE("tcp: ranks that are processes, of which one is killed in the middle of payload, and named") {
   const test::Outcome outcome = strike("KILL");
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   for (const std::string rank : {"0", "2"}) {
-    const std::string who =
-        "[rank " + rank + "] code " + std::to_string(ONEBIT_PEER_FAILED) + " in time: communicator 'my_plugin': ";
+    const std::string who = "[rank " + rank + "] code " + std::to_string(ONEBIT_PEER_FAILED) + " in time: communicator 'tcp': ";
     CHECK_SAYS(outcome, who + "all_gather (operation 2): rank 1 failed: ");
   }
 }
 
-TEST_CASE("template's TCP: ranks that are processes, of which one is stopped, and named though its connections are whole") {
+TEST_CASE("tcp: ranks that are processes, of which one is stopped, and named though its connections are whole") {
   const test::Outcome outcome = strike("STOP");
   CHECK_MESSAGE(outcome.status == 0, outcome.text);
   for (const std::string rank : {"0", "2"}) {
-    CHECK_SAYS(outcome, "[rank " + rank + "] code " + std::to_string(ONEBIT_TIMEOUT) + " in time: communicator 'my_plugin': ");
+    CHECK_SAYS(outcome, "[rank " + rank + "] code " + std::to_string(ONEBIT_TIMEOUT) + " in time: communicator 'tcp': ");
     CHECK_SAYS(outcome, "rank 1, of which nothing was heard for 10 s");
   }
 }
 
 // Its engine has a thread, which neither the end of the process nor a fork of it must wait for in vain.
-TEST_CASE("template's TCP: static sessions, sessions without their registry or rendezvous, and forks end by themselves") {
+TEST_CASE("tcp: static sessions, sessions without their registry or rendezvous, and forks end by themselves") {
   for (const std::string way : {"static", "registry", "rendezvous", "model", "fork"}) {
     CAPTURE(way);
     const std::string quiet =
         way == "fork" ? "ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 " : "";  // of threads that are not there
     const test::Outcome outcome =
-        test::run_shell(quiet + "timeout 120 " ONEBIT_BINARY_DIR "/bin/session_lifetimes " + way + " " + kPlugin);
+        test::run_shell(quiet + "timeout 120 " ONEBIT_BINARY_DIR "/bin/session_lifetimes " + way + " tcp");
     CHECK_MESSAGE(outcome.status == 0, outcome.text);
     CHECK_MESSAGE(outcome.text == "done\n", outcome.text);
   }
