@@ -67,6 +67,7 @@ std::optional<LaunchedRank> launched_rank_from_environment() {
   LaunchedRank self;
   self.rank = told->rank;
   self.size = told->size;
+  // Without the restart count, which each machine counts by itself (findings/torchrun-counts-restarts-by-machine.sh).
   self.job = variable::text("TORCHELASTIC_RUN_ID");
   read_local(all, self);
   read_place(self);
