@@ -86,8 +86,8 @@ TEST_CASE("tcp: a signal at the command ends all ranks after a step, and so does
   }
   const ScratchFolder folder;
   for (const auto& [signal, status] : {std::pair("INT", 130), {"TERM", 143}, {"KILL", 137}}) {
-    CAPTURE(signal);
     const std::string end = std::string("kill -") + signal + " $p; " + (status == 137 ? "sleep 5" : "true");
+    CAPTURE(end);
     const Outcome outcome = run_shell(endless(folder) + end + then_say(folder));
     CHECK_MESSAGE(outcome.status == status, outcome.text);
     CHECK_SAYS(outcome, "interrupted");
