@@ -3,9 +3,7 @@
 #include "launch/own_processes.hpp"
 
 #include <fmt/format.h>
-#include <netinet/in.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,7 +20,7 @@
 #include <utility>
 
 #include "launch/ways_out.hpp"
-#include "onebit/error.hpp"
+#include "onebit/tcp/address.hpp"
 
 namespace onebit::host {
 namespace {
@@ -31,34 +29,24 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kPatience = std::chrono::seconds(10);  // with the other ranks, when one has failed ...
 constexpr auto kGrace = std::chrono::seconds(30);     // ... and when they have been told to stop
 
-[[noreturn]] void fail(const std::string& what) {
-  const int native = errno;
-  throw Error(Code::unavailable, what + ": " + std::strerror(native), native);
-}
-
 // A port of the loopback interface that nobody else gets by chance until rank 0 listens there: it is bound, which with
 // SO_REUSEADDR on both sides lets one more socket bind it and listen.
 class HeldPort {
  public:
-  HeldPort() : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    const int one = 1;
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    auto* const any = reinterpret_cast<sockaddr*>(&address);
-    if (socket_ < 0 || ::setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
-        ::bind(socket_, any, size) != 0 || ::getsockname(socket_, any, &size) != 0)
-      fail("there is no port of 127.0.0.1 where ranks could meet");
-    port_ = ntohs(address.sin_port);
+  HeldPort() : socket_(tcp::open_socket(AF_INET)) {
+    sockaddr_in loopback = {};
+    loopback.sin_family = AF_INET;
+    loopback.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    tcp::set(socket_, SOL_SOCKET, SO_REUSEADDR, 1);
+    socklen_t size = sizeof loopback;
+    tcp::checked(::bind(socket_.number(), reinterpret_cast<const sockaddr*>(&loopback), size), "bind");
+    tcp::checked(::getsockname(socket_.number(), reinterpret_cast<sockaddr*>(&loopback), &size), "getsockname");
+    port_ = ntohs(loopback.sin_port);
   }
-  ~HeldPort() { ::close(socket_); }
-  HeldPort(const HeldPort&) = delete;
-  HeldPort& operator=(const HeldPort&) = delete;
   int port() const { return port_; }
 
  private:
-  const int socket_;
+  const tcp::Descriptor socket_;
   int port_ = 0;
 };
 
@@ -86,10 +74,11 @@ std::vector<std::string> environment_of(int rank, int ranks, int port) {
                                    "TORCHELASTIC_RUN_ID=onebit-" + std::to_string(::getpid()),
                                    "MASTER_ADDR=127.0.0.1",
                                    "MASTER_PORT=" + std::to_string(port)};
+  const auto count = static_cast<std::ptrdiff_t>(told.size());
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view name = std::string_view(*entry).substr(0, std::string_view(*entry).find('='));
     const bool of_a_launcher = name.starts_with("TORCHELASTIC_") || name == "LOCAL_SIZE" || name == "ONEBIT_PORT";
-    const bool is_told = std::any_of(told.begin(), told.begin() + 7, [&](const std::string& one) {
+    const bool is_told = std::any_of(told.begin(), told.begin() + count, [&](const std::string& one) {
       return std::string_view(one).substr(0, one.find('=')) == name;
     });
     if (!of_a_launcher && !is_told) told.emplace_back(*entry);
@@ -159,7 +148,7 @@ class Processes {
       const int native = errno;
       hand_on(SIGKILL);
       errno = native;
-      fail("rank " + std::to_string(rank) + " can't be started");
+      tcp::fail("rank " + std::to_string(rank) + " can't be started");
     }
     if (process == 0) {
       ::setpgid(0, 0);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstring>
 
 #include "onebit/manifest.hpp"
@@ -119,6 +120,43 @@ TEST_CASE("tcp: ranks with other numbers of connections say so") {
   const std::string what = ": give all ranks the same option 'streams'";
   CHECK(texts[0].find("rank 1 has 2 connections to each rank, rank 0 has 1" + what) != std::string::npos);
   CHECK(texts[1].find("rank 0 has 1 connections to each rank, rank 1 has 2" + what) != std::string::npos);
+}
+
+namespace {
+
+// Puts an address that refuses before the one where rank 0 listens, or (alone) in its place.
+void mislead(const onebit_rendezvous& rendezvous, uint16_t refusing, bool alone) {
+  constexpr size_t count_at = 64, addresses_at = 72, address_size = sizeof(sockaddr_storage) + 8;
+  std::vector<char> place(4096);
+  size_t size = 0;
+  onebit_error err = {sizeof(onebit_error), 0, ""};
+  REQUIRE(rendezvous.get(rendezvous.ctx, str("tcp.0"), place.data(), place.size(), &size, -1, &err) == ONEBIT_OK);
+  std::memcpy(&place[addresses_at + address_size], &place[addresses_at], address_size);
+  const in_port_t port = htons(refusing);
+  std::memcpy(&place[addresses_at + offsetof(sockaddr_in, sin_port)], &port, sizeof port);
+  const uint64_t count = alone ? 1 : 2;
+  std::memcpy(&place[count_at], &count, sizeof count);
+  REQUIRE(rendezvous.put(rendezvous.ctx, str("tcp.0"), place.data(), size, &err) == ONEBIT_OK);
+}
+
+}  // namespace
+
+TEST_CASE("tcp: an address that leads nowhere is passed over, and named where there is no other") {
+  registry();
+  const HeldPort port;
+  LocalRendezvous two(2), lost(2);
+  check_none(outcomes(2, [&](int rank) {
+    if (rank == 1) mislead(two.at(1), port.port(), false);
+    Rank self = tcp_rank(two.at(rank), kHere + "timeout = 20\nstreams = 2");
+    check_gather(self);
+  }));
+  const std::vector<std::string> texts = outcomes(2, [&](int rank) {
+    if (rank == 1) mislead(lost.at(1), port.port(), true);
+    tcp_rank(lost.at(rank), kHere + "timeout = 1");
+  });
+  CHECK_MESSAGE(texts[1].find("can't be reached (127.0.0.1, port " + std::to_string(port.port()) + ": Connection refused)") !=
+                    std::string::npos,
+                texts[1]);
 }
 
 TEST_CASE("tcp: create names the ranks that did not come, within the timeout") {

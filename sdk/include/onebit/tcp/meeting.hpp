@@ -227,7 +227,6 @@ class Meeting {
       return failed(std::strerror(errno));
     if (!wait(socket, POLLOUT, kConnect)) return failed("no connection within " + std::to_string(kConnect.count()) + " s");
     if (const int refused = error_of(socket); refused != 0) return failed(std::strerror(refused));
-    set(socket, IPPROTO_TCP, TCP_NODELAY, 1);
     Secret answer = {};
     set(socket, SOL_SOCKET, SO_RCVLOWAT, sizeof answer);  // it is there when it is there whole
     if (!say(socket, Hello{place.question, rendezvous_.rank(), stream, settings_.streams, 0}) ||
