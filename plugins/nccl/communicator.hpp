@@ -14,6 +14,7 @@
 #include <string>
 
 #include "engine.hpp"
+#include "onebit/collectives/machine.hpp"
 #include "onebit/communicator.hpp"
 
 namespace onebit::nccl {

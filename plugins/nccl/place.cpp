@@ -15,12 +15,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <random>
 #include <utility>
 
+#include "onebit/collectives/machine.hpp"
 #include "onebit/error.hpp"
-#include "onebit/text_hash.hpp"
 
 namespace onebit::nccl {
 namespace {
@@ -211,14 +210,6 @@ Link knock(const Place& place, int rank, int ranks, Clock::time_point end) {
   for (uint32_t i = 0; i < place.count; ++i)
     if (Link link = try_one(place.addresses[i])) return link;
   return {};
-}
-
-uint64_t machine_number() {
-  char name[256] = "";
-  ::gethostname(name, sizeof name - 1);
-  std::string boot;
-  std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), boot);
-  return text_hash(name + ('/' + boot));
 }
 
 }  // namespace onebit::nccl

@@ -53,7 +53,4 @@ class Listener {
 // place may be an old one. Throws Error with the hub's words when it refuses this rank.
 Link knock(const Place& place, int rank, int ranks, Clock::time_point end);
 
-// The same on all ranks of a machine since it was started, and nowhere else.
-uint64_t machine_number();
-
 }  // namespace onebit::nccl

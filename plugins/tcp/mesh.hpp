@@ -46,7 +46,6 @@ class TcpMesh final : public Mesh {
   size_t receive(int peer, void* data, size_t bytes) override;
   void wait(const Watch* watches, int64_t timeout_ns) override;
   void wake() noexcept override;
-  uint64_t machine() const override { return machine_number(); }
 
  private:
   int connection(int peer, const Turns& turns) const {

@@ -3,12 +3,10 @@
 // communicator of it: collectives in flight, matching, sums, timeouts, failures, split and abort.
 #pragma once
 
-#include <unistd.h>
-
 #include <cstddef>
 #include <cstdint>
 
-#include "onebit/text_hash.hpp"
+#include "onebit/collectives/machine.hpp"
 
 namespace onebit {
 
@@ -43,12 +41,8 @@ class Mesh {
   // Ends the wait under way, or else the next one. From any thread.
   virtual void wake() noexcept = 0;
 
-  // The same number on ranks of one machine, another on others: here, of the machine's name.
-  virtual uint64_t machine() const {
-    char name[256] = "";
-    (void)::gethostname(name, sizeof name - 1);
-    return text_hash(name);
-  }
+  // The same number on ranks of one machine, another on others.
+  virtual uint64_t machine() const { return machine_number(); }
 
  private:
   int rank_, size_;

@@ -9,8 +9,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include <cstdio>
-
+#include "onebit/collectives/machine.hpp"
 #include "onebit/tcp/descriptor.hpp"
 #include "onebit/text_hash.hpp"
 
@@ -128,15 +127,6 @@ inline Descriptor listen_at(Address& where, int64_t port, int64_t ports) {
                                      " are all taken; choose others (options 'port' and 'ports')");
 }
 
-// The kernel's, new at each start of the machine; "" where it can't be read.
-inline std::string boot_id() {
-  char text[64] = "";
-  std::FILE* file = std::fopen("/proc/sys/kernel/random/boot_id", "re");
-  if (file == nullptr) return "";
-  const bool read = std::fgets(text, sizeof text, file) != nullptr;
-  std::fclose(file);
-  return read ? text : "";
-}
 // The same number in processes that share their loopback interface, as those of one machine do; containers have their own.
 // 0: not known.
 inline uint64_t loopback_number() {
@@ -144,12 +134,6 @@ inline uint64_t loopback_number() {
   struct stat network = {};
   if (boot.empty() || ::stat("/proc/self/ns/net", &network) != 0) return 0;
   return text_hash(boot + std::to_string(network.st_ino));
-}
-// As Mesh::machine: machines that have the same name are not one.
-inline uint64_t machine_number() {
-  char name[256] = "";
-  (void)::gethostname(name, sizeof name - 1);
-  return text_hash(boot_id() + name);
 }
 
 }  // namespace onebit::tcp
