@@ -3,6 +3,8 @@
 // goes on.
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/connect_pair.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/write.hpp>
 
 #include "rendezvous/store_connection.hpp"
@@ -10,22 +12,25 @@
 namespace {
 
 using namespace onebit::store;
-using tcp = boost::asio::ip::tcp;
+using boost::asio::ip::tcp;
+using Pair = boost::asio::local::stream_protocol::socket;
 
-// One thread: the caller's bytes fit the socket's buffers, so it need not wait for the store to take them.
+// One thread: the caller's bytes fit the socket's buffers, so it need not wait for the store to take them. Its sockets are a
+// pair that is connected from the start, because libFuzzer's timer (SIGALRM without SA_RESTART) interrupts a connect that
+// waits.
 class Loop {
  public:
   void serve(const uint8_t* bytes, size_t size) {
     boost::system::error_code cut_off;
-    tcp::socket caller(io_), called(io_);
-    caller.connect(acceptor_.local_endpoint());
-    acceptor_.accept(called);
+    Pair caller(io_), other(io_);
+    boost::asio::local::connect_pair(caller, other);
+    tcp::socket called(io_, tcp::v4(), other.release());
     Board board(2, 7);
     board.put("there", "a value");
     bool over = false;
     std::make_shared<Connection>(std::move(called), board, [&over](Connection&) { over = true; })->start();
     boost::asio::write(caller, boost::asio::buffer(bytes, size), cut_off);
-    caller.shutdown(tcp::socket::shutdown_send, cut_off);
+    caller.shutdown(Pair::shutdown_send, cut_off);
     io_.restart();
     io_.run();
     if (!over || board.find("there") == nullptr) __builtin_trap();
@@ -33,7 +38,6 @@ class Loop {
 
  private:
   boost::asio::io_context io_;
-  tcp::acceptor acceptor_{io_, tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0)};
 };
 
 }  // namespace
