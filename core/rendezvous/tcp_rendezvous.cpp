@@ -48,7 +48,7 @@ class TcpRendezvous::Impl {
   }
   ~Impl() {
     client_.leave();
-    if (server_ && std::uncaught_exceptions() == exceptions_) server_->close(farewell_);
+    if (server_ && std::uncaught_exceptions() == exceptions_) server_->close(farewell_.load());
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -56,6 +56,7 @@ class TcpRendezvous::Impl {
   // Threads and connections are those of the process that made it, and not a fork's.
   bool is_of_this_process() const { return process_ == ::getpid(); }
   uint16_t port() const { return client_.place().port; }
+  void no_farewell() { farewell_ = std::chrono::nanoseconds(0); }
   const onebit_rendezvous& view() const { return view_; }
 
  private:
@@ -87,7 +88,7 @@ class TcpRendezvous::Impl {
   const pid_t process_ = ::getpid();
   const int exceptions_ = std::uncaught_exceptions();
   const int64_t timeout_ns_;
-  const std::chrono::nanoseconds farewell_;
+  std::atomic<std::chrono::nanoseconds> farewell_;
   const std::unique_ptr<store::Server> server_;  // rank 0's
   store::Client client_;
   const onebit_rendezvous view_;
@@ -102,6 +103,7 @@ TcpRendezvous::~TcpRendezvous() {
   if (!impl_->is_of_this_process()) left_alone.push_back(impl_.release());
 }
 uint16_t TcpRendezvous::port() const { return impl_->port(); }
+void TcpRendezvous::no_farewell() { impl_->no_farewell(); }
 const onebit_rendezvous& TcpRendezvous::view() const { return impl_->view(); }
 
 }  // namespace onebit

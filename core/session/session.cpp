@@ -119,6 +119,24 @@ void Session::Impl::set_learning_rate_factor(double value) {
   learning_rate_factor = value;
   for (size_t g = 0; g < groups.size(); ++g) groups[g].learning_rate = configured[g].learning_rate * value;
 }
+std::vector<double> Session::learning_rates() const {
+  std::vector<double> rates;
+  for (const Group& group : impl_->groups) rates.push_back(group.learning_rate);
+  return rates;
+}
+void Session::set_learning_rates(const std::vector<double>& rates) {
+  const FloatEnvironment environment;
+  impl_->require_not_begun("set_learning_rates()");
+  std::vector<Group>& groups = impl_->groups;
+  if (rates.size() != groups.size())
+    throw Error(Code::invalid_argument, "there are " + std::to_string(rates.size()) + " learning rates; expected " +
+                                            std::to_string(groups.size()) +
+                                            ": the optimizer's own, and one for each [[optimizer.group]]");
+  for (const double rate : rates)
+    if (!(std::fabs(rate) <= FLT_MAX))
+      throw Error(Code::invalid_argument, "a learning rate of " + number_text(rate) + " is not finite, or beyond fp32");
+  for (size_t g = 0; g < groups.size(); ++g) groups[g].learning_rate = rates[g];
+}
 void Session::request_sync() {
   impl_->settled();  // else the commit of a step that is still open would take it for its own
   impl_->sync_requested = true;

@@ -19,7 +19,8 @@ set(CPACK_DEBIAN_ONEBIT_RUNTIME_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_ONEBIT_RUNTIME_PACKAGE_SECTION science)
 set(CPACK_ONEBIT_FOLDER ${PROJECT_BINARY_DIR}/cmake/debian)
 set(CPACK_DEBIAN_ONEBIT_RUNTIME_PACKAGE_CONTROL_EXTRA ${CPACK_ONEBIT_FOLDER}/shlibs ${CPACK_ONEBIT_FOLDER}/triggers)
-file(WRITE ${CPACK_ONEBIT_FOLDER}/shlibs "libonebit_core ${PROJECT_VERSION_MAJOR} onebit (>= ${PROJECT_VERSION})\n")
+file(WRITE ${CPACK_ONEBIT_FOLDER}/shlibs 
+  "libonebit_core ${PROJECT_VERSION_MAJOR} onebit (>= ${PROJECT_VERSION})\nlibonebit ${PROJECT_VERSION_MAJOR} onebit (>= ${PROJECT_VERSION})\n")
 file(WRITE ${CPACK_ONEBIT_FOLDER}/triggers "activate-noawait ldconfig\n")
 set(CPACK_COMPONENT_ONEBIT_RUNTIME_DESCRIPTION
 "A small host that trains any model over slow networks, with optimizer, compressor
@@ -41,7 +42,8 @@ This package has what plugins of your own are written against and tested with, a
 what trainers embed.")
 
 # For DebianDepends.cmake: what depends on what must be there, and what on what may be missing.
-set(CPACK_ONEBIT_BINARIES ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/onebit ${CMAKE_LIBRARY_OUTPUT_DIRECTORY}/libonebit_core.so)
+set(CPACK_ONEBIT_BINARIES ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/onebit ${CMAKE_LIBRARY_OUTPUT_DIRECTORY}/libonebit_core.so
+  ${CMAKE_LIBRARY_OUTPUT_DIRECTORY}/libonebit.so)
 set(CPACK_ONEBIT_OPTIONAL_BINARIES)
 foreach(name ${plugins})
   set(file ${CMAKE_LIBRARY_OUTPUT_DIRECTORY}/onebit/plugins/${name}.so)

@@ -11,7 +11,8 @@ endif()
 
 # A source package as dpkg-shlibdeps expects one, which says that the core library is in the package itself.
 file(WRITE ${CPACK_ONEBIT_FOLDER}/debian/control "Source: onebit\n\nPackage: onebit\nArchitecture: any\n")
-file(WRITE ${CPACK_ONEBIT_FOLDER}/debian/shlibs.local "libonebit_core ${CPACK_PACKAGE_VERSION_MAJOR} onebit\n")
+file(WRITE ${CPACK_ONEBIT_FOLDER}/debian/shlibs.local 
+  "libonebit_core ${CPACK_PACKAGE_VERSION_MAJOR} onebit\nlibonebit ${CPACK_PACKAGE_VERSION_MAJOR} onebit\n")
 list(GET CPACK_ONEBIT_BINARIES 1 core)
 cmake_path(GET core PARENT_PATH core_folder) # a package has no $ORIGIN yet, by which the command finds it
 set(arguments -O -xonebit -l${core_folder} -dDepends)

@@ -14,7 +14,7 @@ get_target_property(plugins onebit_all_plugins MANUALLY_ADDED_DEPENDENCIES)
 
 # Libraries outside of the system's folders, such as an MPI in /opt, are looked for where they were linked; all others beside the
 # file that needs them ($ORIGIN). What lies in the build tree as it does where it is installed has one path for both.
-set_target_properties(onebit_core ${plugins} PROPERTIES INSTALL_RPATH "$ORIGIN" INSTALL_RPATH_USE_LINK_PATH ON
+set_target_properties(onebit_core onebit_c ${plugins} PROPERTIES INSTALL_RPATH "$ORIGIN" INSTALL_RPATH_USE_LINK_PATH ON
   BUILD_WITH_INSTALL_RPATH ON)
 # The command finds the core in the build tree, too: its folder is another there. One path for both, again, for where CMake exchanges
 # them, it fills up or ends the one of the build tree with ':', and an empty entry means the working directory.
@@ -34,7 +34,7 @@ foreach(name onebit_plugin_mpi onebit_plugin_mpi_cuda)
   endif()
 endforeach()
 
-install(TARGETS onebit_core EXPORT onebit
+install(TARGETS onebit_core onebit_c EXPORT onebit
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT onebit_runtime NAMELINK_COMPONENT onebit_development)
 install(TARGETS onebit_command DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT onebit_runtime)
 install(TARGETS ${plugins} DESTINATION ${onebit_plugin_place} COMPONENT onebit_runtime)

@@ -95,11 +95,13 @@ TEST_CASE("what is installed is the command, the core, the plugins, headers and 
   CHECK(names_in(installed.prefix) == std::set<std::string>{"bin", "include", "lib", "share"});
   CHECK(names_in(installed.prefix / "bin") == std::set<std::string>{"onebit"});
   CHECK(names_in(installed.prefix / "include") == std::set<std::string>{"onebit"});
-  CHECK(names_in(installed.libraries) == std::set<std::string>{"cmake", "libonebit_core.so", "libonebit_core.so.1",
-                                                               ("libonebit_core.so." ONEBIT_VERSION), "onebit", "pkgconfig"});
+  CHECK(names_in(installed.libraries) ==
+        std::set<std::string>{"cmake", "libonebit.so", "libonebit.so.1", ("libonebit.so." ONEBIT_VERSION), "libonebit_core.so",
+                              "libonebit_core.so.1", ("libonebit_core.so." ONEBIT_VERSION), "onebit", "pkgconfig"});
   CHECK(names_in(installed.prefix / "share") == std::set<std::string>{"doc", "onebit"});
   CHECK(names_in(installed.prefix / "share/onebit/configs") == names_in(kSource + "/configs"));
-  for (const std::string header : {"abi.h", "plugin.hpp", "session.hpp", "torch.hpp", "mpi.hpp", "conformance/doctest.hpp"})
+  for (const std::string header :
+       {"abi.h", "plugin.hpp", "session.hpp", "torch.hpp", "mpi.hpp", "onebit.h", "conformance/doctest.hpp"})
     CHECK_MESSAGE(fs::exists(installed.prefix / "include/onebit" / header), header);
 
   const std::set<std::string> plugins = names_in(installed.libraries / "onebit/plugins");
@@ -144,6 +146,7 @@ TEST_CASE("nothing that is installed knows the folder that it was built in") {
   const Installed installed;
   check_runpath(installed.prefix / "bin/onebit");
   check_runpath(installed.libraries / "libonebit_core.so.1");
+  check_runpath(installed.libraries / "libonebit.so.1");
   if (ONEBIT_WITH_TORCH) check_runpath(installed.libraries / "onebit/onebit_models.so");
   const std::string faults =
       onebit::test::search_path_faults(onebit::test::linked_files_in(installed.prefix), installed.prefix);
@@ -277,7 +280,7 @@ TEST_CASE("another major version, unknown components and missing libraries are t
   };
   CHECK_SAYS(said("find_package(onebit 2.0 REQUIRED)"), "requested version \"2.0\"");
   CHECK_SAYS(said("find_package(onebit 1.0 REQUIRED COMPONENTS sdk cuda)"),
-             "No component cuda: there are sdk, core, conformance, mpi and torch.");
+             "No component cuda: there are sdk, core, c, conformance, mpi and torch.");
   const std::string without = "-DCMAKE_DISABLE_FIND_PACKAGE_doctest=ON -DCMAKE_DISABLE_FIND_PACKAGE_MPI=ON";
   CHECK_SAYS(said("find_package(onebit 1.0 REQUIRED COMPONENTS conformance mpi)", "CXX", without),
              "No component conformance: it needs doctest (Debian: apt-get install doctest-dev). No component mpi: it needs an "

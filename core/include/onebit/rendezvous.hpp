@@ -3,6 +3,7 @@
 // serves to other processes over TCP.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "onebit/abi.h"
@@ -89,12 +91,40 @@ class TcpRendezvous {
 
   // Where rank 0 serves.
   uint16_t port() const;
+  // The destructor does not wait: the run is given up. Any thread.
+  void no_farewell();
   // What this rank gives to its Session; good as long as this lives.
   const onebit_rendezvous& view() const;
 
  private:
   class Impl;
   std::unique_ptr<Impl> impl_;
+};
+
+// A rendezvous whose waits another thread can end, such as one that was told Ctrl-C. of: lives as long.
+class InterruptibleRendezvous {
+ public:
+  static constexpr std::chrono::minutes kTimeout{5};
+  // timeout: of get unless told.
+  explicit InterruptibleRendezvous(const onebit_rendezvous& of, std::chrono::nanoseconds timeout = kTimeout);
+  InterruptibleRendezvous(const InterruptibleRendezvous&) = delete;
+  InterruptibleRendezvous& operator=(const InterruptibleRendezvous&) = delete;
+
+  // What waits, and what would later, fails with Code::aborted within a fifth of a second.
+  void interrupt() { interrupted_ = true; }
+  // What this rank gives to its Session; good as long as this lives.
+  const onebit_rendezvous& view() const { return view_; }
+
+ private:
+  void check(std::string_view key) const;
+  static onebit_code put(void* self, onebit_str key, const void* value, size_t size, onebit_error* err);
+  static onebit_code get(void* self, onebit_str key, void* value, size_t capacity, size_t* size, int64_t timeout_ns,
+                         onebit_error* err);
+
+  const onebit_rendezvous& of_;
+  const std::chrono::nanoseconds timeout_;
+  std::atomic<bool> interrupted_{false};
+  const onebit_rendezvous view_;
 };
 
 }  // namespace onebit

@@ -152,6 +152,11 @@ class Session {
   // From the next step on every group's learning rate is the configured one times this; 1 at first. Every rank must set the
   // same; a step with a round compares it, that of local steps since the last one, too.
   void set_learning_rate_factor(double value);
+  // Of each group: the optimizer's own, which is for tensors of no group, then those of [[optimizer.group]] in their order.
+  std::vector<double> learning_rates() const;
+  // From the next step on, instead of the configured ones times a factor: one for each group. Every rank must set the same; a
+  // step with a round compares them. Checkpoints do not have them: set them again after load().
+  void set_learning_rates(const std::vector<double>& rates);
   // The next step brings all ranks together, where the optimizer would go on locally (0/1 Adam). Every rank must ask for it,
   // before the same step; the next step that they take together compares it.
   void request_sync();

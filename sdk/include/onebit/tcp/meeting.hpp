@@ -76,7 +76,7 @@ class Meeting {
   using Clock = std::chrono::steady_clock;
   using Secret = std::array<uint64_t, 2>;
   static constexpr int64_t kLongest = int64_t{365} * 24 * 3600 * 1'000'000'000;
-  static constexpr std::chrono::seconds kConnect{2}, kAnswer{10};  // of one try; then comes the next address
+  static constexpr std::chrono::seconds kConnect{2}, kAnswer{10}, kLook{1};  // of one try; then comes the next address
   static constexpr size_t kAddresses = 12, kStrangers = 64;
 
   struct Place {
@@ -261,7 +261,8 @@ class Meeting {
       if (Clock::now() >= deadline_) miss(missing);
       std::vector<pollfd> polled = {{listener_.number(), POLLIN, 0}};
       for (const Caller& caller : callers) polled.push_back({caller.socket.number(), POLLIN, 0});
-      wait_for(polled, left_ns());
+      wait_for(polled, std::min<int64_t>(left_ns(), std::chrono::nanoseconds(kLook).count()));
+      if (std::all_of(polled.begin(), polled.end(), [](const pollfd& one) { return one.revents == 0; })) look();
       for (size_t i = callers.size(); i-- > 0;)
         if (polled[i + 1].revents != 0 && !listen_to(callers[i]))
           callers.erase(callers.begin() + static_cast<std::ptrdiff_t>(i));
@@ -274,6 +275,11 @@ class Meeting {
       }
       if ((full || callers.size() > most) && !send_away_oldest(callers) && full) fail("this rank can't take in a caller");
     }
+  }
+  // Whether the rendezvous is still there, for with it goes whoever is still to come; or somebody has called this meeting off.
+  void look() const {
+    Place own;
+    rendezvous_.get(key(rendezvous_.rank()), &own, sizeof own, left_ns());
   }
   // Of those that have not shown that they are ranks.
   static bool send_away_oldest(std::vector<Caller>& callers) {
