@@ -9,6 +9,7 @@
 
 #include "c_api/handles.hpp"
 #include "launch/ranks.hpp"
+#include "onebit/rendezvous.hpp"
 
 namespace onebit::c_api {
 namespace {
@@ -45,6 +46,13 @@ void check_report(onebit_step_report* out) {
   if (out != nullptr) required_struct(out, "report", sizeof *out);
 }
 
+// Where a caller has none: the communicator finds the ranks, or there is one.
+onebit_rendezvous no_rendezvous_for(const Configuration& configuration, std::unique_ptr<LocalRendezvous>& alone) {
+  if ((configuration.communicator.component->capabilities & ONEBIT_CAPABILITY_PROCESSES) != 0) return host::no_rendezvous();
+  alone = std::make_unique<LocalRendezvous>(1);
+  return alone->at(0);
+}
+
 ReduceOp operation(int32_t op) {
   if (op < ONEBIT_SUM || op > ONEBIT_MAX)
     refuse("there is no operation " + std::to_string(op) + "; expected ONEBIT_SUM, ONEBIT_AVG, ONEBIT_MIN or ONEBIT_MAX");
@@ -69,9 +77,11 @@ onebit_code onebit_session_create(const onebit_registry* registry, const onebit_
   return call(err, [&] {
     onebit_session*& made = result(out);
     std::vector<Parameter> own = parameters_of(parameters, count);
-    const onebit_rendezvous place = rendezvous == nullptr ? host::no_rendezvous() : *rendezvous;
     const auto& plugins = required(registry, "registry").registry;
-    Session session(*plugins, required(configuration, "configuration").configuration, place, std::move(own));
+    const Configuration& chosen = required(configuration, "configuration").configuration;
+    std::unique_ptr<LocalRendezvous> alone;
+    const onebit_rendezvous place = rendezvous == nullptr ? no_rendezvous_for(chosen, alone) : *rendezvous;
+    Session session(*plugins, chosen, place, std::move(own));
     Communicator& communicator = session.communicator();
     made = new onebit_session{plugins, std::move(session), count, communicator, ::getpid(), {}, {}, {}, {}};
   });

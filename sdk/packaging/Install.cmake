@@ -7,6 +7,9 @@ endif()
 if(onebit_on_debian AND PROJECT_IS_TOP_LEVEL AND CMAKE_LIBRARY_ARCHITECTURE)
   set(CMAKE_INSTALL_LIBDIR lib/${CMAKE_LIBRARY_ARCHITECTURE} CACHE PATH "Object code libraries, below the prefix")
 endif()
+if(SKBUILD) # a wheel looks the same from every system
+  set(CMAKE_INSTALL_LIBDIR lib)
+endif()
 include(GNUInstallDirs)
 set(onebit_plugin_place ${CMAKE_INSTALL_LIBDIR}/onebit/plugins) # where the core looks, beside it
 set(onebit_package_place ${CMAKE_INSTALL_LIBDIR}/cmake/onebit)
@@ -34,6 +37,14 @@ foreach(name onebit_plugin_mpi onebit_plugin_mpi_cuda)
   endif()
 endforeach()
 
+if(SKBUILD) # a wheel has no links, and would have each library twice
+  set_target_properties(onebit_core onebit_c PROPERTIES VERSION ${PROJECT_VERSION_MAJOR})
+  foreach(package libboost-filesystem1.74.0 libfmt9 libspdlog1.10 libhwy1 libnettle8) # of which auditwheel adds the libraries
+    if(EXISTS /usr/share/doc/${package}/copyright)
+      install(FILES /usr/share/doc/${package}/copyright DESTINATION licenses RENAME ${package} COMPONENT onebit_runtime)
+    endif()
+  endforeach()
+endif()
 install(TARGETS onebit_core onebit_c EXPORT onebit
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT onebit_runtime NAMELINK_COMPONENT onebit_development)
 install(TARGETS onebit_command DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT onebit_runtime)

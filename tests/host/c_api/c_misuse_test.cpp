@@ -68,8 +68,8 @@ TEST_CASE("NULL for every argument of every call is refused, and freeing it is n
       {"configuration_create", [](auto* e) { return onebit_configuration_create(nullptr, nullptr, nullptr, e); }},
       {"configuration_toml", [](auto* e) { return onebit_configuration_toml(nullptr, nullptr, e); }},
       {"rendezvous_local", [](auto* e) { return onebit_rendezvous_local(1, nullptr, e); }},
-      {"rendezvous_tcp", [](auto* e) { return onebit_rendezvous_tcp(nullptr, 1, nullptr, e); }},
-      {"rendezvous_environment", [](auto* e) { return onebit_rendezvous_environment(1, nullptr, e); }},
+      {"rendezvous_tcp", [](auto* e) { return onebit_rendezvous_tcp(nullptr, 1, 1, nullptr, e); }},
+      {"rendezvous_environment", [](auto* e) { return onebit_rendezvous_environment(1, 1, nullptr, e); }},
       {"rendezvous_mpi", [](auto* e) { return onebit_rendezvous_mpi(nullptr, nullptr, e); }},
       {"rendezvous_interrupt", [](auto* e) { return onebit_rendezvous_interrupt(nullptr, e); }},
       {"session_create", [](auto* e) { return onebit_session_create(nullptr, nullptr, nullptr, nullptr, 0, nullptr, e); }},
@@ -122,7 +122,7 @@ TEST_CASE("NULL for one argument alone is refused by its name") {
       {"'folders'", [&](auto* e) { return onebit_registry_load(setting.registry, nullptr, nullptr, 1, e); }},
       {"'registry'", [&](auto* e) { return onebit_registry_describe(nullptr, &text, e); }},
       {"'out'", [&](auto* e) { return onebit_configuration_toml(setting.configuration, nullptr, e); }},
-      {"'self.host'", [&](auto* e) { return onebit_rendezvous_tcp(&nameless, 1'000'000'000, &place, e); }},
+      {"'self.host'", [&](auto* e) { return onebit_rendezvous_tcp(&nameless, 1, 1, &place, e); }},
   };
   for (const auto& [name, call] : calls) CHECK(refusal(call) == "the argument " + name + " is NULL");
   with_session([](onebit_session* session) {
@@ -192,9 +192,9 @@ TEST_CASE("sizes and numbers that are wrong are refused with what was expected, 
   refusal([&](auto* e) { return onebit_registry_create(7, &registry, e); });
   onebit_rendezvous* place = nullptr;
   refusal([&](auto* e) { return onebit_rendezvous_local(0, &place, e); });
-  refusal([&](auto* e) { return onebit_rendezvous_environment(0, &place, e); });
+  refusal([&](auto* e) { return onebit_rendezvous_environment(1, 0, &place, e); });
   const onebit_launched_rank far = {sizeof far, 0, 1, 0, 1, "localhost", nullptr, 70000};
-  refusal([&](auto* e) { return onebit_rendezvous_tcp(&far, 1'000'000'000, &place, e); });
+  refusal([&](auto* e) { return onebit_rendezvous_tcp(&far, 1, 1, &place, e); });
 }
 
 TEST_CASE("parameters that are none are refused by number and name") {
@@ -274,7 +274,7 @@ TEST_CASE("a wait for ranks that do not come can be interrupted, and ends after 
   const HeldPort port;
   const onebit_launched_rank first = {sizeof first, 0, 2, 0, 2, "127.0.0.1", "job", port.port()};
   onebit_rendezvous* place = nullptr;
-  must(onebit_rendezvous_tcp(&first, 60'000'000'000, &place, nullptr));
+  must(onebit_rendezvous_tcp(&first, 1'000'000'000, 60'000'000'000, &place, nullptr));
   Tensors tensors = kSmall;
   const CParameters given(tensors);
   const auto begin = std::chrono::steady_clock::now();

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where ranks meet."""
+
+import ctypes
+import time
+from typing import Any, Callable, List, Optional
+
+from ._errors import TimeoutError as RanksTimeoutError
+from ._library import Handle, LaunchedRank, MpiRanks, c_void_p, call, made
+
+
+class Rendezvous:
+    """One rank's way to the others. A session closes it."""
+
+    def __init__(self, handle: Handle) -> None:
+        self.handle = handle
+
+    @staticmethod
+    def environment(timeout: float = 300.0) -> "Optional[Rendezvous]":
+        """Of a process that torchrun or the like has started: by RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT; None where
+        these are not set. timeout: seconds, for the other ranks to come, and for each of their answers.
+
+        Raises InvalidArgumentError where the variables make no sense, TimeoutError where rank 0 does not come.
+        """
+        handle = _patiently(timeout, lambda join, wait: made("rendezvous_environment", join, wait))
+        return Rendezvous(handle) if handle else None
+
+    @staticmethod
+    def tcp(
+        rank: int,
+        size: int,
+        host: str,
+        port: int,
+        *,
+        local_rank: Optional[int] = None,
+        local_size: Optional[int] = None,
+        job: str = "",
+        timeout: float = 300.0,
+    ) -> "Rendezvous":
+        """Ranks that are processes: rank 0 serves a store at host:port, where the others call. local_rank, local_size: among
+        the ranks of this machine; by default all are on one."""
+        self = LaunchedRank(
+            rank,
+            size,
+            rank if local_rank is None else local_rank,
+            size if local_size is None else local_size,
+            host.encode(),
+            job.encode(),
+            port,
+        )
+        return Rendezvous(_patiently(timeout, lambda join, wait: made("rendezvous_tcp", ctypes.byref(self), join, wait)))
+
+    @staticmethod
+    def local(ranks: int) -> "List[Rendezvous]":
+        """Ranks that are threads of this process, for communicator ``threads``: one for each."""
+        out = (c_void_p * ranks)()
+        call("rendezvous_local", ranks, out)
+        return [Rendezvous(Handle(c_void_p(one), "rendezvous_free")) for one in out]
+
+    @staticmethod
+    def mpi(comm: Any) -> "Rendezvous":
+        """Ranks of a communicator of mpi4py's, for communicator ``mpi``. Collective. comm outlives the session's opening."""
+        import mpi4py.MPI as MPI  # noqa: N814: its own name
+
+        machine = comm.Split_type(MPI.COMM_TYPE_SHARED)
+        self = MpiRanks(comm.py2f(), comm.Get_rank(), comm.Get_size(), machine.Get_rank(), machine.Get_size(), 0)
+        machine.Free()
+        return Rendezvous(made("rendezvous_mpi", ctypes.byref(self)))
+
+    def interrupt(self) -> None:
+        """Ends what waits here, with AbortedError; any thread."""
+        call("rendezvous_interrupt", self.handle)
+
+
+def _patiently(timeout: float, attempt: Callable[[int, int], Handle]) -> Handle:
+    """Tries for a second at a time, for signals are heard in between."""
+    if not timeout > 0:
+        raise ValueError(f"timeout is {timeout!r}; expected seconds above 0")
+    end = time.monotonic() + timeout
+    while True:
+        left = end - time.monotonic()
+        try:
+            return attempt(int(max(0.001, min(left, 1.0)) * 1e9), int(timeout * 1e9))
+        except RanksTimeoutError as e:
+            if left <= 1.0:
+                raise RanksTimeoutError(f"after {timeout:g} s of trying: {e}") from None

@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PyTorch: an optimizer in whose place another one stood.
+
+    optimizer = onebit.torch.DistributedOptimizer(model, "config.toml")
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        loss_of(model(inputs), targets).backward()   # gradients travel as they come
+        optimizer.step()
+
+Tested with PyTorch 1.13 and 2.15 on the CPU.
+"""
+
+import contextlib
+import os
+import pathlib
+import weakref
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+
+import torch
+
+from ._errors import InvalidArgumentError
+from ._session import LoadReport, Manifest, SaveReport, Session, StepReport
+
+_FLUSH_BYTES = 1 << 20  # of gradients that are told to the session at once
+_KEY = "onebit"  # in a state_dict
+
+
+class DistributedOptimizer(torch.optim.Optimizer):
+    """The configured optimizer, run by all ranks together: the model is replicated, each rank computes gradients from its own
+    samples, and ``step`` turns them into the same update on all ranks. Parameters become rank 0's when it is made, and so do
+    the buffers of a module.
+
+    model: a ``torch.nn.Module``; or pairs of name and parameter, such as ``model.named_parameters()``; or a list of groups,
+        ``{"params": pairs, "lr": ..., "weight_decay": ...}``. Only trainable parameters take part; tied ones once.
+    config: the path of a manifest, or an ``onebit.Manifest``. Groups stand for ``[[optimizer.group]]`` tables, of which it may
+        then have none itself.
+    overrides: as of ``--set``, such as ``["optimizer.lr=1e-3"]``.
+    grad_scaler: a ``torch.amp.GradScaler``, whose scale is used when a step begins: do not call its ``unscale_``; a step that
+        overflows on any rank is skipped on all.
+    session: arguments of :class:`onebit.Session`: rendezvous, timeout, log_level, plugins, on_step.
+
+    Learning rates are those of ``param_groups``, so that schedulers work; ``weight_decay`` is fixed. Parameters of fp16 and
+    bf16 have fp32 masters in the session, and get what these are, rounded, after each step.
+
+    Gradients travel during ``backward()`` (``session.overlap = false`` turns it off), so between it and ``step()`` they stay
+    as they are: clip them by ``session.clip_norm``. Accumulate under ``no_sync()`` in all passes but the last.
+
+    ``state_dict()`` has the groups and the step, and not the state, of which each rank has its own part: ``save`` and
+    ``load`` do that, collectively.
+    """
+
+    _step_supports_amp_scaling = True  # a GradScaler leaves gradients as they are, and sets grad_scale around step()
+
+    def __init__(
+        self,
+        model: Union[torch.nn.Module, Iterable[Any]],
+        config: Union[str, "os.PathLike[str]", Manifest],
+        *,
+        overrides: Sequence[str] = (),
+        grad_scaler: Any = None,
+        **session: Any,
+    ) -> None:
+        groups = _groups_of(model)
+        self._names: List[str] = [name for group in groups for name, _ in group["params"]]
+        self._tensors: List[torch.Tensor] = [p for group in groups for _, p in group["params"]]
+        self._scaler = grad_scaler
+        named = [(name, p.detach()) for name, p in zip(self._names, self._tensors)]
+        self.session = Session(_manifest_of(config, groups), named, overrides=overrides, **session)
+        self._rates = self.session.learning_rates
+        self._configured = list(self._rates)
+        self._first_group = int(_are_told(groups))  # of the session's, which those of param_groups are
+        rates = self._configured[self._first_group :]
+        for group, rate in zip(groups, rates):
+            group["lr"] = rate
+        super().__init__([{**group, "params": [p for _, p in group["params"]]} for group in groups], {"lr": rates[0]})
+        self._base = [group["lr"] for group in self.param_groups]
+        self._decay = [group.get("weight_decay") for group in self.param_groups]
+        self._synchronizing = True
+        self._restart()
+        self._hooks = _Hooks(self) if self._overlaps() else None
+        if isinstance(model, torch.nn.Module):
+            self.broadcast_buffers(model)
+
+    def _overlaps(self) -> bool:
+        lines = self.session.configuration.splitlines()
+        return "overlap = true" in lines and not any(p.is_cuda for p in self._tensors)
+
+    def _restart(self) -> None:
+        self._begun = False
+        self._seen: Dict[int, Tuple[int, int, torch.Tensor]] = {}  # by number: place and version of what was announced
+        self._waiting: List[int] = []
+        self._waiting_bytes = 0
+
+    # ---- a step
+
+    def step(self, closure: Optional[Callable[[], Any]] = None) -> Any:  # type: ignore[override]
+        """Collective. Answers what ``closure`` does, as torch's optimizers do; ``last_report`` has the step's report."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        with torch.no_grad():
+            self.last_report: StepReport = self._finish() if self._begun else self._whole()
+        return loss
+
+    def _whole(self) -> StepReport:
+        self._set_rates()
+        kept = [self._gradient(k) for k in range(len(self._tensors))]
+        pointers = [0 if gradient is None else gradient.data_ptr() for gradient in kept]
+        report = self.session.step_at(pointers, self._stream())
+        if self._stream() is not None:
+            self.session.settle()  # what was converted for the step is let go
+        return report
+
+    def _finish(self) -> StepReport:
+        try:
+            if hasattr(self, "grad_scale") and self._scaler is None:
+                raise InvalidArgumentError("gradients have been sent without their scale: give the GradScaler as grad_scaler")
+            for k, (place, version, _) in self._seen.items():
+                gradient = self._tensors[k].grad
+                if gradient is None or gradient.data_ptr() != place or gradient._version != version:
+                    raise InvalidArgumentError(
+                        f"the gradient of {self._names[k]!r} was changed between backward() and step(), after it had been "
+                        "sent: clip by session.clip_norm, scale by the argument grad_scaler, or set session.overlap = false"
+                    )
+            for k in range(len(self._tensors)):
+                if k not in self._seen and self._tensors[k].grad is not None:
+                    self._announce(k)
+            self._flush()
+            return self.session.finish()
+        except BaseException:
+            self.session.abort(f"rank {self.session.rank} gave up a step that had begun")
+            raise
+        finally:
+            self._restart()
+
+    def _stream(self) -> Optional[int]:
+        device = self._tensors[0].device
+        return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else None
+
+    def _gradient(self, k: int) -> Optional[torch.Tensor]:
+        """As the session takes it: fp32, in the order of the parameter's memory."""
+        parameter = self._tensors[k]
+        gradient = parameter.grad
+        if gradient is None:
+            return None
+        if gradient.layout != torch.strided:
+            raise TypeError(f"the gradient of {self._names[k]!r} is {gradient.layout}; expected a dense one (sparse=False)")
+        if gradient.dtype is not torch.float32 or gradient.stride() != parameter.stride() or gradient.is_neg():
+            gradient = torch.empty_like(parameter, dtype=torch.float32, memory_format=torch.preserve_format).copy_(gradient)
+        return gradient
+
+    def _set_rates(self) -> None:
+        if any(group.get("weight_decay") != decay for group, decay in zip(self.param_groups, self._decay)):
+            raise InvalidArgumentError("weight_decay of a group was changed: it is fixed when the optimizer is made")
+        own = [float(group["lr"]) for group in self.param_groups]
+        if self._first_group == 1:
+            rates = [self._configured[0], *own]
+        else:  # one group, which stands for all that the manifest has
+            rates = [rate * (own[0] / self._base[0]) if self._base[0] else own[0] for rate in self._configured]
+            rates[0] = own[0]
+        if rates != self._rates:
+            self.session.learning_rates = rates
+            self._rates = rates
+        scale = getattr(self, "grad_scale", None)  # set by a GradScaler around step()
+        if self._scaler is not None:
+            scale = self._scaler.get_scale()
+        if scale is not None:
+            self.session.set_gradient_scale(1.0 / float(scale))
+
+    # ---- gradients that come
+
+    def _came(self, k: int) -> None:
+        if not self._synchronizing:
+            return
+        if not self._begun:
+            self._set_rates()
+            self.session.begin(self._stream())
+            self._begun = True
+        if k in self._seen:
+            raise InvalidArgumentError(
+                f"backward() reached {self._names[k]!r} a second time before step(): let optimizer.no_sync() hold in all "
+                "passes but the last"
+            )
+        self._announce(k)
+        if self._waiting_bytes >= _FLUSH_BYTES:
+            self._flush()
+
+    def _announce(self, k: int) -> None:
+        own = self._tensors[k].grad
+        taken = self._gradient(k)
+        assert own is not None and taken is not None
+        self._seen[k] = (own.data_ptr(), own._version, taken)
+        self._waiting.append(k)
+        self._waiting_bytes += 4 * taken.numel()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self.session.ready_at(self._waiting, [self._seen[k][2].data_ptr() for k in self._waiting])
+        self._waiting, self._waiting_bytes = [], 0
+
+    @contextlib.contextmanager
+    def no_sync(self) -> Iterator[None]:
+        """Meanwhile ``backward()`` only adds to the gradients. ``session.set_gradient_scale(1 / passes)`` takes their mean."""
+        before, self._synchronizing = self._synchronizing, False
+        try:
+            yield
+        finally:
+            self._synchronizing = before
+
+    def broadcast_buffers(self, module: torch.nn.Module) -> None:
+        """Collective. The module's buffers, such as BatchNorm's running means, become rank 0's."""
+        for _, buffer in module.named_buffers():
+            own = buffer.detach().contiguous().cpu()
+            self.session.broadcast(own)
+            with torch.no_grad():
+                buffer.copy_(own)
+
+    # ---- state
+
+    def save(self, root: Union[str, "os.PathLike[str]"], **options: Any) -> SaveReport:
+        """Collective. Session.save: all that decides the next steps, parameters included."""
+        return self.session.save(root, **options)
+
+    def load(self, folder: Union[str, "os.PathLike[str]"], **options: Any) -> LoadReport:
+        """Collective. Session.load: goes on from what ``save`` saved, here or in C++."""
+        report = self.session.load(folder, **options)
+        self._rates = self.session.learning_rates
+        return report
+
+    def state_dict(self) -> Dict[str, Any]:
+        """The groups and the number of the next step; what ``save`` saves is not in it."""
+        groups = [{k: v for k, v in group.items() if k != "params"} for group in self.param_groups]
+        return {"state": {}, "param_groups": groups, _KEY: {"next_step": self.session.next_step, "names": list(self._names)}}
+
+    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+        """Takes the groups, such as a scheduler's rates. The session must have been loaded before."""
+        if _KEY not in state_dict:
+            raise InvalidArgumentError("this state_dict is another optimizer's: it has no key 'onebit'")
+        told, step = state_dict[_KEY], self.session.next_step
+        if told["names"] != self._names:
+            raise InvalidArgumentError("this state_dict is of a model whose parameters have other names")
+        if told["next_step"] != step:
+            raise InvalidArgumentError(
+                f"this state_dict is of step {told['next_step']}, and the session is at step {step}: load(folder) first what "
+                "save(root) saved with it"
+            )
+        for own, group in zip(self.param_groups, state_dict["param_groups"]):
+            own.update({k: v for k, v in group.items() if k != "params"})
+
+    def add_param_group(self, param_group: Dict[str, Any]) -> None:
+        if hasattr(self, "_base"):
+            raise InvalidArgumentError("parameters can't be added later: make another DistributedOptimizer")
+        super().add_param_group(param_group)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise TypeError("a DistributedOptimizer can't be copied: its session is one rank's part of a run")
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("a DistributedOptimizer can't be pickled: save(root) saves its state")
+
+
+class _Hooks:
+    """Tells an optimizer of gradients as they come. The parameters keep it, and it knows the optimizer weakly, or neither
+    would ever go."""
+
+    def __init__(self, of: DistributedOptimizer) -> None:
+        optimizer = weakref.ref(of)
+        self._kept: List[Any] = []
+        for k, p in enumerate(of._tensors):
+            self._kept.append(_hook(p, k, optimizer))
+
+    def __del__(self) -> None:
+        for handle, _ in self._kept:
+            handle.remove()
+
+
+def _hook(p: torch.Tensor, k: int, optimizer: "weakref.ref[DistributedOptimizer]") -> Tuple[Any, Any]:
+    def came(*_: Any) -> None:
+        own = optimizer()
+        if own is not None:
+            own._came(k)
+
+    if hasattr(p, "register_post_accumulate_grad_hook"):  # since 2.1
+        return p.register_post_accumulate_grad_hook(came), None
+    accumulator = p.expand_as(p).grad_fn.next_functions[0][0]
+    return accumulator.register_hook(came), accumulator
+
+
+def _groups_of(model: Any) -> List[Dict[str, Any]]:
+    """Each with ``params``: pairs of name and tensor, trainable ones, tied ones once."""
+    given = list(model.named_parameters()) if isinstance(model, torch.nn.Module) else list(model)
+    groups = [dict(group) for group in given] if given and isinstance(given[0], dict) else [{"params": given}]
+    seen: Dict[int, str] = {}
+    for group in groups:
+        pairs = []
+        for pair in group["params"]:
+            if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], torch.Tensor)):
+                raise TypeError(f"a {type(pair).__name__} is no pair of name and parameter: give model.named_parameters()")
+            if pair[1].requires_grad and id(pair[1]) not in seen:
+                seen[id(pair[1])] = pair[0]
+                pairs.append(pair)
+        group["params"] = pairs
+    if not seen:
+        raise InvalidArgumentError("there is no trainable parameter")
+    return groups
+
+
+def _are_told(groups: List[Dict[str, Any]]) -> bool:
+    return len(groups) > 1 or "lr" in groups[0] or "weight_decay" in groups[0]
+
+
+def _manifest_of(config: Any, groups: List[Dict[str, Any]]) -> Any:
+    """With a table for each group, where they are told."""
+    if not _are_told(groups):
+        return config
+    manifest = config if isinstance(config, Manifest) else _read(pathlib.Path(config))
+    if "[[optimizer.group]]" in manifest.text:
+        raise InvalidArgumentError(
+            f"{manifest.name} has [[optimizer.group]] tables, and groups of parameters are given as well: one of the two"
+        )
+    text = manifest.text
+    for group in groups:
+        text += "\n[[optimizer.group]]\ntensors = [" + ", ".join(_quoted(name) for name, _ in group["params"]) + "]\n"
+        text += "".join(f"{key} = {float(group[key])!r}\n" for key in ("lr", "weight_decay") if key in group)
+    return manifest._replace(text=text)
+
+
+def _read(file: pathlib.Path) -> Manifest:
+    return Manifest(file.read_text(encoding="utf-8"), str(file), file.parent)
+
+
+def _quoted(name: str) -> str:
+    if any(c in name for c in '*?"\\\n'):
+        raise InvalidArgumentError(f"the parameter {name!r} has a character in its name that stands for others in a manifest")
+    return f'"{name}"'
+
