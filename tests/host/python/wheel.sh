@@ -12,8 +12,8 @@ trap 'rm -rf "$folder"' EXIT
 unset ONEBIT_PREFIX PYTHONPATH
 "$python" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check "$wheel" "${@:3}"
-cp "$here"/*.py "$folder"
+cp -r "$here"/*.py "$here"/../../../host/python/examples "$folder"
 cd "$folder"
 venv/bin/python -m onebit plugins list
 venv/bin/python -m onebit plugins list | grep -q onebit_adam
-for suite in session_test torch_test; do venv/bin/python -B run.py "$suite"; done
+for suite in session_test torch_test examples_test; do venv/bin/python -B run.py "$suite"; done
