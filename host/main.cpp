@@ -17,6 +17,7 @@
 #include "command/command.hpp"
 #include "command/output.hpp"
 #include "compare/compare_command.hpp"
+#include "convert/convert_command.hpp"
 #include "launch/launcher.hpp"
 #include "plugin_tools/plugins_command.hpp"
 #include "replay/replay_command.hpp"
@@ -84,6 +85,7 @@ int run(int argc, char** argv) {
   add_replay(app, run);
   add_check(app, run);
   add_checkpoint(app, run);
+  add_convert(app, run);
   add_plugins(app, run);
   try {
     app.parse(argc, argv);

@@ -51,7 +51,7 @@ install(TARGETS onebit_command DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT one
 install(TARGETS ${plugins} DESTINATION ${onebit_plugin_place} COMPONENT onebit_runtime)
 install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/onebit COMPONENT onebit_runtime)
 install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT onebit_runtime)
-foreach(document core/semantics.md host/embedding.md host/launching.md host/what-happens-when.md plugins/algorithms.md
+foreach(document core/semantics.md host/embedding.md host/from-deepspeed.md host/launching.md host/what-happens-when.md plugins/algorithms.md
     plugins/nccl/gpus.md tests/slownet/results.md) # which README.md and --help name
   get_filename_component(folder ${document} DIRECTORY)
   install(FILES ${document} DESTINATION ${CMAKE_INSTALL_DOCDIR}/${folder} COMPONENT onebit_runtime)
