@@ -293,12 +293,14 @@ class _Waiter:
     def run(self, function: Callable[[], Any], interrupt: Callable[[], None]) -> Any:
         answer: List[Any] = []
         done = threading.Event()
-        self._calls.put((function, answer, done))
         try:
+            self._calls.put((function, answer, done))
             done.wait()
-        except BaseException:
+        except BaseException:  # perhaps before it was put: what is put now comes after it
             interrupt()
-            done.wait()
+            over = threading.Event()
+            self._calls.put((lambda: None, [], over))
+            over.wait()
             raise
         value, error = answer[0]
         if error is not None:

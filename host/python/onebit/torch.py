@@ -39,8 +39,9 @@ class DistributedOptimizer(torch.optim.Optimizer):
         overflows on any rank is skipped on all.
     session: arguments of :class:`onebit.Session`: rendezvous, timeout, log_level, plugins, on_step.
 
-    Learning rates are those of ``param_groups``, so that schedulers work; ``weight_decay`` is fixed. Parameters of fp16 and
-    bf16 have fp32 masters in the session, and get what these are, rounded, after each step.
+    Parameters stay where they are in memory: ``load_state_dict`` copies into them, ``.to()`` and ``.data = ...`` are errors in
+    the next step. Learning rates are those of ``param_groups``, so that schedulers work; ``weight_decay`` is fixed. Parameters
+    of fp16 and bf16 have fp32 masters in the session, and get what these are, rounded, after each step.
 
     Gradients travel during ``backward()`` (``session.overlap = false`` turns it off), so between it and ``step()`` they stay
     as they are: clip them by ``session.clip_norm``. Accumulate under ``no_sync()`` in all passes but the last.
@@ -66,6 +67,7 @@ class DistributedOptimizer(torch.optim.Optimizer):
         self._scaler = grad_scaler
         named = [(name, p.detach()) for name, p in zip(self._names, self._tensors)]
         self.session = Session(_manifest_of(config, groups), named, overrides=overrides, **session)
+        self._places = [p.data_ptr() for p in self._tensors]
         self._rates = self.session.learning_rates
         self._configured = list(self._rates)
         self._first_group = int(_are_told(groups))  # of the session's, which those of param_groups are
@@ -104,7 +106,7 @@ class DistributedOptimizer(torch.optim.Optimizer):
         return loss
 
     def _whole(self) -> StepReport:
-        self._set_rates()
+        self._prepare()
         kept = [self._gradient(k) for k in range(len(self._tensors))]
         pointers = [0 if gradient is None else gradient.data_ptr() for gradient in kept]
         report = self.session.step_at(pointers, self._stream())
@@ -150,6 +152,15 @@ class DistributedOptimizer(torch.optim.Optimizer):
             gradient = torch.empty_like(parameter, dtype=torch.float32, memory_format=torch.preserve_format).copy_(gradient)
         return gradient
 
+    def _prepare(self) -> None:
+        for name, p, place in zip(self._names, self._tensors, self._places):
+            if p.data_ptr() != place:
+                raise InvalidArgumentError(
+                    f"the memory of {name!r} has moved, so that the session steps what the model no longer has: make the "
+                    "optimizer after .to(), .data = ..., and load_state_dict(assign=True)"
+                )
+        self._set_rates()
+
     def _set_rates(self) -> None:
         if any(group.get("weight_decay") != decay for group, decay in zip(self.param_groups, self._decay)):
             raise InvalidArgumentError("weight_decay of a group was changed: it is fixed when the optimizer is made")
@@ -174,7 +185,7 @@ class DistributedOptimizer(torch.optim.Optimizer):
         if not self._synchronizing:
             return
         if not self._begun:
-            self._set_rates()
+            self._prepare()
             self.session.begin(self._stream())
             self._begun = True
         if k in self._seen:

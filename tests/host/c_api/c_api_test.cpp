@@ -194,7 +194,7 @@ TEST_CASE("parameters that moved are followed, as by step(ModelGradients) in C++
   });
 }
 
-TEST_CASE("the log waits to be taken; nobody's log drops its oldest lines, and says so") {
+TEST_CASE("the log waits to be taken, and one that nobody takes drops its oldest lines, and says so") {
   CSetting quiet(kOneBitAdam), talking(kOneBitAdam, ONEBIT_LOG_DEBUG);
   int32_t level = 0;
   char* line = nullptr;

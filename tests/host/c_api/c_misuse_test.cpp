@@ -20,10 +20,10 @@ const std::string kAdam = "[optimizer]\nplugin = \"adam\"\n[communicator]\nplugi
 using Refused = std::map<std::string, std::function<onebit_code(onebit_error*)>>;
 
 void check_refused(const Refused& calls) {
-  for (const auto& [name, call] : calls) {
-    CAPTURE(name);
-    CHECK(refusal(call).find("NULL") != std::string::npos);
-    CHECK(call(nullptr) == ONEBIT_INVALID_ARGUMENT);  // nowhere to put the words
+  for (const auto& one : calls) {
+    CAPTURE(one.first);
+    CHECK(refusal(one.second).find("NULL") != std::string::npos);
+    CHECK(one.second(nullptr) == ONEBIT_INVALID_ARGUMENT);  // nowhere to put the words
   }
 }
 
@@ -235,7 +235,7 @@ TEST_CASE("calls in the wrong order are refused, and the session goes on") {
   });
 }
 
-TEST_CASE("a second thread's call is refused while a first one waits; abort ends the wait on both ranks, with its reason") {
+TEST_CASE("a second thread's call is refused while a first one waits, and abort ends that wait on both ranks") {
   std::atomic<bool> stepped{false};
   run_c_sessions(2, kAdam, kSmall, [&](onebit_session* session, int rank, Tensors&) {
     const auto gradients = pointers_of(kSmall);

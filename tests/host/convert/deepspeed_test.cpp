@@ -67,7 +67,7 @@ TEST_CASE("0/1 Adam and 1-bit LAMB with all their parameters, over MPI") {
       "plugin = \"mpi\"\n[exchange]\ndense_dtype = \"fp16\"\n");
 }
 
-TEST_CASE("Adam, AdamW and LAMB; types are compared as DeepSpeed does; ZeRO and Hugging Face's auto are told") {
+TEST_CASE("Adam, AdamW and LAMB in any letters, and what ZeRO and Hugging Face's auto become") {
   const std::string adam =
       R"({"optimizer": {"type": "AdamW", "params": {"lr": "auto", "betas": "auto", "bias_correction": true}},
     "zero_optimization": {"stage": 2}, "gradient_clipping": "auto", "scheduler": {"type": "WarmupLR"}})";

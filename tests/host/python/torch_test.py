@@ -153,6 +153,31 @@ class Ranked(unittest.TestCase):
                 self.assertTrue(torch.equal(one[0], early[0][0]))
                 self.assertEqual(one[2], early[0][2])
 
+    @unittest.skipUnless(hasattr(getattr(torch, "amp", None), "GradScaler"), "this torch has no GradScaler for CPUs")
+    def test_a_grad_scaler_under_backward_and_after_it(self):
+        def body(rank, place, scaled, overrides):
+            model = network(rank)
+            scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=3) if scaled else None
+            options = {"rendezvous": place, "overrides": overrides, "grad_scaler": scaler}
+            optimizer = DistributedOptimizer(model, ADAMW, **options)
+            for step in range(1, 9):
+                optimizer.zero_grad()
+                loss = loss_of(model, step, rank)
+                if scaler is None:
+                    loss.backward()
+                    optimizer.step()
+                    continue
+                scaler.scale(loss * (float("inf") if (step, rank) == (5, 1) else 1)).backward()
+                scaler.step(optimizer)
+                scaler.update()
+                self.assertEqual(optimizer.last_report.skipped, step == 5)
+            return values(model), optimizer.session.next_step
+
+        early, late = Ranks(2).run(body, True, ()), Ranks(2).run(body, True, WITHOUT_OVERLAP)
+        for one in (*early, *late):
+            self.assertTrue(torch.equal(one[0], early[0][0]))
+            self.assertEqual(one[1], 8)  # one was skipped, on both
+
     def test_buffers_and_parameters_become_rank_0s(self):
         def body(rank, place):
             model = network(rank)
@@ -238,6 +263,15 @@ class Misuse(unittest.TestCase):
             optimizer.step()
         with self.assertRaisesRegex(TypeError, "torch.float64"):
             DistributedOptimizer(torch.nn.Linear(2, 2).double(), ADAMW)
+
+    def test_parameters_that_moved(self):
+        model = network()
+        optimizer = DistributedOptimizer(model, ADAMW)
+        model.load_state_dict(network(5).state_dict())  # copies
+        train(model, optimizer, 1)
+        model.first.weight.data = model.first.weight.data.clone()
+        with self.assertRaisesRegex(onebit.InvalidArgumentError, "the memory of 'first.weight' has moved"):
+            train(model, optimizer, 1)
 
     def test_tied_parameters_are_one(self):
         first, second = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
