@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C API trains as the C++ one does, to the bit; and a program in C trains with it.
-#include <atomic>
+#include <cmath>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <set>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "c_session.hpp"
 #include "support/gradients.hpp"

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C API misused: NULL, wrong sizes, the wrong order, two threads. Each is refused in words, and the session goes on.
 #include <atomic>
+#include <chrono>
+#include <functional>
+#include <limits>
 #include <map>
+#include <string>
+#include <thread>
 
 #include "c_session.hpp"
 #include "support/error_text.hpp"
