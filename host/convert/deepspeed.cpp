@@ -164,7 +164,7 @@ class Conversion {
   }
 
   void add_rest() {
-    text_ += "\n";
+    text_ += '\n';
     for (const auto& [key, value] : config_.items()) {
       if (key == "optimizer" || key == "gradient_clipping" || key == "communication_data_type") continue;
       const auto known =
