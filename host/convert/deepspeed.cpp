@@ -165,12 +165,13 @@ class Conversion {
 
   void add_rest() {
     text_ += '\n';
-    for (const auto& [key, value] : config_.items()) {
-      if (key == "optimizer" || key == "gradient_clipping" || key == "communication_data_type") continue;
-      const auto known =
-          std::find_if(kOtherKeys.begin(), kOtherKeys.end(), [&](const OtherKey& one) { return one.theirs == key; });
-      comment(key, value, known == kOtherKeys.end() ? "onebit has nothing like it" : known->note);
-    }
+    for (const auto& [key, value] : config_.items())
+      if (key != "optimizer" && key != "gradient_clipping" && key != "communication_data_type") add_other(key, value);
+  }
+  void add_other(const std::string& key, const Json& value) {
+    const auto known =
+        std::find_if(kOtherKeys.begin(), kOtherKeys.end(), [&](const OtherKey& one) { return one.theirs == key; });
+    comment(key, value, known == kOtherKeys.end() ? "onebit has nothing like it" : known->note);
   }
 
   const Json& config_;
