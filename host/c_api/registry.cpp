@@ -95,7 +95,10 @@ onebit_code onebit_registry_load(onebit_registry* registry, const onebit_manifes
   });
 }
 onebit_code onebit_registry_describe(const onebit_registry* registry, char** out, onebit_error* err) {
-  return call(err, [&] { result(out) = given(described(*required(registry, "registry").registry).dump()); });
+  return call(err, [&] {
+    char*& text = result(out);  // before there is a text that would be lost
+    text = given(described(*required(registry, "registry").registry).dump());
+  });
 }
 onebit_code onebit_registry_take_log(onebit_registry* registry, int32_t* level, char** out, onebit_error* err) {
   return call(err, [&] {
@@ -118,7 +121,10 @@ onebit_code onebit_configuration_create(const onebit_registry* registry, const o
   });
 }
 onebit_code onebit_configuration_toml(const onebit_configuration* configuration, char** out, onebit_error* err) {
-  return call(err, [&] { result(out) = given(required(configuration, "configuration").configuration.to_toml()); });
+  return call(err, [&] {
+    char*& toml = result(out);
+    toml = given(required(configuration, "configuration").configuration.to_toml());
+  });
 }
 void onebit_configuration_free(onebit_configuration* configuration) { delete configuration; }
 }
