@@ -53,6 +53,12 @@ onebit_rendezvous no_rendezvous_for(const Configuration& configuration, std::uni
   return alone->at(0);
 }
 
+// The thread of a step that has begun runs collectives of its own.
+void require_not_begun(const SessionCall& session, const char* what) {
+  if (session->begun())
+    refuse(std::string(what) + " came between onebit_session_begin and onebit_session_finish: finish the step first");
+}
+
 ReduceOp operation(int32_t op) {
   if (op < ONEBIT_SUM || op > ONEBIT_MAX)
     refuse("there is no operation " + std::to_string(op) + "; expected ONEBIT_SUM, ONEBIT_AVG, ONEBIT_MIN or ONEBIT_MAX");
@@ -94,7 +100,12 @@ void onebit_session_free(onebit_session* session) {
   delete session;
 }
 onebit_code onebit_session_abort(onebit_session* session, const char* reason, onebit_error* err) {
-  return call(err, [&] { required(session, "session").communicator.abort(text(reason, "reason")); });
+  return call(err, [&] {
+    onebit_session& of = required(session, "session");
+    const std::string why = text(reason, "reason");
+    if (of.process != ::getpid()) refuse("the session is that of the process that this one was forked from");
+    of.communicator.abort(why);
+  });
 }
 onebit_code onebit_session_ranks(onebit_session* session, int32_t* rank, int32_t* size, onebit_error* err) {
   return call(err, [&] {
@@ -134,6 +145,7 @@ onebit_code onebit_session_ready(onebit_session* session, const int64_t* which, 
     if (count == 0) return;
     required(which, "which");
     required(gradients, "gradients");
+    for (size_t i = 0; i < count; ++i) gradient_at(gradients, i);  // all of them, before the first is announced
     for (size_t i = 0; i < count; ++i)
       if (which[i] < 0 || static_cast<size_t>(which[i]) >= of.parameters)
         refuse("which[" + std::to_string(i) + "] is " + std::to_string(which[i]) + "; expected 0 to " +
@@ -204,6 +216,7 @@ onebit_code onebit_session_parameter_hash(onebit_session* session, uint64_t* has
 onebit_code onebit_session_broadcast(onebit_session* session, void* bytes, size_t size, int32_t root, onebit_error* err) {
   return call(err, [&] {
     const SessionCall one(session);
+    require_not_begun(one, "broadcast");
     if (root < 0 || root >= one->size())
       refuse("there is no rank " + std::to_string(root) + "; expected 0 to " + std::to_string(one->size() - 1));
     if (size == 0) return;
@@ -217,6 +230,7 @@ onebit_code onebit_session_broadcast(onebit_session* session, void* bytes, size_
 onebit_code onebit_session_all_reduce(onebit_session* session, double* values, size_t count, int32_t op, onebit_error* err) {
   return call(err, [&] {
     const SessionCall one(session);
+    require_not_begun(one, "all_reduce");
     const ReduceOp what = operation(op);
     if (count == 0) return;
     auto length = static_cast<int64_t>(count);

@@ -10,7 +10,7 @@ from ._library import Handle, LaunchedRank, MpiRanks, c_void_p, call, made
 
 
 class Rendezvous:
-    """One rank's way to the others. A session closes it."""
+    """One rank's way to the others, for one session, which closes it."""
 
     def __init__(self, handle: Handle) -> None:
         self.handle = handle
@@ -66,6 +66,10 @@ class Rendezvous:
         self = MpiRanks(comm.py2f(), comm.Get_rank(), comm.Get_size(), machine.Get_rank(), machine.Get_size(), 0)
         machine.Free()
         return Rendezvous(made("rendezvous_mpi", ctypes.byref(self)))
+
+    def close(self) -> None:
+        """Rank 0 waits until the others have come and gone, ten seconds at the most."""
+        self.handle.close()
 
     def interrupt(self) -> None:
         """Ends what waits here, with AbortedError; any thread."""

@@ -152,6 +152,8 @@ class Session:
                 lambda: place.interrupt() if place else None,
             )
         finally:
+            if place:
+                place.close()
             self._registry.tell_log()
 
     def _waits(self, name: str, *arguments: Any) -> None:
@@ -168,6 +170,10 @@ class Session:
     def close(self) -> None:
         """Ends this rank's part; the others' calls then end with an error. Parameters stay as they are."""
         self._handle.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_handle"):  # before the memory of the parameters goes
+            self._handle.close()
 
     def __enter__(self) -> "Session":
         return self
@@ -210,8 +216,9 @@ class Session:
         return self._told(report)
 
     def begin(self, stream: Optional[int] = None) -> None:
-        """Begins a step whose gradients come one by one, by ``ready_at``, and travel meanwhile; ``finish`` ends it."""
-        call("session_begin", self._handle, None, 0, stream)
+        """Collective. Begins a step whose gradients come one by one, by ``ready_at``, and travel meanwhile; ``finish`` ends it.
+        Nothing else is asked of the session in between."""
+        self._waits("session_begin", None, 0, stream)
 
     def ready_at(self, which: Sequence[int], pointers: Sequence[int], stream: Optional[int] = None) -> None:
         """The gradients of the parameters with these numbers are at these addresses, and stay there until ``finish`` has

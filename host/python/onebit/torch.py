@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequ
 
 import torch
 
-from ._errors import InvalidArgumentError
+from ._errors import Error, InvalidArgumentError
 from ._session import LoadReport, Manifest, SaveReport, Session, StepReport
 
 _FLUSH_BYTES = 1 << 20  # of gradients that are told to the session at once
@@ -40,8 +40,9 @@ class DistributedOptimizer(torch.optim.Optimizer):
     session: arguments of :class:`onebit.Session`: rendezvous, timeout, log_level, plugins, on_step.
 
     Parameters stay where they are in memory: ``load_state_dict`` copies into them, ``.to()`` and ``.data = ...`` are errors in
-    the next step. Learning rates are those of ``param_groups``, so that schedulers work; ``weight_decay`` is fixed. Parameters
-    of fp16 and bf16 have fp32 masters in the session, and get what these are, rounded, after each step.
+    the next step. Those of fp16 and bf16 have fp32 masters in the session, and get what these are, rounded, after each step;
+    whatever else writes to them is an error, too. Learning rates are those of ``param_groups``, so that schedulers work;
+    ``weight_decay`` is fixed.
 
     Gradients travel during ``backward()`` (``session.overlap = false`` turns it off), so between it and ``step()`` they stay
     as they are: clip them by ``session.clip_norm``. Accumulate under ``no_sync()`` in all passes but the last.
@@ -50,7 +51,8 @@ class DistributedOptimizer(torch.optim.Optimizer):
     ``load`` do that, collectively.
     """
 
-    _step_supports_amp_scaling = True  # a GradScaler leaves gradients as they are, and sets grad_scale around step()
+    # Then a GradScaler leaves gradients as they are, and sets grad_scale around step(): None where it has unscaled them.
+    _step_supports_amp_scaling = hasattr(getattr(torch, "amp", None), "GradScaler")
 
     def __init__(
         self,
@@ -68,6 +70,12 @@ class DistributedOptimizer(torch.optim.Optimizer):
         named = [(name, p.detach()) for name, p in zip(self._names, self._tensors)]
         self.session = Session(_manifest_of(config, groups), named, overrides=overrides, **session)
         self._places = [p.data_ptr() for p in self._tensors]
+        self._versions = {k: p._version for k, p in enumerate(self._tensors) if p.dtype is not torch.float32}
+        #: This rank's gradients are multiplied by it, besides a GradScaler's: 1 / passes, where several passes were added up.
+        self.gradient_scale = 1.0
+        self._scale = 1.0  # the session's
+        module = isinstance(model, torch.nn.Module)
+        self._frozen = [(n, p) for n, p in model.named_parameters() if not p.requires_grad] if module else []
         self._rates = self.session.learning_rates
         self._configured = list(self._rates)
         self._first_group = int(_are_told(groups))  # of the session's, which those of param_groups are
@@ -80,7 +88,9 @@ class DistributedOptimizer(torch.optim.Optimizer):
         self._synchronizing = True
         self._restart()
         self._hooks = _Hooks(self) if self._overlaps() else None
-        if isinstance(model, torch.nn.Module):
+        if module:
+            for _, p in self._frozen:
+                self._broadcast(p)
             self.broadcast_buffers(model)
 
     def _overlaps(self) -> bool:
@@ -101,9 +111,20 @@ class DistributedOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if getattr(self, "grad_scale", 0) is None:
+            if self._begun:
+                self._give_up()
+            raise InvalidArgumentError("the GradScaler has unscaled the gradients: do not call unscale_, set session.clip_norm")
         with torch.no_grad():
+            if self._hooks is not None and not self._begun:  # no gradient has come here, but on another rank
+                self._begin()
             self.last_report: StepReport = self._finish() if self._begun else self._whole()
         return loss
+
+    def _begin(self) -> None:
+        self._prepare()
+        self.session.begin(self._stream())
+        self._begun = True
 
     def _whole(self) -> StepReport:
         self._prepare()
@@ -111,7 +132,7 @@ class DistributedOptimizer(torch.optim.Optimizer):
         pointers = [0 if gradient is None else gradient.data_ptr() for gradient in kept]
         report = self.session.step_at(pointers, self._stream())
         if self._stream() is not None:
-            self.session.settle()  # what was converted for the step is let go
+            report = self.session.settle()  # what was converted for the step is let go
         return report
 
     def _finish(self) -> StepReport:
@@ -131,10 +152,17 @@ class DistributedOptimizer(torch.optim.Optimizer):
             self._flush()
             return self.session.finish()
         except BaseException:
-            self.session.abort(f"rank {self.session.rank} gave up a step that had begun")
+            self._give_up()
             raise
         finally:
             self._restart()
+
+    def _give_up(self) -> None:
+        """Ends the session on all ranks. Returns when nothing reads the gradients any longer."""
+        self.session.abort(f"rank {self.session.rank} gave up a step that had begun")
+        with contextlib.suppress(Error):
+            self.session.finish()
+        self._restart()
 
     def _stream(self) -> Optional[int]:
         device = self._tensors[0].device
@@ -159,6 +187,15 @@ class DistributedOptimizer(torch.optim.Optimizer):
                     f"the memory of {name!r} has moved, so that the session steps what the model no longer has: make the "
                     "optimizer after .to(), .data = ..., and load_state_dict(assign=True)"
                 )
+        for k, version in self._versions.items():
+            if self._tensors[k]._version != version:
+                raise InvalidArgumentError(
+                    f"{self._names[k]!r}, of {self._tensors[k].dtype}, was written to: the session's fp32 master would undo "
+                    "that. Make the optimizer after load_state_dict, or load(folder)"
+                )
+        for name, p in self._frozen:
+            if p.requires_grad:
+                raise InvalidArgumentError(f"{name!r} has become trainable: make another DistributedOptimizer")
         self._set_rates()
 
     def _set_rates(self) -> None:
@@ -174,10 +211,12 @@ class DistributedOptimizer(torch.optim.Optimizer):
             self.session.learning_rates = rates
             self._rates = rates
         scale = getattr(self, "grad_scale", None)  # set by a GradScaler around step()
-        if self._scaler is not None:
+        if self._scaler is not None and self._scaler.is_enabled():
             scale = self._scaler.get_scale()
-        if scale is not None:
-            self.session.set_gradient_scale(1.0 / float(scale))
+        own_scale = self.gradient_scale / (1.0 if scale is None else float(scale))
+        if own_scale != self._scale:
+            self.session.set_gradient_scale(own_scale)
+            self._scale = own_scale
 
     # ---- gradients that come
 
@@ -185,9 +224,7 @@ class DistributedOptimizer(torch.optim.Optimizer):
         if not self._synchronizing:
             return
         if not self._begun:
-            self._prepare()
-            self.session.begin(self._stream())
-            self._begun = True
+            self._begin()
         if k in self._seen:
             raise InvalidArgumentError(
                 f"backward() reached {self._names[k]!r} a second time before step(): let optimizer.no_sync() hold in all "
@@ -212,7 +249,7 @@ class DistributedOptimizer(torch.optim.Optimizer):
 
     @contextlib.contextmanager
     def no_sync(self) -> Iterator[None]:
-        """Meanwhile ``backward()`` only adds to the gradients. ``session.set_gradient_scale(1 / passes)`` takes their mean."""
+        """Meanwhile ``backward()`` only adds to the gradients. ``gradient_scale = 1 / passes`` takes their mean."""
         before, self._synchronizing = self._synchronizing, False
         try:
             yield
@@ -222,10 +259,13 @@ class DistributedOptimizer(torch.optim.Optimizer):
     def broadcast_buffers(self, module: torch.nn.Module) -> None:
         """Collective. The module's buffers, such as BatchNorm's running means, become rank 0's."""
         for _, buffer in module.named_buffers():
-            own = buffer.detach().contiguous().cpu()
-            self.session.broadcast(own)
-            with torch.no_grad():
-                buffer.copy_(own)
+            self._broadcast(buffer)
+
+    def _broadcast(self, tensor: torch.Tensor) -> None:
+        own = tensor.detach().contiguous().cpu()
+        self.session.broadcast(own)
+        with torch.no_grad():
+            tensor.copy_(own)
 
     # ---- state
 
@@ -304,6 +344,9 @@ def _groups_of(model: Any) -> List[Dict[str, Any]]:
     groups = [dict(group) for group in given] if given and isinstance(given[0], dict) else [{"params": given}]
     seen: Dict[int, str] = {}
     for group in groups:
+        unknown = set(group) - {"params", "lr", "weight_decay"}
+        if unknown:
+            raise InvalidArgumentError(f"groups have lr and weight_decay of their own, and not {', '.join(sorted(unknown))}")
         pairs = []
         for pair in group["params"]:
             if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], torch.Tensor)):

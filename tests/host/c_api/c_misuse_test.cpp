@@ -230,6 +230,11 @@ TEST_CASE("calls in the wrong order are refused, and the session goes on") {
     refusal([&](auto* e) { return onebit_session_begin(session, nullptr, 0, nullptr, e); });
     refusal([&](auto* e) { return onebit_session_ready(session, &none, gradients.data(), 1, nullptr, e); });
     refusal([&](auto* e) { return onebit_session_set_gradient_scale(session, 2, e); });
+    double value = 1;
+    refusal([&](auto* e) { return onebit_session_all_reduce(session, &value, 1, ONEBIT_SUM, e); });
+    refusal([&](auto* e) { return onebit_session_broadcast(session, &value, sizeof value, 0, e); });
+    const void* const odd[] = {gradients[0], reinterpret_cast<const char*>(gradients[1]) + 1};
+    refusal([&](auto* e) { return onebit_session_ready(session, both, odd, 2, nullptr, e); });
     refusal([&](auto* e) {
       uint64_t hash = 0;
       return onebit_session_parameter_hash(session, &hash, e);

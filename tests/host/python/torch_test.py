@@ -126,6 +126,9 @@ class AsTorch(unittest.TestCase):
             optimizer.step()
         self.assertEqual(model.weight.dtype, torch.bfloat16)
         self.assertFalse(torch.equal(before, model.weight))
+        model.load_state_dict({"weight": before, "bias": model.bias.detach().clone()})
+        with self.assertRaisesRegex(onebit.InvalidArgumentError, "'weight', of torch.bfloat16, was written to"):
+            optimizer.step()
 
 
 class Ranked(unittest.TestCase):
@@ -178,15 +181,52 @@ class Ranked(unittest.TestCase):
             self.assertTrue(torch.equal(one[0], early[0][0]))
             self.assertEqual(one[1], 8)  # one was skipped, on both
 
+    def test_a_rank_without_gradients_steps_with_the_others(self):
+        def body(rank, place):
+            model = network(rank)
+            options = {"rendezvous": place, "overrides": ["exchange.bucket_bytes=4096"]}
+            optimizer = DistributedOptimizer(model, ONEBIT_ADAM, **options)
+            for step in range(1, 6):
+                optimizer.zero_grad()
+                if rank == 0 or step % 2 == 0:
+                    loss_of(model, step, rank).backward()
+                if optimizer._begun:
+                    with self.assertRaisesRegex(onebit.InvalidArgumentError, "between onebit_session_begin and"):
+                        optimizer.session.all_reduce([1.0])
+                optimizer.step()
+            return values(model)
+
+        first, second = Ranks(2).run(body)
+        self.assertTrue(torch.equal(first, second))
+
+    def test_passes_are_averaged_by_the_gradient_scale(self):
+        def body(rank, place, passes):
+            model = without_norm()
+            optimizer = DistributedOptimizer(model, ADAMW._replace(text=ADAMW.text.replace("adam", "lamb")), rendezvous=place)
+            optimizer.gradient_scale = 1 / passes
+            for step in range(1, 5):
+                optimizer.zero_grad()
+                with optimizer.no_sync():
+                    for _ in range(passes - 1):
+                        loss_of(model, step, rank).backward()
+                loss_of(model, step, rank).backward()
+                optimizer.step()
+                self.assertEqual(optimizer.last_report.gradient_scale, 1 / passes)
+            return values(model)
+
+        once, twice = Ranks(2).run(body, 1)[0], Ranks(2).run(body, 2)[0]
+        self.assertTrue(torch.equal(once, twice))
+
     def test_buffers_and_parameters_become_rank_0s(self):
         def body(rank, place):
             model = network(rank)
+            model.last.requires_grad_(False)
             model.norm.running_mean.fill_(rank + 3.0)
             optimizer = DistributedOptimizer(model, ADAMW, rendezvous=place)
             return values(model), model.norm.running_mean.clone(), optimizer.session.size
 
         first, second = Ranks(2).run(body)
-        self.assertTrue(torch.equal(first[0], second[0]))
+        self.assertTrue(torch.equal(first[0], second[0]))  # those that are frozen, too
         self.assertTrue((second[1] == 3.0).all())
 
     def test_save_load_and_a_scheduler_go_on_to_the_same_bits(self):
@@ -258,6 +298,8 @@ class Misuse(unittest.TestCase):
         ):
             with self.assertRaises(error):
                 call()
+        with self.assertRaisesRegex(ValueError, "and not betas"):
+            DistributedOptimizer([{"params": list(model.named_parameters()), "betas": (0.5, 0.9)}], ADAMW)
         optimizer.param_groups[0]["weight_decay"] = 3.0
         with self.assertRaisesRegex(ValueError, "weight_decay"):
             optimizer.step()
