@@ -86,8 +86,8 @@ ONEBIT_EXPORT onebit_code onebit_configuration_toml(const onebit_configuration* 
 ONEBIT_EXPORT void onebit_configuration_free(onebit_configuration* configuration);
 
 /* ---- rendezvous: where ranks meet ------------------------------------------------------------------------------------ */
-/* Each is one rank's. join_ns: how long this call tries to reach rank 0, before it ends with ONEBIT_TIMEOUT and may be made
-   again; timeout_ns: of each wait later. Both above 0. */
+/* Each is one rank's. join_ns: how long this call tries to reach rank 0, before it ends with ONEBIT_TIMEOUT; timeout_ns: of
+   each wait later. Both above 0. */
 
 /* Ranks that are threads of this process: `ranks` of them, in `out`, which has room for as many. For communicator `threads`. */
 ONEBIT_EXPORT onebit_code onebit_rendezvous_local(int32_t ranks, onebit_rendezvous** out, onebit_error* err);

@@ -323,6 +323,28 @@ def waiting(function: Callable[[], Any], interrupt: Callable[[], None]) -> Any:
     return _waiter.run(function, interrupt)
 
 
+def abandoning(function: Callable[[], Any]) -> Any:
+    """The same, of a call that nothing can end: it goes on by itself, and its result is let go."""
+    if threading.current_thread() is not threading.main_thread():
+        return function()
+    answer: List[Any] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            answer.append((function(), None))
+        except BaseException as e:  # noqa: BLE001: it is raised where it belongs
+            answer.append((None, e))
+        done.set()
+
+    threading.Thread(target=run, name="onebit", daemon=True).start()
+    done.wait()
+    value, error = answer[0]
+    if error is not None:
+        raise error
+    return value
+
+
 def version() -> str:
     """Of the library, as "1.0.0"."""
     return library.onebit_version().decode()

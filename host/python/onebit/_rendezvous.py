@@ -2,11 +2,9 @@
 """Where ranks meet."""
 
 import ctypes
-import time
 from typing import Any, Callable, List, Optional
 
-from ._errors import TimeoutError as RanksTimeoutError
-from ._library import Handle, LaunchedRank, MpiRanks, c_void_p, call, made
+from ._library import Handle, LaunchedRank, MpiRanks, abandoning, c_void_p, call, made
 
 
 class Rendezvous:
@@ -22,7 +20,7 @@ class Rendezvous:
 
         Raises InvalidArgumentError where the variables make no sense, TimeoutError where rank 0 does not come.
         """
-        handle = _patiently(timeout, lambda join, wait: made("rendezvous_environment", join, wait))
+        handle = _joined(timeout, lambda ns: made("rendezvous_environment", ns, ns))
         return Rendezvous(handle) if handle else None
 
     @staticmethod
@@ -48,7 +46,7 @@ class Rendezvous:
             job.encode(),
             port,
         )
-        return Rendezvous(_patiently(timeout, lambda join, wait: made("rendezvous_tcp", ctypes.byref(self), join, wait)))
+        return Rendezvous(_joined(timeout, lambda ns: made("rendezvous_tcp", ctypes.byref(self), ns, ns)))
 
     @staticmethod
     def local(ranks: int) -> "List[Rendezvous]":
@@ -76,15 +74,7 @@ class Rendezvous:
         call("rendezvous_interrupt", self.handle)
 
 
-def _patiently(timeout: float, attempt: Callable[[int, int], Handle]) -> Handle:
-    """Tries for a second at a time, for signals are heard in between."""
+def _joined(timeout: float, attempt: Callable[[int], Handle]) -> Handle:
     if not timeout > 0:
         raise ValueError(f"timeout is {timeout!r}; expected seconds above 0")
-    end = time.monotonic() + timeout
-    while True:
-        left = end - time.monotonic()
-        try:
-            return attempt(int(max(0.001, min(left, 1.0)) * 1e9), int(timeout * 1e9))
-        except RanksTimeoutError as e:
-            if left <= 1.0:
-                raise RanksTimeoutError(f"after {timeout:g} s of trying: {e}") from None
+    return abandoning(lambda: attempt(int(timeout * 1e9)))
