@@ -19,7 +19,7 @@ std::string dtype_text(const onebit_dtype& type) {
 
 Parameter parameter_of(const onebit_parameter& given, size_t index) {
   const std::string where = "parameter " + std::to_string(index);
-  required_struct(&given, where.c_str(), sizeof given);
+  required_struct(&given, where.c_str(), ONEBIT_FIRST_SIZE(onebit_parameter, identity));
   Parameter parameter;
   parameter.name = text(given.name, (where + ".name").c_str());
   const onebit_tensor& tensor = given.tensor;
@@ -95,21 +95,24 @@ std::vector<Parameter> parameters_of(const onebit_parameter* const* parameters, 
   return all;
 }
 
+void check_report(const onebit_step_report* out) {
+  if (out != nullptr) required_struct(out, "report", ONEBIT_FIRST_SIZE(onebit_step_report, clamped_share));
+}
+
 void tell(const StepReport& report, onebit_step_report* out) {
   if (out == nullptr) return;
-  required_struct(out, "report", sizeof *out);
-  const uint64_t size = out->struct_size;
   const auto flag = [](bool is, int bit) { return is ? static_cast<uint64_t>(bit) : 0; };
-  *out = {size,
-          flag(report.skipped, ONEBIT_STEP_SKIPPED) | flag(report.compressed, ONEBIT_STEP_COMPRESSED) |
-              flag(report.local, ONEBIT_STEP_LOCAL),
-          report.number,
-          report.gradient_norm,
-          report.gradient_scale,
-          report.absent,
-          report.frozen_at,
-          report.unseen,
-          report.clamped_share};
+  const onebit_step_report whole = {0,
+                                    flag(report.skipped, ONEBIT_STEP_SKIPPED) |
+                                        flag(report.compressed, ONEBIT_STEP_COMPRESSED) | flag(report.local, ONEBIT_STEP_LOCAL),
+                                    report.number,
+                                    report.gradient_norm,
+                                    report.gradient_scale,
+                                    report.absent,
+                                    report.frozen_at,
+                                    report.unseen,
+                                    report.clamped_share};
+  give(whole, *out);
 }
 
 }  // namespace onebit::c_api

@@ -5,7 +5,9 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -82,7 +84,9 @@ T*& result(T** out, const char* name = "out") {
   required(out, name) = nullptr;
   return *out;
 }
-// A struct that the caller made.
+// The size of a struct in version 1.0, by its last field then.
+#define ONEBIT_FIRST_SIZE(type, last) (offsetof(type, last) + sizeof(type::last))
+// A struct that the caller made, of version 1.0 or later. size: its first one.
 template <class T>
 T& required_struct(T* argument, const char* name, size_t size) {
   required(argument, name);
@@ -90,6 +94,13 @@ T& required_struct(T* argument, const char* name, size_t size) {
     refuse("'" + std::string(name) + "' has struct_size " + std::to_string(argument->struct_size) + "; expected " +
            std::to_string(size) + ", its sizeof");
   return *argument;
+}
+// As much of a result as the caller's struct has room for.
+template <class T>
+void give(const T& whole, T& out) {
+  const uint64_t size = out.struct_size;
+  std::memcpy(&out, &whole, std::min<uint64_t>(size, sizeof whole));
+  out.struct_size = size;
 }
 std::string text(const char* argument, const char* name);
 std::vector<std::string> texts(const char* const* argument, size_t count, const char* name);
@@ -110,7 +121,8 @@ class SessionCall {
 };
 
 std::vector<Parameter> parameters_of(const onebit_parameter* const* parameters, size_t count);
-// As told to the caller, where it asked.
+// As told to the caller, where it asked: of a struct that was looked at before the step, which it must not fail.
+void check_report(const onebit_step_report* out);
 void tell(const StepReport& report, onebit_step_report* out);
 
 }  // namespace onebit::c_api

@@ -23,14 +23,14 @@ struct OwnRendezvous : onebit_rendezvous {
   InterruptibleRendezvous waits;
 };
 
-std::chrono::nanoseconds limit_of(int64_t ns, const char* name) {
-  if (ns <= 0) refuse(std::string(name) + " is " + std::to_string(ns) + "; expected more than 0");
-  return std::chrono::nanoseconds(ns);
+std::chrono::nanoseconds limit_of(int64_t timeout_ns) {
+  if (timeout_ns <= 0) refuse("timeout_ns is " + std::to_string(timeout_ns) + "; expected more than 0");
+  return std::chrono::nanoseconds(timeout_ns);
 }
 
-onebit_rendezvous* of_processes(const LaunchedRank& self, int64_t join_ns, int64_t timeout_ns) {
-  const auto timeout = limit_of(timeout_ns, "timeout_ns");
-  const auto made = std::make_shared<TcpRendezvous>(self, limit_of(join_ns, "join_ns"));
+onebit_rendezvous* of_processes(const LaunchedRank& self, int64_t timeout_ns) {
+  const auto timeout = limit_of(timeout_ns);
+  const auto made = std::make_shared<TcpRendezvous>(self, timeout);
   auto* const own = new OwnRendezvous(made, made->view(), timeout);
   own->processes = made.get();
   return own;
@@ -67,25 +67,24 @@ onebit_code onebit_rendezvous_local(int32_t ranks, onebit_rendezvous** out, oneb
     for (size_t rank = 0; rank < made.size(); ++rank) out[rank] = made[rank].release();
   });
 }
-onebit_code onebit_rendezvous_tcp(const onebit_launched_rank* self, int64_t join_ns, int64_t timeout_ns,
-                                  onebit_rendezvous** out, onebit_error* err) {
+onebit_code onebit_rendezvous_tcp(const onebit_launched_rank* self, int64_t timeout_ns, onebit_rendezvous** out,
+                                  onebit_error* err) {
   return call(err, [&] {
     onebit_rendezvous*& made = result(out);
-    made = of_processes(launched(required_struct(self, "self", sizeof *self)), join_ns, timeout_ns);
+    made = of_processes(launched(required_struct(self, "self", ONEBIT_FIRST_SIZE(onebit_launched_rank, port))), timeout_ns);
   });
 }
-onebit_code onebit_rendezvous_environment(int64_t join_ns, int64_t timeout_ns, onebit_rendezvous** out, onebit_error* err) {
+onebit_code onebit_rendezvous_environment(int64_t timeout_ns, onebit_rendezvous** out, onebit_error* err) {
   return call(err, [&] {
     onebit_rendezvous*& made = result(out);
-    limit_of(join_ns, "join_ns");
-    limit_of(timeout_ns, "timeout_ns");
-    if (const auto self = launched_rank_from_environment()) made = of_processes(*self, join_ns, timeout_ns);
+    limit_of(timeout_ns);
+    if (const auto self = launched_rank_from_environment()) made = of_processes(*self, timeout_ns);
   });
 }
 onebit_code onebit_rendezvous_mpi(const onebit_mpi_ranks* self, onebit_rendezvous** out, onebit_error* err) {
   return call(err, [&] {
     onebit_rendezvous*& made = result(out);
-    const onebit_mpi_ranks& of = required_struct(self, "self", sizeof *self);
+    const onebit_mpi_ranks& of = required_struct(self, "self", ONEBIT_FIRST_SIZE(onebit_mpi_ranks, reserved));
     const auto ranks = std::make_shared<MpiRanks>(of.handle, of.rank, of.size, of.local_rank, of.local_size);
     made = new OwnRendezvous(ranks, ranks->view(), InterruptibleRendezvous::kTimeout);
   });

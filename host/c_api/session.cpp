@@ -41,11 +41,6 @@ void conclude(const SessionCall& session, const StepReport& report, onebit_step_
   tell(report, out);
 }
 
-// Before a step, which a report that can't be written must not fail.
-void check_report(onebit_step_report* out) {
-  if (out != nullptr) required_struct(out, "report", sizeof *out);
-}
-
 // Where a caller has none: the communicator finds the ranks, or there is one.
 onebit_rendezvous no_rendezvous_for(const Configuration& configuration, std::unique_ptr<LocalRendezvous>& alone) {
   if ((configuration.communicator.component->capabilities & ONEBIT_CAPABILITY_PROCESSES) != 0) return host::no_rendezvous();

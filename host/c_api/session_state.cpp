@@ -75,7 +75,7 @@ std::vector<CheckpointBlob> blobs(const onebit_blob* given, size_t count, const 
 SaveOptions options_of(const onebit_save_options* given) {
   SaveOptions options;
   if (given == nullptr) return options;
-  const onebit_save_options& own = required_struct(given, "options", sizeof *given);
+  const onebit_save_options& own = required_struct(given, "options", ONEBIT_FIRST_SIZE(onebit_save_options, of_all_count));
   options.keep = own.keep;
   options.wait = own.background == 0;
   options.skip_if_busy = own.skip_if_busy != 0;
@@ -99,10 +99,11 @@ extern "C" {
 
 onebit_code onebit_session_traffic(onebit_session* session, onebit_traffic* traffic, onebit_error* err) {
   return call(err, [&] {
-    const uint64_t size = required_struct(traffic, "traffic", sizeof *traffic).struct_size;
+    required_struct(traffic, "traffic", ONEBIT_FIRST_SIZE(onebit_traffic, compressed_parameters));
     const Traffic t = SessionCall(session)->traffic();
-    *traffic = {size,          t.dense_bytes,      t.compressed_bytes, t.agreement_bytes, t.other_bytes,          t.local_bytes,
-                t.dense_steps, t.compressed_steps, t.local_steps,      t.skipped_steps,   t.compressed_parameters};
+    give({0, t.dense_bytes, t.compressed_bytes, t.agreement_bytes, t.other_bytes, t.local_bytes, t.dense_steps,
+          t.compressed_steps, t.local_steps, t.skipped_steps, t.compressed_parameters},
+         *traffic);
   });
 }
 onebit_code onebit_session_report(onebit_session* session, char** out, onebit_error* err) {

@@ -42,6 +42,8 @@ if(SKBUILD) # a wheel has no links, and would have each library twice
   foreach(package libboost-filesystem1.74.0 libfmt9 libspdlog1.10 libhwy1 libnettle8) # of which auditwheel adds the libraries
     if(EXISTS /usr/share/doc/${package}/copyright)
       install(FILES /usr/share/doc/${package}/copyright DESTINATION licenses RENAME ${package} COMPONENT onebit_runtime)
+    else()
+      message(WARNING "the wheel is without the licence of ${package}: there is no /usr/share/doc/${package}/copyright")
     endif()
   endforeach()
 endif()

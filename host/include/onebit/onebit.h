@@ -7,7 +7,7 @@
      onebit_registry_create(ONEBIT_LOG_WARN, &registry, &err);
      onebit_registry_load(registry, manifest, NULL, 0, &err);
      onebit_configuration_create(registry, manifest, &configuration, &err);
-     onebit_rendezvous_environment(300000000000, 300000000000, &rendezvous, &err);
+     onebit_rendezvous_environment(300000000000, &rendezvous, &err);
      onebit_session_create(registry, configuration, rendezvous, parameters, count, &session, &err);
      for (...) onebit_session_step(session, NULL, gradients, count, NULL, &report, &err);
      onebit_session_free(session);
@@ -86,8 +86,7 @@ ONEBIT_EXPORT onebit_code onebit_configuration_toml(const onebit_configuration* 
 ONEBIT_EXPORT void onebit_configuration_free(onebit_configuration* configuration);
 
 /* ---- rendezvous: where ranks meet ------------------------------------------------------------------------------------ */
-/* Each is one rank's. join_ns: how long this call tries to reach rank 0, before it ends with ONEBIT_TIMEOUT; timeout_ns: of
-   each wait later. Both above 0. */
+/* Each is one rank's. timeout_ns: of this call and of each wait in it later; above 0. */
 
 /* Ranks that are threads of this process: `ranks` of them, in `out`, which has room for as many. For communicator `threads`. */
 ONEBIT_EXPORT onebit_code onebit_rendezvous_local(int32_t ranks, onebit_rendezvous** out, onebit_error* err);
@@ -103,11 +102,10 @@ typedef struct onebit_launched_rank { /* this process as one rank of a job; Laun
   int64_t port;     /* of rank 0's store */
 } onebit_launched_rank;
 /* Ranks that are processes. Rank 0 serves a store at host:port, others call there, and may do so before it is there. */
-ONEBIT_EXPORT onebit_code onebit_rendezvous_tcp(const onebit_launched_rank* self, int64_t join_ns, int64_t timeout_ns,
-                                                onebit_rendezvous** out, onebit_error* err);
+ONEBIT_EXPORT onebit_code onebit_rendezvous_tcp(const onebit_launched_rank* self, int64_t timeout_ns, onebit_rendezvous** out,
+                                                onebit_error* err);
 /* The same, by the environment variables of torchrun and its kin. *out is NULL where there are none. */
-ONEBIT_EXPORT onebit_code onebit_rendezvous_environment(int64_t join_ns, int64_t timeout_ns, onebit_rendezvous** out,
-                                                        onebit_error* err);
+ONEBIT_EXPORT onebit_code onebit_rendezvous_environment(int64_t timeout_ns, onebit_rendezvous** out, onebit_error* err);
 
 typedef struct onebit_mpi_ranks { /* an MPI communicator as this rank sees it; MpiRendezvous of mpi.hpp */
   uint64_t struct_size;

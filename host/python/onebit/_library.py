@@ -8,6 +8,7 @@ import os
 import pathlib
 import queue
 import threading
+from concurrent.futures import Future
 from ctypes import (
     CDLL,
     POINTER,
@@ -22,7 +23,7 @@ from ctypes import (
     c_uint64,
     c_void_p,
 )
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, Optional, Sequence
 
 from ._errors import error_of
 
@@ -138,8 +139,8 @@ _FALLIBLE: Dict[str, Sequence[Any]] = {
     "configuration_create": (_HANDLE, _HANDLE, _OUT),
     "configuration_toml": (_HANDLE, _TEXT),
     "rendezvous_local": (c_int32, _OUT),
-    "rendezvous_tcp": (POINTER(LaunchedRank), c_int64, c_int64, _OUT),
-    "rendezvous_environment": (c_int64, c_int64, _OUT),
+    "rendezvous_tcp": (POINTER(LaunchedRank), c_int64, _OUT),
+    "rendezvous_environment": (c_int64, _OUT),
     "rendezvous_mpi": (POINTER(MpiRanks), _OUT),
     "rendezvous_interrupt": (_HANDLE,),
     "session_create": (_HANDLE, _HANDLE, _HANDLE, _PARAMETERS, c_size_t, _OUT),
@@ -282,67 +283,42 @@ class _Waiter:
 
     def _run(self) -> None:
         while True:
-            function, answer, done = self._calls.get()
+            future, function = self._calls.get()
             try:
-                answer.append((function(), None))
+                future.set_result(function())
             except BaseException as e:  # noqa: BLE001: it is raised where it belongs
-                answer.append((None, e))
-            done.set()
-            del function, answer, done
+                future.set_exception(e)
+            del future, function
 
-    def run(self, function: Callable[[], Any], interrupt: Callable[[], None]) -> Any:
-        answer: List[Any] = []
-        done = threading.Event()
+    def run(self, function: Callable[[], Any], interrupt: Optional[Callable[[], None]]) -> Any:
+        future: "Future[Any]" = Future()
         try:
-            self._calls.put((function, answer, done))
-            done.wait()
-        except BaseException:  # perhaps before it was put: what is put now comes after it
-            interrupt()
-            over = threading.Event()
-            self._calls.put((lambda: None, [], over))
-            over.wait()
+            self._calls.put((future, function))
+            return future.result()
+        except BaseException:
+            if not future.done() and interrupt is not None:
+                interrupt()
+                over: "Future[Any]" = Future()  # perhaps the first was not put yet: what is put now comes after it
+                self._calls.put((over, lambda: None))
+                over.result()
             raise
-        value, error = answer[0]
-        if error is not None:
-            raise error
-        return value
 
 
 _waiter: Optional[_Waiter] = None
 
 
-def waiting(function: Callable[[], Any], interrupt: Callable[[], None]) -> Any:
+def waiting(function: Callable[[], Any], interrupt: Optional[Callable[[], None]] = None) -> Any:
     """Calls ``function``. What a signal's handler raises meanwhile, such as KeyboardInterrupt, is raised at once: after
-    ``interrupt``, which must end the call.
+    ``interrupt``, which must end the call; None: nothing can end it, so it goes on by itself, and its result is let go.
     """
     global _waiter
     if threading.current_thread() is not threading.main_thread():
         return function()
+    if interrupt is None:
+        return _Waiter().run(function, None)
     if _waiter is None or _waiter.process != os.getpid():
         _waiter = _Waiter()
     return _waiter.run(function, interrupt)
-
-
-def abandoning(function: Callable[[], Any]) -> Any:
-    """The same, of a call that nothing can end: it goes on by itself, and its result is let go."""
-    if threading.current_thread() is not threading.main_thread():
-        return function()
-    answer: List[Any] = []
-    done = threading.Event()
-
-    def run() -> None:
-        try:
-            answer.append((function(), None))
-        except BaseException as e:  # noqa: BLE001: it is raised where it belongs
-            answer.append((None, e))
-        done.set()
-
-    threading.Thread(target=run, name="onebit", daemon=True).start()
-    done.wait()
-    value, error = answer[0]
-    if error is not None:
-        raise error
-    return value
 
 
 def version() -> str:

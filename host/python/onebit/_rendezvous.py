@@ -4,7 +4,7 @@
 import ctypes
 from typing import Any, Callable, List, Optional
 
-from ._library import Handle, LaunchedRank, MpiRanks, abandoning, c_void_p, call, made
+from ._library import Handle, LaunchedRank, MpiRanks, c_void_p, call, made, waiting
 
 
 class Rendezvous:
@@ -20,7 +20,7 @@ class Rendezvous:
 
         Raises InvalidArgumentError where the variables make no sense, TimeoutError where rank 0 does not come.
         """
-        handle = _joined(timeout, lambda ns: made("rendezvous_environment", ns, ns))
+        handle = _joined(timeout, lambda ns: made("rendezvous_environment", ns))
         return Rendezvous(handle) if handle else None
 
     @staticmethod
@@ -46,7 +46,7 @@ class Rendezvous:
             job.encode(),
             port,
         )
-        return Rendezvous(_joined(timeout, lambda ns: made("rendezvous_tcp", ctypes.byref(self), ns, ns)))
+        return Rendezvous(_joined(timeout, lambda ns: made("rendezvous_tcp", ctypes.byref(self), ns)))
 
     @staticmethod
     def local(ranks: int) -> "List[Rendezvous]":
@@ -77,4 +77,4 @@ class Rendezvous:
 def _joined(timeout: float, attempt: Callable[[int], Handle]) -> Handle:
     if not timeout > 0:
         raise ValueError(f"timeout is {timeout!r}; expected seconds above 0")
-    return abandoning(lambda: attempt(int(timeout * 1e9)))
+    return waiting(lambda: attempt(int(timeout * 1e9)))

@@ -99,7 +99,7 @@ class DistributedOptimizer(torch.optim.Optimizer):
 
     def _restart(self) -> None:
         self._begun = False
-        self._seen: Dict[int, Tuple[int, int, torch.Tensor]] = {}  # by number: place and version of what was announced
+        self._seen: Dict[int, Tuple[int, int, torch.Tensor]] = {}  # by number: place, version, and what was announced
         self._waiting: List[int] = []
         self._waiting_bytes = 0
 
@@ -150,12 +150,12 @@ class DistributedOptimizer(torch.optim.Optimizer):
                 if k not in self._seen and self._tensors[k].grad is not None:
                     self._announce(k)
             self._flush()
-            return self.session.finish()
+            report = self.session.finish()
         except BaseException:
             self._give_up()
             raise
-        finally:
-            self._restart()
+        self._restart()
+        return report
 
     def _give_up(self) -> None:
         """Ends the session on all ranks. Returns when nothing reads the gradients any longer."""

@@ -73,8 +73,8 @@ TEST_CASE("NULL for every argument of every call is refused, and freeing it is n
       {"configuration_create", [](auto* e) { return onebit_configuration_create(nullptr, nullptr, nullptr, e); }},
       {"configuration_toml", [](auto* e) { return onebit_configuration_toml(nullptr, nullptr, e); }},
       {"rendezvous_local", [](auto* e) { return onebit_rendezvous_local(1, nullptr, e); }},
-      {"rendezvous_tcp", [](auto* e) { return onebit_rendezvous_tcp(nullptr, 1, 1, nullptr, e); }},
-      {"rendezvous_environment", [](auto* e) { return onebit_rendezvous_environment(1, 1, nullptr, e); }},
+      {"rendezvous_tcp", [](auto* e) { return onebit_rendezvous_tcp(nullptr, 1, nullptr, e); }},
+      {"rendezvous_environment", [](auto* e) { return onebit_rendezvous_environment(1, nullptr, e); }},
       {"rendezvous_mpi", [](auto* e) { return onebit_rendezvous_mpi(nullptr, nullptr, e); }},
       {"rendezvous_interrupt", [](auto* e) { return onebit_rendezvous_interrupt(nullptr, e); }},
       {"session_create", [](auto* e) { return onebit_session_create(nullptr, nullptr, nullptr, nullptr, 0, nullptr, e); }},
@@ -127,7 +127,7 @@ TEST_CASE("NULL for one argument alone is refused by its name") {
       {"'folders'", [&](auto* e) { return onebit_registry_load(setting.registry, nullptr, nullptr, 1, e); }},
       {"'registry'", [&](auto* e) { return onebit_registry_describe(nullptr, &text, e); }},
       {"'out'", [&](auto* e) { return onebit_configuration_toml(setting.configuration, nullptr, e); }},
-      {"'self.host'", [&](auto* e) { return onebit_rendezvous_tcp(&nameless, 1, 1, &place, e); }},
+      {"'self.host'", [&](auto* e) { return onebit_rendezvous_tcp(&nameless, 1, &place, e); }},
   };
   for (const auto& [name, call] : calls) CHECK(refusal(call) == "the argument " + name + " is NULL");
   with_session([](onebit_session* session) {
@@ -168,6 +168,15 @@ TEST_CASE("sizes and numbers that are wrong are refused with what was expected, 
     old.struct_size = 8;
     says(refusal([&](auto* e) { return onebit_session_step(session, nullptr, gradients.data(), 2, nullptr, &old, e); }),
          "'report' has struct_size 8; expected");
+    struct {
+      onebit_step_report report;
+      uint64_t later;
+    } grown = {{}, 7};  // of a caller that knows a later version
+    grown.report.struct_size = sizeof grown;
+    must(onebit_session_step(session, nullptr, gradients.data(), 2, nullptr, &grown.report, nullptr));
+    CHECK(grown.report.number == 1);
+    CHECK(grown.report.struct_size == sizeof grown);
+    CHECK(grown.later == 7);
     onebit_traffic traffic = {};
     says(refusal([&](auto* e) { return onebit_session_traffic(session, &traffic, e); }), "'traffic' has struct_size 0");
     const void* const odd[] = {reinterpret_cast<const char*>(gradients[0]) + 1, gradients[1]};
@@ -197,9 +206,9 @@ TEST_CASE("sizes and numbers that are wrong are refused with what was expected, 
   refusal([&](auto* e) { return onebit_registry_create(7, &registry, e); });
   onebit_rendezvous* place = nullptr;
   refusal([&](auto* e) { return onebit_rendezvous_local(0, &place, e); });
-  refusal([&](auto* e) { return onebit_rendezvous_environment(1, 0, &place, e); });
+  refusal([&](auto* e) { return onebit_rendezvous_environment(0, &place, e); });
   const onebit_launched_rank far = {sizeof far, 0, 1, 0, 1, "localhost", nullptr, 70000};
-  refusal([&](auto* e) { return onebit_rendezvous_tcp(&far, 1, 1, &place, e); });
+  refusal([&](auto* e) { return onebit_rendezvous_tcp(&far, 1, &place, e); });
 }
 
 TEST_CASE("parameters that are none are refused by number and name") {
@@ -284,7 +293,7 @@ TEST_CASE("a wait for ranks that do not come can be interrupted, and ends after 
   const HeldPort port;
   const onebit_launched_rank first = {sizeof first, 0, 2, 0, 2, "127.0.0.1", "job", port.port()};
   onebit_rendezvous* place = nullptr;
-  must(onebit_rendezvous_tcp(&first, 1'000'000'000, 60'000'000'000, &place, nullptr));
+  must(onebit_rendezvous_tcp(&first, 60'000'000'000, &place, nullptr));
   Tensors tensors = kSmall;
   const CParameters given(tensors);
   const auto begin = std::chrono::steady_clock::now();

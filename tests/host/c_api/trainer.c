@@ -48,7 +48,7 @@ static onebit_session* open_session(const char* config, float* weights) {
   require(onebit_registry_create(0, &registry, &err), "the registry");
   require(onebit_registry_load(registry, manifest, NULL, 0, &err), "the plugins");
   require(onebit_configuration_create(registry, manifest, &configuration, &err), "the configuration");
-  require(onebit_rendezvous_environment(60000000000, 60000000000, &rendezvous, &err), "the other ranks");
+  require(onebit_rendezvous_environment(60000000000, &rendezvous, &err), "the other ranks");
 
   int64_t shape[2] = {kWeights / 2, 2};
   onebit_parameter parameter = {
