@@ -219,7 +219,6 @@ import numpy, onebit, os, sys, threading, time
 from ranks import TCP, exact_gradients
 parameters = {{"w": numpy.ones(100, "f4")}}
 place = onebit.Rendezvous.tcp(int(sys.argv[1]), 2, "127.0.0.1", int(sys.argv[2]))
-print("met", flush=True)
 {words}
 """
         return [sys.executable, "-c", program]
@@ -229,24 +228,25 @@ print("met", flush=True)
         pipes = {"cwd": HERE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         programs = [[*self.interrupted(words), str(k), port] for k, words in enumerate((first, second)) if words]
         ranks = [subprocess.Popen(program, **pipes) for program in programs]
-        self.assertEqual(ranks[0].stdout.readline(), "met\n")
-        time.sleep(0.8)  # it waits now
+        self.assertEqual(ranks[0].stdout.readline(), "waits\n")
+        time.sleep(0.8)  # from printing to waiting
         begin = time.monotonic()
         ranks[0].send_signal(signal.SIGINT)
         told = [rank.communicate(timeout=60) for rank in ranks]
         return time.monotonic() - begin, [rank.returncode for rank in ranks], told
 
     def test_ctrl_c_while_the_others_do_not_come(self):
-        took, codes, told = self.run_two("onebit.Session(TCP, parameters, rendezvous=place)", "")
+        words = "print('waits', flush=True); onebit.Session(TCP, parameters, rendezvous=place)"
+        took, codes, told = self.run_two(words, "")
         self.assertEqual(codes, [-signal.SIGINT], told)
         self.assertIn("KeyboardInterrupt", told[0][1])
         self.assertLess(took, 8)
 
     def test_ctrl_c_while_rank_0_does_not_come(self):
-        program = "import onebit; print('met', flush=True); onebit.Rendezvous.tcp(1, 2, '127.0.0.1', %d)" % free_port()
+        program = "import onebit; print('waits', flush=True); onebit.Rendezvous.tcp(1, 2, '127.0.0.1', %d)" % free_port()
         pipes = {"cwd": HERE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         rank = subprocess.Popen([sys.executable, "-c", program], **pipes)
-        self.assertEqual(rank.stdout.readline(), "met\n")
+        self.assertEqual(rank.stdout.readline(), "waits\n")
         time.sleep(0.8)
         begin = time.monotonic()
         rank.send_signal(signal.SIGINT)
@@ -256,8 +256,10 @@ print("met", flush=True)
         self.assertLess(time.monotonic() - begin, 8)
 
     def test_ctrl_c_in_a_step_ends_the_other_rank_too(self):
-        step = "session = onebit.Session(TCP, parameters, rendezvous=place)\nsession.step(exact_gradients(parameters, 1, 0))"
-        took, codes, told = self.run_two(step, step.replace("session.step", "time.sleep(3); session.step"))
+        session = "session = onebit.Session(TCP, parameters, rendezvous=place)\n"
+        step = "session.step(exact_gradients(parameters, 1, 0))"
+        first = session + "print('waits', flush=True); " + step
+        took, codes, told = self.run_two(first, session + "time.sleep(3); " + step)
         self.assertEqual(codes[0], -signal.SIGINT, told)
         self.assertEqual(codes[1], 1)
         self.assertIn("rank 0 was interrupted", told[1][1])
