@@ -218,7 +218,7 @@ class Session:
     def begin(self, stream: Optional[int] = None) -> None:
         """Collective. Begins a step whose gradients come one by one, by ``ready_at``, and travel meanwhile; ``finish`` ends it.
         Nothing else is asked of the session in between."""
-        self._waits("session_begin", None, 0, stream)
+        call("session_begin", self._handle, None, 0, stream)
 
     def ready_at(self, which: Sequence[int], pointers: Sequence[int], stream: Optional[int] = None) -> None:
         """The gradients of the parameters with these numbers are at these addresses, and stay there until ``finish`` has

@@ -13,15 +13,14 @@ Tested with PyTorch 1.13 and 2.15 on the CPU.
 import contextlib
 import os
 import pathlib
-import weakref
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 
 from ._errors import Error, InvalidArgumentError
+from ._hooks import Hooks
 from ._session import LoadReport, Manifest, SaveReport, Session, StepReport
 
-_FLUSH_BYTES = 1 << 20  # of gradients that are told to the session at once
 _KEY = "onebit"  # in a state_dict
 
 
@@ -70,6 +69,7 @@ class DistributedOptimizer(torch.optim.Optimizer):
         named = [(name, p.detach()) for name, p in zip(self._names, self._tensors)]
         self.session = Session(_manifest_of(config, groups), named, overrides=overrides, **session)
         self._places = [p.data_ptr() for p in self._tensors]
+        self._row_by_row = [p.dtype is torch.float32 and p.is_contiguous() for p in self._tensors]
         self._versions = {k: p._version for k, p in enumerate(self._tensors) if p.dtype is not torch.float32}
         #: This rank's gradients are multiplied by it, besides a GradScaler's: 1 / passes, where several passes were added up.
         self.gradient_scale = 1.0
@@ -86,12 +86,10 @@ class DistributedOptimizer(torch.optim.Optimizer):
         self._base = [group["lr"] for group in self.param_groups]
         self._decay = [group.get("weight_decay") for group in self.param_groups]
         self._synchronizing = True
+        self._hooks = Hooks(self._tensors, self._come) if self._overlaps() else None
         self._restart()
-        self._hooks = _Hooks(self) if self._overlaps() else None
         if module:
-            for _, p in self._frozen:
-                self._broadcast(p)
-            self.broadcast_buffers(model)
+            self._broadcast([p for _, p in self._frozen] + list(model.buffers()))
 
     def _overlaps(self) -> bool:
         lines = self.session.configuration.splitlines()
@@ -99,9 +97,9 @@ class DistributedOptimizer(torch.optim.Optimizer):
 
     def _restart(self) -> None:
         self._begun = False
-        self._seen: Dict[int, Tuple[int, int, torch.Tensor]] = {}  # by number: place, version, and what was announced
-        self._waiting: List[int] = []
-        self._waiting_bytes = 0
+        self._told: Dict[int, Tuple[torch.Tensor, int, torch.Tensor]] = {}  # by number: gradient, version, what was announced
+        if self._hooks is not None:
+            self._hooks.close()
 
     # ---- a step
 
@@ -125,31 +123,31 @@ class DistributedOptimizer(torch.optim.Optimizer):
         self._prepare()
         self.session.begin(self._stream())
         self._begun = True
+        if self._hooks is not None:
+            self._hooks.open()
 
     def _whole(self) -> StepReport:
         self._prepare()
-        kept = [self._gradient(k) for k in range(len(self._tensors))]
-        pointers = [0 if gradient is None else gradient.data_ptr() for gradient in kept]
-        report = self.session.step_at(pointers, self._stream())
-        if self._stream() is not None:
-            report = self.session.settle()  # what was converted for the step is let go
-        return report
+        stream = self._stream()
+        try:
+            report = self.session.step_at(self._take(range(len(self._tensors))), stream)
+            return report if stream is None else self.session.settle()  # what was converted for the step is let go
+        finally:
+            self._restart()
 
     def _finish(self) -> StepReport:
         try:
             if hasattr(self, "grad_scale") and self._scaler is None:
                 raise InvalidArgumentError("gradients have been sent without their scale: give the GradScaler as grad_scaler")
-            for k, (place, version, _) in self._seen.items():
-                gradient = self._tensors[k].grad
-                if gradient is None or gradient.data_ptr() != place or gradient._version != version:
+            tensors = self._tensors
+            for k, (gradient, version, _) in self._told.items():
+                if tensors[k].grad is not gradient or gradient._version != version:
                     raise InvalidArgumentError(
                         f"the gradient of {self._names[k]!r} was changed between backward() and step(), after it had been "
                         "sent: clip by session.clip_norm, scale by the argument grad_scaler, or set session.overlap = false"
                     )
-            for k in range(len(self._tensors)):
-                if k not in self._seen and self._tensors[k].grad is not None:
-                    self._announce(k)
-            self._flush()
+            if len(self._told) < len(tensors):
+                self._tell([k for k, p in enumerate(tensors) if k not in self._told])
             report = self.session.finish()
         except BaseException:
             self._give_up()
@@ -168,12 +166,36 @@ class DistributedOptimizer(torch.optim.Optimizer):
         device = self._tensors[0].device
         return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else None
 
-    def _gradient(self, k: int) -> Optional[torch.Tensor]:
-        """As the session takes it: fp32, in the order of the parameter's memory."""
+    def _take(self, numbers: Iterable[int]) -> List[int]:
+        """Where these gradients are, as the session takes them: fp32, in the order of the parameter's memory; 0: there is none.
+        One pass over the tensors, whose objects backward() has driven from the cache."""
+        tensors, places, simple, told = self._tensors, self._places, self._row_by_row, self._told
+        strided, fp32 = torch.strided, torch.float32
+        found = []
+        for k in numbers:
+            p = tensors[k]
+            if p.data_ptr() != places[k]:
+                raise InvalidArgumentError(
+                    f"the memory of {self._names[k]!r} has moved, so that the session steps what the model no longer has: make "
+                    "the optimizer after .to(), .data = ..., and load_state_dict(assign=True)"
+                )
+            own = taken = p.grad
+            if own is None:
+                found.append(0)
+                continue
+            if k in told:
+                raise InvalidArgumentError(
+                    f"backward() reached {self._names[k]!r} a second time before step(): let optimizer.no_sync() hold in all "
+                    "passes but the last"
+                )
+            if not (simple[k] and own.dtype is fp32 and own.layout is strided and own.is_contiguous() and not own.is_neg()):
+                taken = self._converted(k, own)
+            told[k] = (own, own._version, taken)
+            found.append(taken.data_ptr())
+        return found
+
+    def _converted(self, k: int, gradient: torch.Tensor) -> torch.Tensor:
         parameter = self._tensors[k]
-        gradient = parameter.grad
-        if gradient is None:
-            return None
         if gradient.layout != torch.strided:
             raise TypeError(f"the gradient of {self._names[k]!r} is {gradient.layout}; expected a dense one (sparse=False)")
         if gradient.dtype is not torch.float32 or gradient.stride() != parameter.stride() or gradient.is_neg():
@@ -181,12 +203,6 @@ class DistributedOptimizer(torch.optim.Optimizer):
         return gradient
 
     def _prepare(self) -> None:
-        for name, p, place in zip(self._names, self._tensors, self._places):
-            if p.data_ptr() != place:
-                raise InvalidArgumentError(
-                    f"the memory of {name!r} has moved, so that the session steps what the model no longer has: make the "
-                    "optimizer after .to(), .data = ..., and load_state_dict(assign=True)"
-                )
         for k, version in self._versions.items():
             if self._tensors[k]._version != version:
                 raise InvalidArgumentError(
@@ -220,32 +236,24 @@ class DistributedOptimizer(torch.optim.Optimizer):
 
     # ---- gradients that come
 
-    def _came(self, k: int) -> None:
+    def _come(self, chunk: int) -> None:
+        """Of the hooks: a chunk's last gradient has come, or one before the step has begun, or one too many."""
+        assert self._hooks is not None
+        numbers = self._hooks.came[chunk]
         if not self._synchronizing:
+            numbers.clear()
             return
         if not self._begun:
+            first = list(numbers)
             self._begin()
-        if k in self._seen:
-            raise InvalidArgumentError(
-                f"backward() reached {self._names[k]!r} a second time before step(): let optimizer.no_sync() hold in all "
-                "passes but the last"
-            )
-        self._announce(k)
-        if self._waiting_bytes >= _FLUSH_BYTES:
-            self._flush()
+            if self._hooks.again(chunk, first):
+                return
+        self._tell(list(numbers))
+        numbers.clear()
 
-    def _announce(self, k: int) -> None:
-        own = self._tensors[k].grad
-        taken = self._gradient(k)
-        assert own is not None and taken is not None
-        self._seen[k] = (own.data_ptr(), own._version, taken)
-        self._waiting.append(k)
-        self._waiting_bytes += 4 * taken.numel()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            self.session.ready_at(self._waiting, [self._seen[k][2].data_ptr() for k in self._waiting])
-        self._waiting, self._waiting_bytes = [], 0
+    def _tell(self, numbers: List[int]) -> None:
+        """Hands gradients to the session, whose transfers begin."""
+        self.session.ready_at(numbers, self._take(numbers))
 
     @contextlib.contextmanager
     def no_sync(self) -> Iterator[None]:
@@ -258,14 +266,18 @@ class DistributedOptimizer(torch.optim.Optimizer):
 
     def broadcast_buffers(self, module: torch.nn.Module) -> None:
         """Collective. The module's buffers, such as BatchNorm's running means, become rank 0's."""
-        for _, buffer in module.named_buffers():
-            self._broadcast(buffer)
+        self._broadcast(list(module.buffers()))
 
-    def _broadcast(self, tensor: torch.Tensor) -> None:
-        own = tensor.detach().contiguous().cpu()
-        self.session.broadcast(own)
+    def _broadcast(self, tensors: List[torch.Tensor]) -> None:
+        """As bytes, in one message."""
+        if not tensors:
+            return
         with torch.no_grad():
-            tensor.copy_(own)
+            whole = torch.cat([t.detach().cpu().contiguous().view(-1).view(torch.uint8) for t in tensors])
+            self.session.broadcast(whole)
+            sizes = [t.numel() * t.element_size() for t in tensors]
+            for t, own in zip(tensors, whole.split(sizes)):
+                t.copy_(own.clone().view(t.dtype).view(t.shape))
 
     # ---- state
 
@@ -309,33 +321,6 @@ class DistributedOptimizer(torch.optim.Optimizer):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError("a DistributedOptimizer can't be pickled: save(root) saves its state")
-
-
-class _Hooks:
-    """Tells an optimizer of gradients as they come. The parameters keep it, and it knows the optimizer weakly, or neither
-    would ever go."""
-
-    def __init__(self, of: DistributedOptimizer) -> None:
-        optimizer = weakref.ref(of)
-        self._kept: List[Any] = []
-        for k, p in enumerate(of._tensors):
-            self._kept.append(_hook(p, k, optimizer))
-
-    def __del__(self) -> None:
-        for handle, _ in self._kept:
-            handle.remove()
-
-
-def _hook(p: torch.Tensor, k: int, optimizer: "weakref.ref[DistributedOptimizer]") -> Tuple[Any, Any]:
-    def came(*_: Any) -> None:
-        own = optimizer()
-        if own is not None:
-            own._came(k)
-
-    if hasattr(p, "register_post_accumulate_grad_hook"):  # since 2.1
-        return p.register_post_accumulate_grad_hook(came), None
-    accumulator = p.expand_as(p).grad_fn.next_functions[0][0]
-    return accumulator.register_hook(came), accumulator
 
 
 def _groups_of(model: Any) -> List[Dict[str, Any]]:
