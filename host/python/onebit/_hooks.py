@@ -2,23 +2,23 @@
 """Hooks of PyTorch that tell of gradients as they come, in chunks: what one tensor costs is an append and a count."""
 
 import weakref
-from typing import Any, Callable, List, Sequence, Tuple
+from typing import Any, Callable, Iterable, List, Sequence, Tuple
 
 import torch
 
 _CHUNK_BYTES = 1 << 20  # of gradients that are told to the session at once
 
 
-def _chunks(tensors: Sequence[torch.Tensor]) -> List[List[int]]:
-    """Numbers of neighbours, the last tensors first, as their gradients come."""
-    chunks: List[List[int]] = []
-    size = _CHUNK_BYTES
-    for k in reversed(range(len(tensors))):
-        if size >= _CHUNK_BYTES:
+def chunks_of(items: Iterable[Any], bytes_of: Callable[[Any], int], enough: int) -> List[List[Any]]:
+    """Neighbours together, until they have so many bytes."""
+    chunks: List[List[Any]] = []
+    size = enough
+    for item in items:
+        if size >= enough:
             chunks.append([])
             size = 0
-        chunks[-1].append(k)
-        size += 4 * tensors[k].numel()
+        chunks[-1].append(item)
+        size += bytes_of(item)
     return chunks
 
 
@@ -28,25 +28,23 @@ class Hooks:
     weakly, or neither would ever go."""
 
     def __init__(self, tensors: Sequence[torch.Tensor], come: Callable[[int], None]) -> None:
-        chunks = _chunks(tensors)
+        last_first = reversed(range(len(tensors)))  # as their gradients come
+        chunks = chunks_of(last_first, lambda k: 4 * tensors[k].numel(), _CHUNK_BYTES)
         owner = weakref.WeakMethod(come)
-        #: By chunk: the numbers of the gradients that have come and were not told yet, in that order.
-        self.came: List[List[int]] = [[] for _ in chunks]
+        self._came: List[List[int]] = [[] for _ in chunks]  # numbers, in that order
         self._expected = [0] * len(chunks)
         self._left = [0] * len(chunks)
         self._open = False
         self._kept = [
-            _hook(tensors[k], k, number, self.came[number], self._left, owner)
+            _hook(tensors[k], k, number, self._came[number], self._left, owner)
             for number, chunk in enumerate(chunks)
             for k in chunk
         ]
 
     def open(self) -> None:
-        """A step begins. What had come before is forgotten."""
+        """A step begins."""
         self._left[:] = self._expected
         self._open = True
-        for numbers in self.came:
-            numbers.clear()
 
     def close(self) -> None:
         """The step has ended, or there is none."""
@@ -54,12 +52,18 @@ class Hooks:
             self._expected = [before - left for before, left in zip(self._expected, self._left)]
         self._left[:] = [0] * len(self._left)
         self._open = False
-        for numbers in self.came:
+        for numbers in self._came:
             numbers.clear()
 
-    def again(self, chunk: int, numbers: List[int]) -> bool:
-        """What had come before open has come all the same. Answers whether the chunk waits for more."""
-        self.came[chunk].extend(numbers)
+    def taken(self, chunk: int) -> List[int]:
+        """The numbers of the gradients that have come since this was called last."""
+        numbers = list(self._came[chunk])
+        self._came[chunk].clear()
+        return numbers
+
+    def put_back(self, chunk: int, numbers: List[int]) -> bool:
+        """These came just before open, and count. Answers whether the chunk waits for more."""
+        self._came[chunk].extend(numbers)
         self._left[chunk] -= len(numbers)
         return self._left[chunk] > 0
 

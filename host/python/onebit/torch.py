@@ -18,10 +18,11 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequ
 import torch
 
 from ._errors import Error, InvalidArgumentError
-from ._hooks import Hooks
+from ._hooks import Hooks, chunks_of
 from ._session import LoadReport, Manifest, SaveReport, Session, StepReport
 
 _KEY = "onebit"  # in a state_dict
+_MESSAGE_BYTES = 16 << 20  # of tensors that are broadcast together
 
 
 class DistributedOptimizer(torch.optim.Optimizer):
@@ -239,17 +240,15 @@ class DistributedOptimizer(torch.optim.Optimizer):
     def _come(self, chunk: int) -> None:
         """Of the hooks: a chunk's last gradient has come, or one before the step has begun, or one too many."""
         assert self._hooks is not None
-        numbers = self._hooks.came[chunk]
+        numbers = self._hooks.taken(chunk)
         if not self._synchronizing:
-            numbers.clear()
             return
         if not self._begun:
-            first = list(numbers)
             self._begin()
-            if self._hooks.again(chunk, first):
+            if self._hooks.put_back(chunk, numbers):
                 return
-        self._tell(list(numbers))
-        numbers.clear()
+            numbers = self._hooks.taken(chunk)
+        self._tell(numbers)
 
     def _tell(self, numbers: List[int]) -> None:
         """Hands gradients to the session, whose transfers begin."""
@@ -269,15 +268,17 @@ class DistributedOptimizer(torch.optim.Optimizer):
         self._broadcast(list(module.buffers()))
 
     def _broadcast(self, tensors: List[torch.Tensor]) -> None:
-        """As bytes, in one message."""
-        if not tensors:
-            return
+        """As bytes, small ones together."""
+
+        def bytes_of(t: torch.Tensor) -> int:
+            return t.numel() * t.element_size()
+
         with torch.no_grad():
-            whole = torch.cat([t.detach().cpu().contiguous().view(-1).view(torch.uint8) for t in tensors])
-            self.session.broadcast(whole)
-            sizes = [t.numel() * t.element_size() for t in tensors]
-            for t, own in zip(tensors, whole.split(sizes)):
-                t.copy_(own.clone().view(t.dtype).view(t.shape))
+            for some in chunks_of(tensors, bytes_of, _MESSAGE_BYTES):
+                whole = torch.cat([t.detach().cpu().contiguous().view(-1).view(torch.uint8) for t in some])
+                self.session.broadcast(whole)
+                for t, own in zip(some, whole.split([bytes_of(t) for t in some])):
+                    t.copy_(own.clone().view(t.dtype).view(t.shape))
 
     # ---- state
 

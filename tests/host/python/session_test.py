@@ -225,8 +225,11 @@ place = onebit.Rendezvous.tcp(int(sys.argv[1]), 2, "127.0.0.1", int(sys.argv[2])
 
     def run_two(self, first, second):
         port = str(free_port())
+        return self.told([*self.interrupted(words), str(k), port] for k, words in enumerate((first, second)) if words)
+
+    def told(self, programs):
+        """Of which the first gets Ctrl-C when it has said that it waits: seconds, exit codes, what they printed."""
         pipes = {"cwd": HERE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        programs = [[*self.interrupted(words), str(k), port] for k, words in enumerate((first, second)) if words]
         ranks = [subprocess.Popen(program, **pipes) for program in programs]
         self.assertEqual(ranks[0].stdout.readline(), "waits\n")
         time.sleep(0.8)  # from printing to waiting
@@ -244,16 +247,10 @@ place = onebit.Rendezvous.tcp(int(sys.argv[1]), 2, "127.0.0.1", int(sys.argv[2])
 
     def test_ctrl_c_while_rank_0_does_not_come(self):
         program = "import onebit; print('waits', flush=True); onebit.Rendezvous.tcp(1, 2, '127.0.0.1', %d)" % free_port()
-        pipes = {"cwd": HERE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        rank = subprocess.Popen([sys.executable, "-c", program], **pipes)
-        self.assertEqual(rank.stdout.readline(), "waits\n")
-        time.sleep(0.8)
-        begin = time.monotonic()
-        rank.send_signal(signal.SIGINT)
-        told = rank.communicate(timeout=60)
-        self.assertEqual(rank.returncode, -signal.SIGINT, told)
-        self.assertIn("KeyboardInterrupt", told[1])
-        self.assertLess(time.monotonic() - begin, 8)
+        took, codes, told = self.told([[sys.executable, "-c", program]])
+        self.assertEqual(codes, [-signal.SIGINT], told)
+        self.assertIn("KeyboardInterrupt", told[0][1])
+        self.assertLess(took, 8)
 
     def test_ctrl_c_in_a_step_ends_the_other_rank_too(self):
         session = "session = onebit.Session(TCP, parameters, rendezvous=place)\n"

@@ -303,6 +303,20 @@ class Misuse(unittest.TestCase):
         optimizer.param_groups[0]["weight_decay"] = 3.0
         with self.assertRaisesRegex(ValueError, "weight_decay"):
             optimizer.step()
+
+    def test_a_step_that_could_not_begin_leaves_nothing_behind(self):
+        model = network()
+        optimizer = DistributedOptimizer(model, ADAMW)
+        decay = optimizer.param_groups[0].get("weight_decay")
+        optimizer.param_groups[0]["weight_decay"] = 3.0
+        with self.assertRaisesRegex(ValueError, "weight_decay"):
+            loss_of(model, 1, 0).backward()
+        optimizer.param_groups[0]["weight_decay"] = decay
+        for step in (1, 2):
+            optimizer.zero_grad()
+            loss_of(model, step, 0).backward()
+            optimizer.step()
+            self.assertEqual(optimizer.last_report.number, step)
         with self.assertRaisesRegex(TypeError, "torch.float64"):
             DistributedOptimizer(torch.nn.Linear(2, 2).double(), ADAMW)
 
